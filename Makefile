@@ -1,0 +1,66 @@
+# Needs Python >= 3.11, git and make; everything else is installed into .venv from requirements.lock.
+# The two commands: `make demo` (train, translate, draw) and `make test` (every promise).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+UV_VERSION := 0.13.9
+WORKDIR ?= runs/demo
+JOBS ?= 2
+
+# uv uses the Python at hand; it never downloads one.
+export UV_PYTHON_DOWNLOADS := never
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+# Stamp files make the environment a target like any other: rebuilt when the lock changes.
+$(UV):
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"attention_jax needs Python >= 3.11, but $(PYTHON) is {v[0]}.{v[1]}; try: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(UV)
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+.PHONY: env
+env: $(VENV)/.installed ## the environment alone
+
+.PHONY: demo
+demo: env ## train a Chinese-English translator on built-in phrases and draw its attention
+	$(BIN)/python -m experiments.demo --workdir=$(WORKDIR)
+
+.PHONY: test
+test: env ## the whole suite but the proofs marked `full`
+	$(BIN)/python -m pytest -n $(JOBS) -m "not full"
+
+.PHONY: test-full
+test-full: env ## the slow proofs: the full product of scores, normalisers and masks
+	$(BIN)/python -m pytest -n $(JOBS) -m full
+
+.PHONY: lint
+lint: env ## ruff: lint and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: env ## pyrefly
+	$(BIN)/pyrefly check
+
+.PHONY: check
+check: lint types test ## what CI runs
+
+.PHONY: lock
+lock: $(UV) ## re-resolve requirements.lock (hashes, no addresses)
+	$(UV) pip compile --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --extra dev --quiet -o requirements.lock pyproject.toml
+
+.PHONY: clean
+clean: ## remove the environment and caches (never runs/)
+	rm -rf $(VENV) .pytest_cache .ruff_cache

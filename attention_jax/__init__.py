@@ -1,0 +1,109 @@
+"""Attention as three pure functions: a score, a normaliser, an average.
+
+    e_i = score(q, k_i)      a = normalizer(e)      o = Σ_i a_i v_i
+
+`attend` composes them for one query; `attention` is the same for any number of queries
+and leading axes, compiled. Everything public is importable from here; masks as
+`attention_jax.masks`.
+"""
+
+from attention_jax import masks
+from attention_jax.averaging import average
+from attention_jax.kernels.dispatch import (
+    AttentionOutput,
+    attention,
+    implementation_names,
+)
+from attention_jax.kernels.statistics import statistic_names
+from attention_jax.masks import Mask
+from attention_jax.normalizer_function import (
+    Normalizer,
+    get_normalizer,
+    normalizer_names,
+    register_normalizer,
+)
+from attention_jax.normalizers import (
+    entmax15,
+    hardmax,
+    sigmoid,
+    softmax,
+    softmax_one,
+    sparsemax,
+    top_k_softmax,
+)
+from attention_jax.parameters import Param
+from attention_jax.prepared import PreparedKeys, prepare_keys
+from attention_jax.registry import DuplicateNameError, UnknownNameError
+from attention_jax.score_function import (
+    Score,
+    call_inner,
+    get_score,
+    init_score_params,
+    register_score,
+    score_names,
+    wrap,
+)
+from attention_jax.scores import (
+    additive,
+    bilinear,
+    cosine,
+    dot,
+    euclidean,
+    local_gaussian,
+    location,
+    low_rank_bilinear,
+    project_keys,
+    scaled_dot,
+    soft_cap,
+    with_alibi,
+)
+from attention_jax.single_query import Attended, attend
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Attended",
+    "AttentionOutput",
+    "DuplicateNameError",
+    "Mask",
+    "Normalizer",
+    "Param",
+    "PreparedKeys",
+    "Score",
+    "UnknownNameError",
+    "additive",
+    "attend",
+    "attention",
+    "average",
+    "bilinear",
+    "call_inner",
+    "cosine",
+    "dot",
+    "entmax15",
+    "euclidean",
+    "get_normalizer",
+    "get_score",
+    "hardmax",
+    "implementation_names",
+    "init_score_params",
+    "local_gaussian",
+    "location",
+    "low_rank_bilinear",
+    "masks",
+    "normalizer_names",
+    "prepare_keys",
+    "project_keys",
+    "register_normalizer",
+    "register_score",
+    "scaled_dot",
+    "score_names",
+    "sigmoid",
+    "soft_cap",
+    "softmax",
+    "softmax_one",
+    "sparsemax",
+    "statistic_names",
+    "top_k_softmax",
+    "with_alibi",
+    "wrap",
+]

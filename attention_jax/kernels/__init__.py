@@ -1,0 +1,1 @@
+"""Batched attention: one public function, interchangeable kernels behind it."""

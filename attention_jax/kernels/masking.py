@@ -1,0 +1,99 @@
+"""From a mask to the booleans a kernel needs, built for no more axes than it has."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.batching import map_leading
+from attention_jax.kernels.operands import Operands, lead
+from attention_jax.masks import Mask
+from attention_jax.prepared import PreparedKeys
+from attention_jax.types import Array, Bool, Int
+
+
+def mask_leading(
+    mask: Mask, query_positions: Array, key_positions: Array
+) -> tuple[int, ...]:
+    """The leading axes that a mask varies over."""
+    leaves = zip(jax.tree.leaves(mask), mask.leaf_axes(), strict=True)
+    return jnp.broadcast_shapes(
+        *(lead(leaf, len(axes)) for leaf, axes in leaves),
+        lead(query_positions, 1),
+        lead(key_positions, 1),
+    )
+
+
+def dense_mask(
+    mask: Mask, query_positions: Int[Array, "... T"], key_positions: Int[Array, "... S"]
+) -> Bool[Array, "... T S"]:
+    """The mask as an array, with the leading axes it varies over and no others."""
+    leaves, tree = jax.tree.flatten(mask)
+    axes = mask.leaf_axes()
+
+    def one_sequence(*arrays: Array) -> Array:
+        *leaves, query_positions, key_positions = arrays
+        return mask_rows(
+            jax.tree.unflatten(tree, leaves), query_positions, key_positions
+        )
+
+    return map_leading(
+        one_sequence,
+        mask_leading(mask, query_positions, key_positions),
+        [*leaves, query_positions, key_positions],
+        [*(len(a) for a in axes), 1, 1],
+    )
+
+
+def mask_rows(
+    mask: Mask, query_positions: Int[Array, "t"], key_positions: Int[Array, "S"]
+) -> Bool[Array, "t S"]:
+    """The rows of a mask whose leaves have no leading axes, for t queries."""
+    leaves, tree = jax.tree.flatten(mask)
+    in_axes, sliced = [], []
+    for leaf, axes in zip(leaves, mask.leaf_axes(), strict=True):
+        per_query = axes.startswith("T") and leaf.shape[0] == query_positions.shape[0]
+        if axes.startswith("T") and not per_query:
+            leaf = leaf[0]
+        in_axes.append(0 if per_query else None)
+        sliced.append(leaf)
+
+    def one(leaves: list[Array], query_position: Array) -> Array:
+        row = jax.tree.unflatten(tree, leaves).row(query_position, key_positions)
+        return jnp.broadcast_to(row, key_positions.shape)
+
+    return jax.vmap(one, in_axes=(in_axes, 0))(sliced, query_positions)
+
+
+def used_keys(dense: Bool[Array, "... T S"], key_leading: tuple[int, ...]) -> Array:
+    """Which keys some query attends to: [..., S], over leading axes the keys have."""
+    used = jnp.any(dense, axis=-2)
+    extra = used.ndim - 1 - len(key_leading)
+    if extra > 0:
+        used = jnp.any(used, axis=tuple(range(extra)))
+    # A key shared along an axis (length 1) is used if it is used anywhere along it.
+    offset = len(key_leading) - (used.ndim - 1)
+    shared = tuple(
+        axis
+        for axis in range(used.ndim - 1)
+        if key_leading[offset + axis] == 1 and used.shape[axis] != 1
+    )
+    return jnp.any(used, axis=shared, keepdims=True) if shared else used
+
+
+def silence_unused(operands: Operands, dense: Bool[Array, "... T S"]) -> Operands:
+    """The operands with keys and values that no query attends to replaced by zeros."""
+    keys, values = operands.keys, operands.values
+    used = used_keys(dense, operands.key_leading)
+    if isinstance(keys, PreparedKeys):
+        keys = keys.zero_where_not(used)
+    else:
+        keys = _zero_where_not(keys, used)
+    values = _zero_where_not(values, used_keys(dense, values.shape[:-2]))
+    return dataclasses.replace(operands, keys=keys, values=values)
+
+
+def _zero_where_not(array: Array, used: Array) -> Array:
+    shape = jnp.broadcast_shapes((*used.shape, 1), array.shape)
+    expanded = jnp.broadcast_to(used[..., None], shape)
+    return jnp.where(expanded, jnp.broadcast_to(array, shape), 0)

@@ -1,0 +1,97 @@
+"""Attention of some queries to one whole sequence of keys: what every kernel is made of.
+
+A block of whole rows is exact for any normaliser, since nothing has to be merged across
+keys; kernels differ only in how many rows they take at a time and in what they keep.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.averaging import average
+from attention_jax.kernels.operands import Options
+from attention_jax.kernels.statistics import COLUMN_SUM, row_statistics
+from attention_jax.single_query import weigh
+from attention_jax.types import Array, Bool, Float, Int
+
+
+class Rows(NamedTuple):
+    """The result for t queries, in the dtype of the computation.
+
+    Attributes:
+      context: [t, V].
+      weights: [t, S], before dropout, or None if not asked for.
+      statistics: one number a row for each requested row statistic.
+      column_sum: [S], the weights summed over the t rows, or None if not asked for.
+    """
+
+    context: Float[Array, "t V"]
+    weights: Float[Array, "t S"] | None
+    statistics: dict[str, Array]
+    column_sum: Float[Array, "S"] | None
+
+
+def attend_rows(
+    options: Options,
+    params: dict[str, Array],
+    query: Float[Array, "t Q"],
+    prepared: Any,
+    values: Float[Array, "S V"],
+    where: Bool[Array, "t S"] | None,
+    query_positions: Int[Array, "t"],
+    key_positions: Int[Array, "S"],
+    row_indices: Int[Array, "t"],
+    dropout_rng: Array | None,
+) -> Rows:
+    """Scores, weights and context of t queries of one sequence.
+
+    `row_indices` number the rows of the whole call; dropout is drawn from them, so that
+    it does not depend on how rows are grouped into blocks.
+    """
+
+    def one(query, where, query_position):
+        return weigh(
+            options.score,
+            options.normalizer,
+            query,
+            prepared,
+            params,
+            where,
+            query_position,
+            key_positions,
+        )
+
+    in_axes = (0, None if where is None else 0, 0)
+    scores, weights = jax.vmap(one, in_axes=in_axes)(query, where, query_positions)
+    used = weights
+    if dropout_rng is not None:
+        kept = keep_rows(
+            dropout_rng, row_indices, values.shape[-2], options.dropout_rate
+        )
+        used = jnp.where(kept, weights / (1 - options.dropout_rate), 0)
+    statistics = {
+        name: row_statistics.get(name)(scores, weights, where)
+        for name in options.statistics
+        if name != COLUMN_SUM
+    }
+    column_sum = None
+    if COLUMN_SUM in options.statistics:
+        column_sum = jnp.sum(weights, axis=0)
+    return Rows(
+        average(used, values),
+        weights if options.return_weights else None,
+        statistics,
+        column_sum,
+    )
+
+
+def keep_rows(
+    rng: Array, row_indices: Int[Array, "t"], num_keys: int, rate: float
+) -> Bool[Array, "t S"]:
+    """True with probability 1 − rate, for each row from its own number alone."""
+
+    def one(index: Array) -> Array:
+        return jax.random.bernoulli(jax.random.fold_in(rng, index), 1 - rate, (num_keys,))
+
+    return jax.vmap(one)(row_indices)

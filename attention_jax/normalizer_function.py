@@ -1,0 +1,110 @@
+"""What a normaliser is, how one is registered, found and called."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+
+from attention_jax import by_value, loading
+from attention_jax.registry import Registry
+from attention_jax.types import Array, Bool, Float
+
+normalizers = Registry["Normalizer"]("normalizer")
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalizer:
+    """A function from scores to weights along the last axis, and its hyper-parameters.
+
+    Calling it applies the function with two promises kept here, once, for every
+    normaliser, a user's own too: a masked entry's score is never read and its weight is 0;
+    a row with nothing to attend to has weights 0 and gradient 0.
+    """
+
+    function: Callable[..., Array]
+    hyper: by_value.Hyperparameters = ()
+
+    def __post_init__(self):
+        by_value.copy_identity(self, self.function)
+
+    def __call__(
+        self, scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
+    ) -> Float[Array, "... S"]:
+        function = functools.partial(self.function, **by_value.thaw(self.hyper))
+        if scores.shape[-1] == 0:
+            return scores
+        if where is None:
+            return function(scores, None)
+        where = jnp.broadcast_to(where, scores.shape)
+        # An empty row is handed to the function as a full row of zeros, whose weights
+        # are then discarded: no function has to survive a sum or a maximum of nothing,
+        # and no NaN can come back through its derivative.
+        empty = ~jnp.any(where, axis=-1, keepdims=True)
+        weights = function(jnp.where(where, scores, 0), where | empty)
+        return jnp.where(where, weights, 0)
+
+    def __repr__(self) -> str:
+        return by_value.describe(self.name, self.hyper)
+
+    @property
+    def name(self) -> str:
+        """The function's name, without hyper-parameters."""
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+
+def register_normalizer(
+    function: Callable[..., Array] | None = None, *, name: str | None = None
+) -> Any:
+    """Registers `function(scores [..., S], where [..., S] or None, *, ...) -> weights`.
+
+    The function may assume that every row has an entry to attend to and that masked
+    scores are finite (they are 0); what it returns at masked entries is discarded.
+
+    Returns:
+      The `Normalizer`, which is called like the function.
+
+    Raises:
+      DuplicateNameError: another function has the name.
+    """
+
+    def decorate(function: Callable[..., Array]) -> Normalizer:
+        normalizer = Normalizer(function)
+        return normalizers.register(
+            name or normalizer.name, normalizer, function=function
+        )
+
+    return decorate if function is None else decorate(function)
+
+
+def normalizer_names() -> tuple[str, ...]:
+    """The registered normalisers' names, in order of registration."""
+    return normalizers.names()
+
+
+def get_normalizer(normalizer: Any) -> Normalizer:
+    """The `Normalizer` that `normalizer` stands for; the forms are `get_score`'s.
+
+    Raises:
+      UnknownNameError: no such name, module, file or function; lists what there is.
+      TypeError: `normalizer` is none of these.
+    """
+    if isinstance(normalizer, Normalizer):
+        return normalizer
+    if isinstance(normalizer, str):
+        if loading.is_reference(normalizer):
+            return get_normalizer(loading.load_reference("normalizer", normalizer))
+        return normalizers.get(normalizer)
+    if isinstance(normalizer, functools.partial):
+        function, keywords = by_value.unwrap_partial(normalizer)
+        inner = get_normalizer(function)
+        merged = {**by_value.thaw(inner.hyper), **keywords}
+        owner = f"normalizer {inner.name!r}"
+        return dataclasses.replace(inner, hyper=by_value.freeze(merged, owner=owner))
+    if callable(normalizer):
+        return Normalizer(normalizer)
+    raise TypeError(
+        "normalizer must be a name, a function, 'package.module:function' or "
+        f"'path/file.py:function', not {type(normalizer).__name__}"
+    )

@@ -1,0 +1,257 @@
+"""The normalisers: scores [..., S] -> weights [..., S], along the last axis.
+
+Each function sees rows with at least one entry to attend to; empty rows and masked
+weights are settled once for all of them in `Normalizer.__call__`.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.normalizer_function import register_normalizer
+from attention_jax.types import Array, Bool, Float
+
+
+@register_normalizer
+def softmax(
+    scores: Float[Array, "... S"],
+    where: Bool[Array, "... S"] | None = None,
+    *,
+    temperature: float = 1.0,
+) -> Float[Array, "... S"]:
+    """The probability distribution that a linear score and an entropy bonus agree on.
+
+        a_i = exp(e_i / τ) / Σ_j exp(e_j / τ),   τ = temperature
+
+    As τ falls to 0 it becomes `hardmax`; as τ grows, uniform.
+
+    Args:
+      scores: e. where: True = attend.
+      temperature: τ > 0.
+
+    Returns:
+      Weights, positive, summing to 1.
+
+    Raises:
+      ValueError: temperature is not positive.
+
+    Cost: about 5·S FLOPs and S exponentials a row.
+    """
+    if temperature <= 0:
+        raise ValueError(f"softmax: temperature must be positive, not {temperature}")
+    scaled = scores if temperature == 1.0 else scores / temperature
+    exponentials = jnp.exp(scaled - _maximum(scaled, where))
+    if where is not None:
+        exponentials = jnp.where(where, exponentials, 0)
+    return exponentials / jnp.sum(exponentials, axis=-1, keepdims=True)
+
+
+@register_normalizer
+def sigmoid(
+    scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
+) -> Float[Array, "... S"]:
+    """Each key is attended to, or not, on its own.
+
+        a_i = 1 / (1 + exp(−e_i))
+
+    Weights do not compete and do not sum to 1; the context grows with the number of keys
+    that match. A bias of −log S belongs into the score if sums near 1 are wanted.
+
+    Source: Ramapuram et al. 2024, arXiv:2409.04431.
+    """
+    del where
+    return jax.nn.sigmoid(scores)
+
+
+@register_normalizer
+def sparsemax(
+    scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
+) -> Float[Array, "... S"]:
+    """The Euclidean projection onto the simplex: many weights are exactly 0.
+
+        a = argmin_{p ∈ Δ} ‖p − e‖²  =  [e − τ]₊,   τ such that Σ a_i = 1
+
+    α-entmax with α = 2; between `entmax15` and `hardmax` in sparsity.
+
+    Returns:
+      Weights ≥ 0 summing to 1; 0 wherever e_i ≤ max e − 1.
+
+    Cost: a sort, S log S comparisons a row, and about 6·S FLOPs.
+    Source: Martins and Astudillo 2016, arXiv:1602.02068.
+    """
+    shifted = _shift(scores, where)
+    return jax.nn.relu(shifted - _sparsemax_threshold(shifted))
+
+
+@register_normalizer
+def entmax15(
+    scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
+) -> Float[Array, "... S"]:
+    """Sparse like `sparsemax`, smooth like `softmax`: α-entmax with α = 1.5.
+
+        a_i = [e_i / 2 − τ]₊²,   τ such that Σ a_i = 1
+
+    Returns:
+      Weights ≥ 0 summing to 1; 0 wherever e_i ≤ max e − 2.
+
+    Cost: a sort, S log S comparisons a row, and about 12·S FLOPs.
+    Source: Peters, Niculae and Martins 2019, arXiv:1905.05702; exact, by sorting.
+    """
+    shifted = _shift(scores / 2, where)
+    return jnp.square(jax.nn.relu(shifted - _entmax15_threshold(shifted)))
+
+
+@register_normalizer
+def hardmax(
+    scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
+) -> Float[Array, "... S"]:
+    """All weight on the first maximum; differentiated as if it were `softmax`.
+
+        a_i = 1 if i = min argmax_j e_j else 0,   ∂a := ∂softmax(e)
+
+    The straight-through estimator: a hard choice forwards, a soft one backwards.
+
+    Cost: S comparisons a row forwards; a softmax backwards.
+    Source: Bengio, Léonard and Courville 2013, arXiv:1308.3432.
+    """
+    return _hardmax(scores, jnp.ones(scores.shape, bool) if where is None else where)
+
+
+@register_normalizer
+def top_k_softmax(
+    scores: Float[Array, "... S"],
+    where: Bool[Array, "... S"] | None = None,
+    *,
+    k: int = 8,
+) -> Float[Array, "... S"]:
+    """`softmax` over the k largest scores; the rest is exactly 0.
+
+    Exactly k entries are kept, or all there are if fewer; ties go to the lower index.
+    With k ≥ S it is `softmax`.
+
+    Args:
+      scores: e. where: True = attend.
+      k: how many keys a query may use, at least 1.
+
+    Raises:
+      ValueError: k is below 1.
+
+    Cost: a selection of k of S, then a softmax.
+    Source: Gupta et al. 2021, arXiv:2106.06899.
+    """
+    if k < 1:
+        raise ValueError(f"top_k_softmax: k must be at least 1, not {k}")
+    if k >= scores.shape[-1]:
+        return softmax.function(scores, where)
+    candidates = jax.lax.stop_gradient(_masked(scores, where, -jnp.inf))
+    # The k-th largest value; ties with it are taken from the left until k are kept.
+    smallest_kept = jax.lax.top_k(candidates, k)[0][..., -1:]
+    above = candidates > smallest_kept
+    tied = candidates == smallest_kept
+    room = k - jnp.sum(above, axis=-1, keepdims=True, dtype=jnp.int32)
+    kept = above | (tied & (jnp.cumsum(tied, axis=-1, dtype=jnp.int32) <= room))
+    return softmax.function(scores, kept if where is None else kept & where)
+
+
+@register_normalizer
+def softmax_one(
+    scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
+) -> Float[Array, "... S"]:
+    """A softmax that may attend to nothing: one more entry of score 0, then dropped.
+
+        a_i = exp(e_i) / (1 + Σ_j exp(e_j))
+
+    `softmax` of the row with an extra 0, without that entry's weight; also called
+    off-by-one softmax or an attention sink.
+
+    Returns:
+      Weights, positive, summing to less than 1.
+
+    Source: Miller 2023, "Attention is off by one"; Xiao et al. 2024, arXiv:2309.17453.
+    """
+    maximum = jnp.maximum(_maximum(scores, where), 0)
+    exponentials = jnp.exp(scores - maximum)
+    if where is not None:
+        exponentials = jnp.where(where, exponentials, 0)
+    total = jnp.sum(exponentials, axis=-1, keepdims=True)
+    return exponentials / (jnp.exp(-maximum) + total)
+
+
+def _masked(scores: Array, where: Array | None, fill: float) -> Array:
+    return scores if where is None else jnp.where(where, scores, fill)
+
+
+def _maximum(scores: Array, where: Array | None) -> Array:
+    """The row maximum, a constant to derivatives; 0 if every score is −inf."""
+    maximum = jnp.max(_masked(scores, where, -jnp.inf), axis=-1, keepdims=True)
+    return jax.lax.stop_gradient(jnp.where(jnp.isneginf(maximum), 0, maximum))
+
+
+def _shift(scores: Array, where: Array | None) -> Array:
+    """Scores with maximum 0; masked ones at −2, which is below every support."""
+    return _masked(scores - _maximum(scores, where), where, -2.0)
+
+
+@jax.custom_jvp
+def _sparsemax_threshold(shifted: Array) -> Array:
+    """τ of `sparsemax` for rows with maximum 0: max over k of (Σ of the k largest − 1) / k."""
+    # The support lies above −1, so clipping changes nothing and keeps the sums exact.
+    ordered = -jnp.sort(-jnp.maximum(shifted, -2), axis=-1)
+    return jnp.max(
+        (jnp.cumsum(ordered, axis=-1) - 1) / _counts(ordered), axis=-1, keepdims=True
+    )
+
+
+@_sparsemax_threshold.defjvp
+def _sparsemax_threshold_jvp(primals, tangents):
+    (shifted,), (tangent,) = primals, tangents
+    threshold = _sparsemax_threshold(shifted)
+    support = (shifted > threshold).astype(shifted.dtype)
+    return threshold, _weighted_mean(tangent, support)
+
+
+@jax.custom_jvp
+def _entmax15_threshold(shifted: Array) -> Array:
+    """τ of `entmax15` for rows e/2 with maximum 0, from the roots over every support size."""
+    ordered = -jnp.sort(-jnp.maximum(shifted, -2), axis=-1)
+    counts = _counts(ordered)
+    mean = jnp.cumsum(ordered, axis=-1) / counts
+    mean_of_squares = jnp.cumsum(ordered * ordered, axis=-1) / counts
+    spread = counts * (mean_of_squares - mean * mean)
+    roots = mean - jnp.sqrt(jnp.maximum((1 - spread) / counts, 0))
+    size = jnp.sum(roots <= ordered, axis=-1, keepdims=True)
+    chosen = jnp.arange(1, ordered.shape[-1] + 1) == size
+    return jnp.sum(jnp.where(chosen, roots, 0), axis=-1, keepdims=True)
+
+
+@_entmax15_threshold.defjvp
+def _entmax15_threshold_jvp(primals, tangents):
+    (shifted,), (tangent,) = primals, tangents
+    threshold = _entmax15_threshold(shifted)
+    return threshold, _weighted_mean(tangent, jax.nn.relu(shifted - threshold))
+
+
+def _counts(ordered: Array) -> Array:
+    """1..S, shaped to divide the last axis."""
+    counts = jnp.arange(1, ordered.shape[-1] + 1, dtype=ordered.dtype)
+    return jnp.broadcast_to(counts, ordered.shape)
+
+
+def _weighted_mean(values: Array, weights: Array) -> Array:
+    return jnp.sum(values * weights, axis=-1, keepdims=True) / jnp.sum(
+        weights, axis=-1, keepdims=True
+    )
+
+
+@jax.custom_jvp
+def _hardmax(scores: Array, where: Array) -> Array:
+    first = jnp.argmax(_masked(scores, where, -jnp.inf), axis=-1)
+    return jax.nn.one_hot(first, scores.shape[-1], dtype=scores.dtype)
+
+
+@_hardmax.defjvp
+def _hardmax_jvp(primals, tangents):
+    scores, where = primals
+    tangent = tangents[0]
+    soft = softmax.function(scores, where)
+    mean = jnp.sum(soft * tangent, axis=-1, keepdims=True)
+    return _hardmax(scores, where), soft * (tangent - mean)

@@ -1,0 +1,83 @@
+"""Declaring and initialising the learned parameters of a score."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.types import Array
+
+Initializer = Callable[[Array, tuple[int, ...], jnp.dtype], Array]
+
+# What each letter of a declaration stands for, and the argument that sets it.
+AXES = {
+    "Q": ("query features", "query_size"),
+    "K": ("key features", "key_size"),
+    "V": ("value features", "value_size"),
+    "A": ("alignment features", "alignment_size"),
+}
+
+
+def fan_in_normal(rng: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+    """Normal with variance 1 / (first axis): a projection that keeps unit variance."""
+    fan_in = shape[0] if shape else 1
+    return jax.random.normal(rng, shape, dtype) / math.sqrt(max(fan_in, 1))
+
+
+def fan_out_normal(rng: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+    """Normal with variance 1 / (last axis): the same for a matrix applied from the left."""
+    fan_in = shape[-1] if shape else 1
+    return jax.random.normal(rng, shape, dtype) / math.sqrt(max(fan_in, 1))
+
+
+def log_constant(value: float) -> Initializer:
+    """The logarithm of `value`: how a positive scalar is stored."""
+
+    def initialize(rng: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+        return jnp.full(shape, math.log(value), dtype)
+
+    return initialize
+
+
+@dataclasses.dataclass(frozen=True)
+class Param:
+    """A learned parameter: one axis letter per dimension, and how it starts.
+
+    `Param("QA")` is a [Q, A] matrix, `Param("")` a scalar. The letters are Q, K, V
+    and A; see `attention_jax.types`.
+    """
+
+    axes: str
+    init: Initializer = fan_in_normal
+
+    def __post_init__(self):
+        unknown = sorted(set(self.axes) - set(AXES))
+        if unknown:
+            raise ValueError(
+                f"axes {self.axes!r} has the unknown letter {unknown[0]!r}; "
+                f"a parameter's axes are any of {', '.join(AXES)}"
+            )
+
+
+def declare(params: Mapping[str, str | Param] | None) -> tuple[tuple[str, Param], ...]:
+    """`{"w": "QA"}` as a hashable declaration."""
+    return tuple(
+        (name, declared if isinstance(declared, Param) else Param(declared))
+        for name, declared in (params or {}).items()
+    )
+
+
+def initialize(
+    rng: Array,
+    declaration: tuple[tuple[str, Param], ...],
+    sizes: Mapping[str, int],
+    dtype: jnp.dtype,
+) -> dict[str, Array]:
+    """One array per declared parameter; `sizes` maps axis letters to lengths."""
+    rngs = jax.random.split(rng, len(declaration)) if declaration else ()
+    return {
+        name: param.init(one, tuple(sizes[a] for a in param.axes), dtype)
+        for (name, param), one in zip(declaration, rngs, strict=True)
+    }

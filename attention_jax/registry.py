@@ -1,0 +1,78 @@
+"""Named tables of functions that users extend: scores, normalisers, data sources, …"""
+
+import difflib
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class UnknownNameError(LookupError):
+    """A name that no table entry has; the message lists the known ones."""
+
+
+class DuplicateNameError(ValueError):
+    """A name already taken by a different function."""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
+    """The error for a name that is not among `known`, with the nearest match."""
+    known = list(known)
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return UnknownNameError(
+        f"unknown {kind} {name!r}.{hint} Known: {', '.join(known) or 'none'}."
+    )
+
+
+def origin(function: Callable) -> tuple[str, str]:
+    """Where a function was written: its module and qualified name."""
+    return (
+        getattr(function, "__module__", "") or "",
+        getattr(function, "__qualname__", "") or repr(function),
+    )
+
+
+class Registry(Generic[T]):
+    """An ordered table name -> entry.
+
+    Registering the same module and function again replaces the entry, so that a notebook
+    cell can be run twice; another function under a taken name is an error.
+    """
+
+    def __init__(self, kind: str):
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+        self._origins: dict[str, tuple[str, str]] = {}
+
+    def register(self, name: str, entry: T, *, function: Callable) -> T:
+        """Adds `entry`, written as `function`, under `name`.
+
+        Raises:
+          DuplicateNameError: the name belongs to a function written elsewhere.
+        """
+        where = origin(function)
+        taken = self._origins.get(name)
+        if taken is not None and taken != where:
+            raise DuplicateNameError(
+                f"the {self.kind} name {name!r} is taken by {':'.join(taken)}; "
+                f"{':'.join(where)} needs another name"
+            )
+        self._entries[name] = entry
+        self._origins[name] = where
+        return entry
+
+    def get(self, name: str) -> T:
+        """The entry called `name`.
+
+        Raises:
+          UnknownNameError: there is none; lists the names and the nearest match.
+        """
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise unknown_name(self.kind, name, self._entries) from None
+
+    def names(self) -> tuple[str, ...]:
+        """The names, in the order they were first registered."""
+        return tuple(self._entries)

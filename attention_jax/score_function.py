@@ -1,0 +1,255 @@
+"""What a score function is, how one is registered, found and called."""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from attention_jax import by_value, loading, parameters
+from attention_jax.parameters import AXES, Param
+from attention_jax.registry import Registry
+from attention_jax.types import Array
+
+POSITION_ARGUMENTS = ("query_position", "key_positions", "key_length")
+
+scores = Registry["Score"]("score")
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """A score function e = score(q, k_1..k_S), with what it declares.
+
+    Calling it calls the function. Two are equal if the function, the declaration and the
+    hyper-parameters are, so that a jitted function does not trace an equal score twice.
+
+    Attributes:
+      function: (query [Q], prepared keys [S, ...], **params) -> scores [S].
+      params: the learned parameters, (name, Param) each.
+      prepare: (keys [S, K], **params) -> what the function receives as keys, or None.
+      positions: whether the function takes query_position, key_positions, key_length.
+      hyper: bound hyper-parameters, frozen by value.
+    """
+
+    function: Callable[..., Array]
+    params: tuple[tuple[str, Param], ...] = ()
+    prepare: Callable[..., Any] | None = None
+    positions: bool = False
+    hyper: by_value.Hyperparameters = ()
+
+    def __post_init__(self):
+        by_value.copy_identity(self, self.function)
+        _check_signature(self)
+
+    def __call__(self, query: Any, keys: Any, **arguments: Any) -> Array:
+        return self.function(query, keys, **{**by_value.thaw(self.hyper), **arguments})
+
+    def __repr__(self) -> str:
+        return by_value.describe(self.name, self.hyper)
+
+    @property
+    def name(self) -> str:
+        """The function's name, without hyper-parameters."""
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+    @property
+    def param_names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.params)
+
+
+def register_score(
+    function: Callable[..., Array] | None = None,
+    *,
+    name: str | None = None,
+    params: Mapping[str, str | Param] | None = None,
+    prepare: Callable[..., Any] | None = None,
+    positions: bool = False,
+) -> Any:
+    """Registers a function of one query and its S keys under its own name.
+
+        @register_score(params={"w": "QK"})
+        def mine(query, keys, *, w):      # [Q], [S, K] -> [S]
+            return keys @ (query @ w)
+
+    Args:
+      function: (query [Q], keys [S, K], *, params..., hyper-parameters...) -> [S], pure.
+      name: what to call it; the function's name if not given.
+      params: learned parameters by keyword, as axis letters ("QK") or a `Param`.
+      prepare: (keys, **params) -> everything that does not depend on the query; the
+        function then receives its result in place of the keys. Row i of the result may
+        depend on key i alone.
+      positions: the function also takes query_position (scalar int), key_positions
+        ([S] int) and key_length (1 + the largest position this query may attend to).
+
+    Returns:
+      The `Score`, which is called like the function.
+
+    Raises:
+      DuplicateNameError: another function has the name.
+      ValueError: the declaration and the signature disagree.
+    """
+
+    def decorate(function: Callable[..., Array]) -> Score:
+        score = Score(function, parameters.declare(params), prepare, positions)
+        return scores.register(name or score.name, score, function=function)
+
+    return decorate if function is None else decorate(function)
+
+
+def score_names() -> tuple[str, ...]:
+    """The registered score functions' names, in order of registration."""
+    return scores.names()
+
+
+def get_score(score: Any) -> Score:
+    """The `Score` that `score` stands for.
+
+    Args:
+      score: a registered name, a function (registered or not; partials bind
+        hyper-parameters), `package.module:function` or `path/file.py:function`.
+
+    Raises:
+      UnknownNameError: no such name, module, file or function; a LookupError that lists
+        what there is.
+      TypeError: `score` is none of these, or a hyper-parameter has no value to compare.
+    """
+    if isinstance(score, Score):
+        return score
+    if isinstance(score, str):
+        if loading.is_reference(score):
+            return get_score(loading.load_reference("score", score))
+        return scores.get(score)
+    if isinstance(score, functools.partial):
+        function, keywords = by_value.unwrap_partial(score)
+        return bind(get_score(function), **keywords)
+    if callable(score):
+        return Score(score)
+    raise TypeError(
+        "score must be a name, a function, 'package.module:function' or "
+        f"'path/file.py:function', not {type(score).__name__}"
+    )
+
+
+def bind(score: Score, **hyperparameters: Any) -> Score:
+    """`score` with hyper-parameters fixed; what `functools.partial` means for a score."""
+    for name in hyperparameters:
+        if name in score.param_names:
+            raise ValueError(
+                f"{name!r} is a learned parameter of the score {score.name!r}: "
+                "pass it in params, not as a hyper-parameter"
+            )
+    frozen = by_value.freeze(
+        {**by_value.thaw(score.hyper), **hyperparameters}, owner=f"score {score.name!r}"
+    )
+    return dataclasses.replace(score, hyper=frozen)
+
+
+def wrap(
+    score: Any,
+    function: Callable[..., Array],
+    *,
+    positions: bool = False,
+    **hyperparameters: Any,
+) -> Score:
+    """A combinator's result: `function` around `score`, which keeps its declaration.
+
+    Args:
+      score: the inner score, anything `get_score` takes.
+      function: (query, prepared keys, *, score, hyper-parameters..., **arguments) -> [S];
+        it calls the inner score by `call_inner(score, query, keys, arguments)`.
+      positions: whether `function` itself needs the positions.
+    """
+    inner = get_score(score)
+    frozen = by_value.freeze(
+        {"score": inner, **hyperparameters}, owner=f"combinator {function.__name__!r}"
+    )
+    return dataclasses.replace(
+        inner,
+        function=function,
+        hyper=frozen,
+        positions=positions or inner.positions,
+    )
+
+
+def call_inner(
+    score: Score, query: Array, keys: Any, arguments: Mapping[str, Any]
+) -> Array:
+    """Calls `score`, leaving out the positions it did not ask for."""
+    taken = {
+        name: value
+        for name, value in arguments.items()
+        if score.positions or name not in POSITION_ARGUMENTS
+    }
+    return score(query, keys, **taken)
+
+
+def init_score_params(
+    rng: Array,
+    score: Any,
+    *,
+    query_size: int,
+    key_size: int,
+    dtype: Any = jnp.float32,
+    **sizes: int,
+) -> dict[str, Array]:
+    """Initial values of a score's learned parameters; {} if it has none.
+
+    Args:
+      rng: a PRNG key.
+      score: anything `get_score` takes.
+      query_size: Q. key_size: K.
+      dtype: of the parameters.
+      **sizes: `alignment_size` (A, default: the key size), `value_size` (V).
+
+    Raises:
+      ValueError: a size is unknown, missing or below 1.
+    """
+    score = get_score(score)
+    known = {argument: letter for letter, (_, argument) in AXES.items()}
+    lengths = {"Q": query_size, "K": key_size, "A": key_size}
+    for argument, size in sizes.items():
+        if argument not in known:
+            raise ValueError(
+                f"unknown size {argument!r}; sizes are {', '.join(known)}"
+            )
+        lengths[known[argument]] = size
+    for letter in sorted(set("".join(param.axes for _, param in score.params))):
+        argument = AXES[letter][1]
+        if letter not in lengths:
+            raise ValueError(f"the score {score.name!r} needs {argument}")
+        size = lengths[letter]
+        if not isinstance(size, int | np.integer) or size < 1:
+            raise ValueError(f"{argument} must be an integer >= 1, not {size!r}")
+    return parameters.initialize(rng, score.params, lengths, jnp.dtype(dtype))
+
+
+def _check_signature(score: Score) -> None:
+    """The declaration names exactly the keyword arguments without a default."""
+    try:
+        signature = inspect.signature(score.function)
+    except (TypeError, ValueError):
+        return
+    arguments = signature.parameters.values()
+    if any(a.kind is a.VAR_KEYWORD for a in arguments):
+        return
+    keywords = {a.name: a for a in arguments if a.kind is a.KEYWORD_ONLY}
+    given = {*score.param_names, *(name for name, _ in score.hyper)}
+    if score.positions:
+        given |= set(POSITION_ARGUMENTS)
+    for name in sorted(given - set(keywords)):
+        raise ValueError(
+            f"the score {score.name!r} is given {name!r}, "
+            "but its signature has no such keyword-only argument"
+        )
+    for name, argument in keywords.items():
+        if argument.default is argument.empty and name not in given:
+            hint = (
+                "declare it with register_score(positions=True)"
+                if name in POSITION_ARGUMENTS
+                else f"declare it with register_score(params={{{name!r}: ...}}), "
+                "bind it with functools.partial, or give it a default"
+            )
+            raise ValueError(f"the score {score.name!r} takes {name!r}: {hint}")

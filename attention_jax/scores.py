@@ -1,0 +1,413 @@
+"""The score functions: one query against S keys, e_i = score(q, k_i).
+
+Each is written unbatched, [Q] and [S, K] -> [S]; `vmap` does the rest. Where a score has a
+`prepare`, its `keys` argument is what `prepare` returned, so that whatever depends on the
+keys alone is computed once per sentence.
+"""
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+
+from attention_jax.parameters import Param, fan_out_normal, log_constant
+from attention_jax.score_function import call_inner, register_score, wrap
+from attention_jax.score_function import Score
+from attention_jax.types import Array, Float, Int
+
+
+@register_score
+def dot(query: Float[Array, "Q"], keys: Float[Array, "S Q"]) -> Float[Array, "S"]:
+    """The dot product, the first of all scores.
+
+        e_i = q · k_i
+
+    Choose it when queries and keys live in one space of moderate size; its spread grows
+    with √Q, which saturates a softmax when Q is large (see `scaled_dot`).
+
+    Args:
+      query: one query.
+      keys: S keys, as wide as the query.
+
+    Returns:
+      Scores [S].
+
+    Raises:
+      ValueError: Q differs from K.
+
+    Cost: 2·S·Q FLOPs; nothing larger than the result.
+    Source: Luong, Pham and Manning 2015, arXiv:1508.04025, "dot".
+    """
+    _require_one_size("dot", query, keys)
+    return keys @ query
+
+
+@register_score
+def scaled_dot(
+    query: Float[Array, "Q"], keys: Float[Array, "S Q"]
+) -> Float[Array, "S"]:
+    """The dot product at unit variance.
+
+        e_i = q · k_i / √Q
+
+    `dot` divided by √Q, so that independent unit-variance features give unit-variance
+    scores at any width. The usual default.
+
+    Args and errors are `dot`'s.
+    Cost: 2·S·Q FLOPs; nothing larger than the result.
+    Source: Vaswani et al. 2017, arXiv:1706.03762.
+    """
+    _require_one_size("scaled_dot", query, keys)
+    return keys @ (query / math.sqrt(max(query.shape[-1], 1)))
+
+
+def keys_through_weight(keys: Float[Array, "S K"], *, w: Array) -> Array:
+    """W k_i for `bilinear`: [S, K] and W [Q, K] -> [S, Q]."""
+    return keys @ w.T
+
+
+@register_score(
+    params={"w": Param("QK", fan_out_normal)}, prepare=keys_through_weight
+)
+def bilinear(
+    query: Float[Array, "Q"], keys: Float[Array, "S Q"], *, w: Float[Array, "Q K"]
+) -> Float[Array, "S"]:
+    """A learned bilinear form; Luong's "general", also called multiplicative.
+
+        e_i = qᵀ W k_i
+
+    Choose it when query and key sizes differ or the spaces must be related by learning.
+    With W = I it is `dot`; with W = UᵀV, `low_rank_bilinear`.
+
+    Args:
+      query: one query.
+      keys: prepared, W k_i for each key.
+      w: the form, [Q, K]; used by `keys_through_weight`.
+
+    Returns:
+      Scores [S].
+
+    Cost: 2·S·Q·K FLOPs once per sentence, 2·S·Q per query.
+    Source: Luong, Pham and Manning 2015, arXiv:1508.04025, "general".
+    """
+    del w
+    return keys @ query
+
+
+def keys_through_factor(
+    keys: Float[Array, "S K"], *, w_query: Array, w_key: Array
+) -> Array:
+    """V k_i for `low_rank_bilinear`: [S, K] -> [S, A]."""
+    del w_query
+    return keys @ w_key
+
+
+@register_score(
+    params={"w_query": "QA", "w_key": "KA"}, prepare=keys_through_factor
+)
+def low_rank_bilinear(
+    query: Float[Array, "Q"],
+    keys: Float[Array, "S A"],
+    *,
+    w_query: Float[Array, "Q A"],
+    w_key: Float[Array, "K A"],
+) -> Float[Array, "S"]:
+    """A bilinear form of rank at most A.
+
+        e_i = (U q) · (V k_i),   U = w_queryᵀ [A, Q],  V = w_keyᵀ [A, K]
+
+    `bilinear` with W = UᵀV: (Q + K)·A parameters rather than Q·K.
+
+    Args:
+      query: one query.
+      keys: prepared, V k_i for each key.
+      w_query: Uᵀ. w_key: Vᵀ, used by `keys_through_factor`.
+
+    Returns:
+      Scores [S].
+
+    Cost: 2·S·K·A FLOPs once per sentence, 2·A·(Q + S) per query.
+    Source: Kim et al. 2017, arXiv:1610.04325; one head of Vaswani et al. 2017.
+    """
+    del w_key
+    return keys @ (query @ w_query)
+
+
+def project_keys(
+    keys: Float[Array, "S K"], *, w_query: Array, w_key: Array, v: Array
+) -> Array:
+    """W_k k_i for `additive`: [S, K] -> [S, A]."""
+    del w_query, v
+    return keys @ w_key
+
+
+@register_score(
+    params={"w_query": "QA", "w_key": "KA", "v": "A"}, prepare=project_keys
+)
+def additive(
+    query: Float[Array, "Q"],
+    keys: Float[Array, "S A"],
+    *,
+    w_query: Float[Array, "Q A"],
+    w_key: Float[Array, "K A"],
+    v: Float[Array, "A"],
+) -> Float[Array, "S"]:
+    """A one-layer perceptron; Bahdanau's, also called concat or MLP.
+
+        e_i = vᵀ tanh(W_q q + W_k k_i)
+
+    Choose it when sizes differ and a bounded, non-multiplicative score is wanted; its
+    spread does not grow with Q. It costs a tanh per query, key and feature.
+
+    Args:
+      query: one query.
+      keys: prepared, W_k k_i for each key.
+      w_query: W_qᵀ. w_key: W_kᵀ, used by `project_keys`. v: the output layer.
+
+    Returns:
+      Scores [S].
+
+    Cost: 2·S·K·A FLOPs once per sentence; per query 2·Q·A + 4·S·A and S·A tanh, the
+    largest intermediate [S, A] if it is not fused into the sum.
+    Source: Bahdanau, Cho and Bengio 2015, arXiv:1409.0473.
+    """
+    del w_key
+    # A sum rather than a matmul with v: XLA then fuses the tanh into the reduction.
+    return jnp.sum(jnp.tanh((query @ w_query)[None, :] + keys) * v[None, :], axis=-1)
+
+
+def unit_keys(keys: Float[Array, "S K"], *, log_scale: Array) -> Array:
+    """k_i / ‖k_i‖ for `cosine`, 0 where k_i = 0: [S, K] -> [S, K]."""
+    del log_scale
+    return _unit(keys)
+
+
+@register_score(
+    params={"log_scale": Param("", log_constant(10.0))}, prepare=unit_keys
+)
+def cosine(
+    query: Float[Array, "Q"], keys: Float[Array, "S Q"], *, log_scale: Float[Array, ""]
+) -> Float[Array, "S"]:
+    """The cosine of the angle between query and key, times a learned positive τ.
+
+        e_i = τ · q · k_i / (‖q‖ ‖k_i‖),   τ = exp(log_scale)
+
+    Choose it when lengths should not matter; scores stay within ±τ. It is `dot` of unit
+    vectors. At a zero vector the score is 0 and so is its gradient.
+
+    Args:
+      query: one query.
+      keys: prepared, the keys at unit length.
+      log_scale: log τ; starts at log 10.
+
+    Returns:
+      Scores [S] in [−τ, τ].
+
+    Raises:
+      ValueError: Q differs from K.
+
+    Cost: 3·S·Q FLOPs once per sentence, 2·S·Q + 3·Q per query.
+    Source: Graves, Wayne and Danihelka 2014, arXiv:1410.5401, with a learned τ as in
+    Henry et al. 2020, arXiv:2010.04245.
+    """
+    _require_one_size("cosine", query, keys)
+    return keys @ (jnp.exp(log_scale) * _unit(query))
+
+
+def keys_with_squared_norms(
+    keys: Float[Array, "S K"], *, log_sigma: Array
+) -> tuple[Array, Array]:
+    """(k_i, ‖k_i‖²) for `euclidean`: [S, K] -> [S, K], [S]."""
+    del log_sigma
+    return keys, jnp.sum(keys * keys, axis=-1)
+
+
+@register_score(
+    params={"log_sigma": Param("", log_constant(4.0))},
+    prepare=keys_with_squared_norms,
+)
+def euclidean(
+    query: Float[Array, "Q"],
+    keys: tuple[Float[Array, "S Q"], Float[Array, "S"]],
+    *,
+    log_sigma: Float[Array, ""],
+) -> Float[Array, "S"]:
+    """The negative squared distance: the log of a Gaussian (RBF) kernel.
+
+        e_i = −‖q − k_i‖² / (2σ²),   σ = exp(log_sigma)
+
+    Choose it when nearness should count rather than alignment. With softmax it is a
+    Nadaraya–Watson estimate; with keys of one length it is a scaled `dot`, since a
+    constant added to all scores leaves a softmax unchanged.
+
+    Args:
+      query: one query.
+      keys: prepared, the keys and their squared lengths.
+      log_sigma: log σ; starts at log 4, so that unit-variance features of a few hundred
+        dimensions give scores of about unit spread.
+
+    Returns:
+      Scores [S], at most 0 up to rounding of (‖q‖² + ‖k_i‖²) / (2σ²).
+
+    Raises:
+      ValueError: Q differs from K.
+
+    Cost: 2·S·Q FLOPs once per sentence and 2·S·Q per query. The square is expanded so
+    that this is a matmul.
+    Source: Tsai et al. 2019, arXiv:1908.11775.
+    """
+    vectors, squared_norms = keys
+    _require_one_size("euclidean", query, vectors)
+    squared_distance = squared_norms - 2 * (vectors @ query) + jnp.sum(query * query)
+    return -0.5 * jnp.exp(-2 * log_sigma) * squared_distance
+
+
+@register_score(params={"w": Param("AQ", fan_out_normal)}, positions=True)
+def location(
+    query: Float[Array, "Q"],
+    keys: Float[Array, "S K"],
+    *,
+    w: Float[Array, "A Q"],
+    query_position: Int[Array, ""],
+    key_positions: Int[Array, "S"],
+    key_length: Int[Array, ""],
+) -> Float[Array, "S"]:
+    """Where to look, from the query alone: the keys' content is not read.
+
+        e_i = (W q) · φ(p_i),   φ(p) = [sin(p ω_j)]_j ++ [cos(p ω_j)]_j,  A wide
+
+    with ω_j = 10000^(−j / ⌈A/2⌉). Luong's location score has one weight row per position
+    and so a fixed S; here positions are sinusoidal features, defined for any S.
+
+    Args:
+      query: one query.
+      keys: only their number is used.
+      w: [A, Q].
+      query_position: not used. key_positions: p_i. key_length: not used.
+
+    Returns:
+      Scores [S].
+
+    Cost: 2·A·(Q + S) FLOPs per query; φ [S, A] once.
+    Source: after Luong, Pham and Manning 2015, arXiv:1508.04025, "location"; φ of Vaswani
+    et al. 2017, arXiv:1706.03762.
+    """
+    del keys, query_position, key_length
+    features = sinusoidal_features(key_positions, w.shape[0], w.dtype)
+    return features @ (w @ query)
+
+
+@register_score(
+    params={"w": Param("AQ", fan_out_normal), "v": "A"}, positions=True
+)
+def local_gaussian(
+    query: Float[Array, "Q"],
+    keys: Float[Array, "S Q"],
+    *,
+    w: Float[Array, "A Q"],
+    v: Float[Array, "A"],
+    query_position: Int[Array, ""],
+    key_positions: Int[Array, "S"],
+    key_length: Int[Array, ""],
+    sigma: float = 5.0,
+) -> Float[Array, "S"]:
+    """The dot product near a predicted position; Luong's local-p.
+
+        e_i = q · k_i − (p_i − c)² / (2σ²),   c = key_length · sigmoid(vᵀ tanh(W q))
+
+    After a softmax the weights are the dot product's times a Gaussian around c. As σ
+    grows it becomes `dot`.
+
+    Args:
+      query: one query.
+      keys: S keys, as wide as the query.
+      w, v: predict the centre.
+      query_position: not used. key_positions: p_i. key_length: 1 + the largest position
+        the query may attend to.
+      sigma: σ in positions; the paper's is half its window, 5.
+
+    Returns:
+      Scores [S].
+
+    Raises:
+      ValueError: Q differs from K, or sigma is not positive.
+
+    Cost: 2·S·Q + 2·A·Q FLOPs per query.
+    Source: Luong, Pham and Manning 2015, arXiv:1508.04025, section 3.2.
+    """
+    del query_position
+    _require_one_size("local_gaussian", query, keys)
+    if sigma <= 0:
+        raise ValueError(f"local_gaussian: sigma must be positive, not {sigma}")
+    share = 1 / (1 + jnp.exp(-jnp.sum(v * jnp.tanh(w @ query))))
+    centre = key_length.astype(query.dtype) * share
+    offsets = key_positions.astype(query.dtype) - centre
+    return keys @ query - offsets * offsets / (2 * sigma * sigma)
+
+
+def sinusoidal_features(positions: Array, size: int, dtype: Any) -> Array:
+    """φ of `location`: [S] -> [S, size], sines first, then cosines."""
+    half = (size + 1) // 2
+    frequencies = 10000.0 ** (-jnp.arange(half, dtype=dtype) / half)
+    angles = positions.astype(dtype)[:, None] * frequencies[None, :]
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)[:, :size]
+
+
+def soft_cap(score: Any, cap: float) -> Score:
+    """`score`, bent smoothly into (−cap, cap): a combinator.
+
+        e' = cap · tanh(e / cap)
+
+    As cap grows it becomes `score`.
+
+    Args:
+      score: anything `get_score` takes; its parameters and positions are kept.
+      cap: the bound, positive.
+
+    Source: Gemma 2, arXiv:2408.00118.
+    """
+    if cap <= 0:
+        raise ValueError(f"soft_cap: cap must be positive, not {cap}")
+    return wrap(score, _soft_capped, cap=float(cap))
+
+
+def with_alibi(score: Any, slope: float) -> Score:
+    """`score` less a penalty that grows with distance: a combinator.
+
+        e'_i = e_i − slope · |query_position − p_i|
+
+    With slope 0 it is `score`.
+
+    Args:
+      score: anything `get_score` takes; its parameters are kept.
+      slope: per position; one head's m in the paper.
+
+    Source: Press, Smith and Lewis 2022, arXiv:2108.12409.
+    """
+    return wrap(score, _with_alibi, positions=True, slope=slope)
+
+
+def _soft_capped(query, keys, *, score, cap, **arguments):
+    return cap * jnp.tanh(call_inner(score, query, keys, arguments) / cap)
+
+
+def _with_alibi(query, keys, *, score, slope, **arguments):
+    scores = call_inner(score, query, keys, arguments)
+    distances = jnp.abs(arguments["query_position"] - arguments["key_positions"])
+    return scores - slope * distances.astype(scores.dtype)
+
+
+def _unit(vectors: Array) -> Array:
+    """Vectors at unit length; 0, with gradient 0, where the vector is 0."""
+    squares = jnp.sum(vectors * vectors, axis=-1, keepdims=True)
+    inverse = 1 / jnp.sqrt(jnp.where(squares > 0, squares, 1))
+    return vectors * jnp.where(squares > 0, inverse, 0)
+
+
+def _require_one_size(name: str, query: Array, keys: Array) -> None:
+    if query.shape[-1] != keys.shape[-1]:
+        raise ValueError(
+            f"{name} needs queries and keys of one size, but the query has "
+            f"{query.shape[-1]} features and the keys have {keys.shape[-1]}; "
+            "bilinear and additive take any sizes"
+        )

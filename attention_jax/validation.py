@@ -1,0 +1,201 @@
+"""What is wrong with a configuration, said before any work starts.
+
+Every message names the field in full, as the command line writes it: config.data.num_dev.
+"""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from attention_jax.configuration import ExperimentConfig
+
+
+class Range(NamedTuple):
+    """The numbers a field may have: from `low` up to and including `high`."""
+
+    low: float
+    high: float = math.inf
+    # Whether `low` or `high` themselves are left out.
+    above: bool = False
+    below: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` is one of them."""
+        above = value > self.low if self.above else value >= self.low
+        below = value < self.high if self.below else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        low = f"above {self.low:g}" if self.above else f"at least {self.low:g}"
+        if self.high == math.inf:
+            return low
+        return f"{low} and {'below' if self.below else 'at most'} {self.high:g}"
+
+
+COUNT = Range(0)
+POSITIVE = Range(1)
+PROBABILITY = Range(0, 1, below=True)
+
+RANGES = {
+    "seed": Range(0, 2**32 - 1),
+    "data.source_column": COUNT,
+    "data.target_column": COUNT,
+    "data.min_length": POSITIVE,
+    "data.max_length": POSITIVE,
+    "data.symbols": Range(2),
+    "data.num_pairs": COUNT,
+    "data.num_dev": POSITIVE,
+    "data.num_test": COUNT,
+    "data.seed": Range(0, 2**32 - 1),
+    "data.num_train": COUNT,
+    # Four special tokens and at least one more.
+    "data.subwords": Range(5),
+    "data.min_frequency": POSITIVE,
+    "data.max_vocabulary": COUNT,
+    "data.max_source_length": COUNT,
+    "data.max_target_length": COUNT,
+    "data.num_buckets": POSITIVE,
+    "model.alignment_size": COUNT,
+    "model.embedding_size": POSITIVE,
+    "model.encoder_size": POSITIVE,
+    "model.encoder_layers": POSITIVE,
+    "model.decoder_size": POSITIVE,
+    "model.decoder_layers": POSITIVE,
+    "model.readout_size": COUNT,
+    "model.dropout": PROBABILITY,
+    "model.attention_dropout": PROBABILITY,
+    "training.batch_size": POSITIVE,
+    "training.steps": POSITIVE,
+    "training.max_minutes": COUNT,
+    "training.learning_rate": Range(0, above=True),
+    "training.warmup_steps": COUNT,
+    "training.clip_norm": COUNT,
+    "training.weight_decay": COUNT,
+    "training.label_smoothing": PROBABILITY,
+    "training.log_every": POSITIVE,
+    "training.eval_every": POSITIVE,
+    "training.checkpoint_every": POSITIVE,
+    "training.keep_checkpoints": POSITIVE,
+    "training.num_samples": COUNT,
+    "decoding.batch_size": POSITIVE,
+    "decoding.max_length_ratio": COUNT,
+    "decoding.max_length_offset": COUNT,
+}
+
+CHOICES = {
+    "data.task": ("copy", "reverse", "sort", "lexicon"),
+    "model.attention": ("after", "input_feeding", "before", "none"),
+    "model.cell": ("lstm", "gru"),
+    "model.readout": ("linear", "tanh"),
+}
+
+
+def validate(config: ExperimentConfig) -> None:
+    """Returns if an experiment with `config` can start.
+
+    Checks that there are no misspelt attributes, each value's type and range, the names
+    against what is registered, and the fields that must agree with one another. It reads
+    no data, but executes the file of a `path/file.py:function`.
+
+    Raises:
+      TypeError: a field's value has the wrong type.
+      ValueError: a number out of its range, an unknown choice, fields that disagree.
+      UnknownNameError: an unknown score, normaliser, data source, tokenizer or schedule.
+    """
+    for name, value in _fields(config, "config"):
+        path = name.removeprefix("config.")
+        if path in RANGES and not RANGES[path].holds(value):
+            raise ValueError(f"{name} must be {RANGES[path]}, got {value}")
+        if path in CHOICES and value not in CHOICES[path]:
+            close = difflib.get_close_matches(value, CHOICES[path], n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            choices = ", ".join(CHOICES[path])
+            raise ValueError(f"{name} must be one of {choices}, got {value!r}{hint}")
+    _check_names(config)
+    _check_together(config)
+
+
+def _fields(section: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Each field's full name and value, having checked its type."""
+    fields = {field.name: field.type for field in dataclasses.fields(section)}
+    for name in vars(section):
+        if name not in fields:
+            close = difflib.get_close_matches(name, list(fields), n=1)
+            hint = f"; did you mean {prefix}.{close[0]}?" if close else ""
+            raise ValueError(f"unknown field {prefix}.{name}{hint}")
+    for name, kind in fields.items():
+        value, full = getattr(section, name), f"{prefix}.{name}"
+        # An int is a fine float; a bool is not a fine int.
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise TypeError(
+                f"{full} must be of type {getattr(kind, '__name__', kind)}, "
+                f"got {value!r} of type {type(value).__name__}"
+            )
+        if dataclasses.is_dataclass(value):
+            yield from _fields(value, full)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{full} must be finite, got {value}")
+        else:
+            yield full, value
+
+
+def _check_names(config: ExperimentConfig) -> None:
+    # Imported here: a config file needs none of it, and it takes seconds.
+    from attention_jax.data import data_sources, tokenizers
+    from attention_jax.normalizer_function import get_normalizer
+    from attention_jax.score_function import get_score
+    from attention_jax.training.optimizer import schedules
+
+    lookups = {
+        "data.source": data_sources.get,
+        "data.source_tokenizer": tokenizers.get,
+        "data.target_tokenizer": tokenizers.get,
+        "model.score": get_score,
+        "model.normalizer": get_normalizer,
+        "training.schedule": schedules.get,
+    }
+    for path, look_up in lookups.items():
+        section, field = path.split(".")
+        try:
+            look_up(getattr(getattr(config, section), field))
+        except (LookupError, ValueError, TypeError) as error:
+            raise type(error)(f"config.{path}: {error}") from error
+
+
+def _check_together(config: ExperimentConfig) -> None:
+    data, model, training = config.data, config.model, config.training
+    if data.min_length > data.max_length:
+        raise ValueError(
+            f"config.data.min_length must be at most config.data.max_length, "
+            f"got {data.min_length} and {data.max_length}"
+        )
+    needed = {"tsv": ("path",), "text": ("path", "target_path")}
+    for field in needed.get(data.source, ()):
+        if not getattr(data, field):
+            raise ValueError(
+                f"config.data.{field} must name a file for config.data.source "
+                f"{data.source}, got ''"
+            )
+    if data.source in ("cldr", "synthetic") and data.num_pairs == 0:
+        raise ValueError(
+            f"config.data.num_pairs must be at least 1 for config.data.source "
+            f"{data.source}, got 0"
+        )
+    if training.warmup_steps > training.steps:
+        raise ValueError(
+            f"config.training.warmup_steps must be at most config.training.steps, "
+            f"got {training.warmup_steps} and {training.steps}"
+        )
+    if config.decoding.max_length_ratio == 0 and config.decoding.max_length_offset == 0:
+        raise ValueError(
+            "config.decoding.max_length_ratio and config.decoding.max_length_offset "
+            "must not both be 0: no output would have a word"
+        )
+    _check_sizes(model)
+
+
+def _check_sizes(model: Any) -> None:
+    if model.attention == "none" or model.score != "dot":
+        return
