@@ -7,6 +7,9 @@ and leading axes, compiled. Everything public is importable from here; masks as
 `attention_jax.masks`.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from attention_jax import masks
 from attention_jax.averaging import average
 from attention_jax.kernels.dispatch import (
@@ -59,10 +62,34 @@ from attention_jax.scores import (
 )
 from attention_jax.single_query import Attended, attend
 
+if TYPE_CHECKING:
+    from attention_jax.evaluation.figures import plot_weights
+    from attention_jax.models.attention_layer import Attention
+    from attention_jax.run import load_run
+
 __version__ = "0.1.0"
+
+# Imported on first use: flax, orbax and matplotlib take seconds that `attention` needs not.
+_LATE = {
+    "Attention": "attention_jax.models.attention_layer",
+    "load_run": "attention_jax.run",
+    "plot_weights": "attention_jax.evaluation.figures",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATE:
+        return getattr(importlib.import_module(_LATE[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE})
+
 
 __all__ = [
     "Attended",
+    "Attention",
     "AttentionOutput",
     "DuplicateNameError",
     "Mask",
@@ -86,11 +113,13 @@ __all__ = [
     "hardmax",
     "implementation_names",
     "init_score_params",
+    "load_run",
     "local_gaussian",
     "location",
     "low_rank_bilinear",
     "masks",
     "normalizer_names",
+    "plot_weights",
     "prepare_keys",
     "project_keys",
     "register_normalizer",

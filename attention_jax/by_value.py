@@ -31,7 +31,8 @@ def freeze(values: Mapping[str, Any], *, owner: str) -> Hyperparameters:
       TypeError: a value is traced or cannot be hashed.
     """
     return tuple(
-        (name, _freeze_one(name, value, owner)) for name, value in sorted(values.items())
+        (name, _freeze_one(name, value, owner))
+        for name, value in sorted(values.items())
     )
 
 

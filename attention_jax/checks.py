@@ -42,7 +42,8 @@ def integers(name: str, value: Any) -> Array:
 
 def compute_dtype(query: Array) -> Any:
     """promote(query dtype, float32): what everything is computed in."""
-    return jnp.promote_types(query.dtype, jnp.float32)
+    # Spelt out, since promote_types refuses mixed types under strict dtype promotion.
+    return jnp.dtype(jnp.float64 if query.dtype == jnp.float64 else jnp.float32)
 
 
 def check_params(

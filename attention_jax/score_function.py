@@ -212,9 +212,7 @@ def init_score_params(
     lengths = {"Q": query_size, "K": key_size, "A": key_size}
     for argument, size in sizes.items():
         if argument not in known:
-            raise ValueError(
-                f"unknown size {argument!r}; sizes are {', '.join(known)}"
-            )
+            raise ValueError(f"unknown size {argument!r}; sizes are {', '.join(known)}")
         lengths[known[argument]] = size
     for letter in sorted(set("".join(param.axes for _, param in score.params))):
         argument = AXES[letter][1]

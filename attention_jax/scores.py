@@ -11,8 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from attention_jax.parameters import Param, fan_out_normal, log_constant
-from attention_jax.score_function import call_inner, register_score, wrap
-from attention_jax.score_function import Score
+from attention_jax.score_function import Score, call_inner, register_score, wrap
 from attention_jax.types import Array, Float, Int
 
 
@@ -66,9 +65,7 @@ def keys_through_weight(keys: Float[Array, "S K"], *, w: Array) -> Array:
     return keys @ w.T
 
 
-@register_score(
-    params={"w": Param("QK", fan_out_normal)}, prepare=keys_through_weight
-)
+@register_score(params={"w": Param("QK", fan_out_normal)}, prepare=keys_through_weight)
 def bilinear(
     query: Float[Array, "Q"], keys: Float[Array, "S Q"], *, w: Float[Array, "Q K"]
 ) -> Float[Array, "S"]:
@@ -102,9 +99,7 @@ def keys_through_factor(
     return keys @ w_key
 
 
-@register_score(
-    params={"w_query": "QA", "w_key": "KA"}, prepare=keys_through_factor
-)
+@register_score(params={"w_query": "QA", "w_key": "KA"}, prepare=keys_through_factor)
 def low_rank_bilinear(
     query: Float[Array, "Q"],
     keys: Float[Array, "S A"],
@@ -141,9 +136,7 @@ def project_keys(
     return keys @ w_key
 
 
-@register_score(
-    params={"w_query": "QA", "w_key": "KA", "v": "A"}, prepare=project_keys
-)
+@register_score(params={"w_query": "QA", "w_key": "KA", "v": "A"}, prepare=project_keys)
 def additive(
     query: Float[Array, "Q"],
     keys: Float[Array, "S A"],
@@ -182,9 +175,7 @@ def unit_keys(keys: Float[Array, "S K"], *, log_scale: Array) -> Array:
     return _unit(keys)
 
 
-@register_score(
-    params={"log_scale": Param("", log_constant(10.0))}, prepare=unit_keys
-)
+@register_score(params={"log_scale": Param("", log_constant(10.0))}, prepare=unit_keys)
 def cosine(
     query: Float[Array, "Q"], keys: Float[Array, "S Q"], *, log_scale: Float[Array, ""]
 ) -> Float[Array, "S"]:
@@ -297,9 +288,7 @@ def location(
     return features @ (w @ query)
 
 
-@register_score(
-    params={"w": Param("AQ", fan_out_normal), "v": "A"}, positions=True
-)
+@register_score(params={"w": Param("AQ", fan_out_normal), "v": "A"}, positions=True)
 def local_gaussian(
     query: Float[Array, "Q"],
     keys: Float[Array, "S Q"],

@@ -82,9 +82,7 @@ def attend(
         if keys.ndim != 2:
             raise ValueError(f"keys must be [S, K], but their shape is {keys.shape}")
         length, key_size = keys.shape
-    params = check_params(
-        score, params, query_size=query.shape[0], key_size=key_size
-    )
+    params = check_params(score, params, query_size=query.shape[0], key_size=key_size)
     if values.shape[0] != length:
         raise ValueError(
             f"keys and values must be equally many, but there are {length} keys "
@@ -97,7 +95,9 @@ def attend(
                 f"where must be boolean (True = attend), but its dtype is {where.dtype}"
             )
         if where.shape != (length,):
-            raise ValueError(f"where must be [{length}], but its shape is {where.shape}")
+            raise ValueError(
+                f"where must be [{length}], but its shape is {where.shape}"
+            )
         values = jnp.where(where[:, None], values, 0)
         keys = (
             keys.zero_where_not(where)

@@ -4,12 +4,12 @@ Every message names the field in full, as the command line writes it: config.dat
 """
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from attention_jax.configuration import ExperimentConfig
+from attention_jax.registry import unknown_name
 
 
 class Range(NamedTuple):
@@ -84,13 +84,6 @@ RANGES = {
     "decoding.max_length_offset": COUNT,
 }
 
-CHOICES = {
-    "data.task": ("copy", "reverse", "sort", "lexicon"),
-    "model.attention": ("after", "input_feeding", "before", "none"),
-    "model.cell": ("lstm", "gru"),
-    "model.readout": ("linear", "tanh"),
-}
-
 
 def validate(config: ExperimentConfig) -> None:
     """Returns if an experiment with `config` can start.
@@ -101,18 +94,13 @@ def validate(config: ExperimentConfig) -> None:
 
     Raises:
       TypeError: a field's value has the wrong type.
-      ValueError: a number out of its range, an unknown choice, fields that disagree.
-      UnknownNameError: an unknown score, normaliser, data source, tokenizer or schedule.
+      ValueError: a number out of its range, fields that disagree.
+      UnknownNameError: a name that is not registered, of a score or a tokenizer, say.
     """
     for name, value in _fields(config, "config"):
         path = name.removeprefix("config.")
         if path in RANGES and not RANGES[path].holds(value):
             raise ValueError(f"{name} must be {RANGES[path]}, got {value}")
-        if path in CHOICES and value not in CHOICES[path]:
-            close = difflib.get_close_matches(value, CHOICES[path], n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            choices = ", ".join(CHOICES[path])
-            raise ValueError(f"{name} must be one of {choices}, got {value!r}{hint}")
     _check_names(config)
     _check_together(config)
 
@@ -122,9 +110,8 @@ def _fields(section: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     fields = {field.name: field.type for field in dataclasses.fields(section)}
     for name in vars(section):
         if name not in fields:
-            close = difflib.get_close_matches(name, list(fields), n=1)
-            hint = f"; did you mean {prefix}.{close[0]}?" if close else ""
-            raise ValueError(f"unknown field {prefix}.{name}{hint}")
+            known = [f"{prefix}.{known}" for known in fields]
+            raise unknown_name("field", f"{prefix}.{name}", known)
     for name, kind in fields.items():
         value, full = getattr(section, name), f"{prefix}.{name}"
         # An int is a fine float; a bool is not a fine int.
@@ -143,17 +130,26 @@ def _fields(section: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 def _check_names(config: ExperimentConfig) -> None:
     # Imported here: a config file needs none of it, and it takes seconds.
-    from attention_jax.data import data_sources, tokenizers
+    from attention_jax.data.sources import data_sources
+    from attention_jax.data.synthetic import synthetic_tasks
+    from attention_jax.data.tokenization import tokenizers
+    from attention_jax.models.readouts import readouts
+    from attention_jax.models.recurrent import cells
+    from attention_jax.models.wirings import wirings
     from attention_jax.normalizer_function import get_normalizer
     from attention_jax.score_function import get_score
     from attention_jax.training.optimizer import schedules
 
     lookups = {
         "data.source": data_sources.get,
+        "data.task": synthetic_tasks.get,
         "data.source_tokenizer": tokenizers.get,
         "data.target_tokenizer": tokenizers.get,
+        "model.attention": wirings.get,
         "model.score": get_score,
         "model.normalizer": get_normalizer,
+        "model.cell": cells.get,
+        "model.readout": readouts.get,
         "training.schedule": schedules.get,
     }
     for path, look_up in lookups.items():
@@ -165,7 +161,7 @@ def _check_names(config: ExperimentConfig) -> None:
 
 
 def _check_together(config: ExperimentConfig) -> None:
-    data, model, training = config.data, config.model, config.training
+    data = config.data
     if data.min_length > data.max_length:
         raise ValueError(
             f"config.data.min_length must be at most config.data.max_length, "
@@ -183,19 +179,21 @@ def _check_together(config: ExperimentConfig) -> None:
             f"config.data.num_pairs must be at least 1 for config.data.source "
             f"{data.source}, got 0"
         )
-    if training.warmup_steps > training.steps:
-        raise ValueError(
-            f"config.training.warmup_steps must be at most config.training.steps, "
-            f"got {training.warmup_steps} and {training.steps}"
-        )
     if config.decoding.max_length_ratio == 0 and config.decoding.max_length_offset == 0:
         raise ValueError(
             "config.decoding.max_length_ratio and config.decoding.max_length_offset "
             "must not both be 0: no output would have a word"
         )
-    _check_sizes(model)
+    _check_model(config)
 
 
-def _check_sizes(model: Any) -> None:
-    if model.attention == "none" or model.score != "dot":
-        return
+def _check_model(config: ExperimentConfig) -> None:
+    """Builds the model, which takes no memory before its parameters are drawn."""
+    from attention_jax.data.vocabulary import SPECIAL_TOKENS
+    from attention_jax.models.functional import build_model
+
+    try:
+        build_model(config.model, len(SPECIAL_TOKENS), len(SPECIAL_TOKENS))
+    except ValueError as error:
+        # Its messages begin with the field's name inside the model's section.
+        raise ValueError(f"config.{error}") from error

@@ -92,6 +92,8 @@ def keep_rows(
     """True with probability 1 − rate, for each row from its own number alone."""
 
     def one(index: Array) -> Array:
-        return jax.random.bernoulli(jax.random.fold_in(rng, index), 1 - rate, (num_keys,))
+        return jax.random.bernoulli(
+            jax.random.fold_in(rng, index), 1 - rate, (num_keys,)
+        )
 
     return jax.vmap(one)(row_indices)
