@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attention_jax import masks
 from attention_jax.averaging import average
+from attention_jax.combinators import soft_cap, with_alibi
 from attention_jax.kernels.dispatch import (
     AttentionOutput,
     attention,
@@ -57,8 +58,6 @@ from attention_jax.scores import (
     low_rank_bilinear,
     project_keys,
     scaled_dot,
-    soft_cap,
-    with_alibi,
 )
 from attention_jax.single_query import Attended, attend
 

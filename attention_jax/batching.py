@@ -8,11 +8,23 @@ import jax
 from attention_jax.types import Array
 
 
+def vectorize(
+    function: Callable[..., Any],
+    in_axes: tuple[int | None, ...],
+    axis_size: int,
+    arrays: Sequence[Array],
+) -> Any:
+    """`function` over one axis by `vmap`."""
+    return jax.vmap(function, in_axes=in_axes, axis_size=axis_size)(*arrays)
+
+
 def map_leading(
     function: Callable[..., Any],
     leading: tuple[int, ...],
     arrays: Sequence[Array],
     core_ndims: Sequence[int],
+    *,
+    mapper: Callable[..., Any] = vectorize,
 ) -> Any:
     """`function(*arrays)` over the leading axes of its arguments.
 
@@ -25,6 +37,8 @@ def map_leading(
       leading: the leading shape that all arrays broadcast to.
       arrays: [..., *core].
       core_ndims: the number of core axes of each array.
+      mapper: how one axis is mapped: (function, in_axes, axis_size, arrays) -> outputs
+        with that axis in front. All at once by default.
 
     Returns:
       The outputs with the axes `leading` in front.
@@ -42,6 +56,6 @@ def map_leading(
         squeezed.append(array)
 
     def one(*slices: Array) -> Any:
-        return map_leading(function, tuple(inner), slices, core_ndims)
+        return map_leading(function, tuple(inner), slices, core_ndims, mapper=mapper)
 
-    return jax.vmap(one, in_axes=tuple(in_axes), axis_size=outer)(*squeezed)
+    return mapper(one, tuple(in_axes), outer, squeezed)

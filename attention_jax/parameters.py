@@ -32,6 +32,15 @@ def fan_out_normal(rng: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Arra
     return jax.random.normal(rng, shape, dtype) / math.sqrt(max(fan_in, 1))
 
 
+def bilinear_normal(rng: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+    """Normal with variance 1 / (product of the axes).
+
+    For a form that sums over both of its axes: unit-variance features on either side then
+    give unit-variance scores.
+    """
+    return jax.random.normal(rng, shape, dtype) / math.sqrt(max(math.prod(shape), 1))
+
+
 def log_constant(value: float) -> Initializer:
     """The logarithm of `value`: how a positive scalar is stored."""
 

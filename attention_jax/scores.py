@@ -10,8 +10,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from attention_jax.parameters import Param, fan_out_normal, log_constant
-from attention_jax.score_function import Score, call_inner, register_score, wrap
+from attention_jax.parameters import (
+    Param,
+    bilinear_normal,
+    fan_out_normal,
+    log_constant,
+)
+from attention_jax.score_function import register_score
 from attention_jax.types import Array, Float, Int
 
 
@@ -65,7 +70,7 @@ def keys_through_weight(keys: Float[Array, "S K"], *, w: Array) -> Array:
     return keys @ w.T
 
 
-@register_score(params={"w": Param("QK", fan_out_normal)}, prepare=keys_through_weight)
+@register_score(params={"w": Param("QK", bilinear_normal)}, prepare=keys_through_weight)
 def bilinear(
     query: Float[Array, "Q"], keys: Float[Array, "S Q"], *, w: Float[Array, "Q K"]
 ) -> Float[Array, "S"]:
@@ -99,7 +104,10 @@ def keys_through_factor(
     return keys @ w_key
 
 
-@register_score(params={"w_query": "QA", "w_key": "KA"}, prepare=keys_through_factor)
+@register_score(
+    params={"w_query": Param("QA", bilinear_normal), "w_key": "KA"},
+    prepare=keys_through_factor,
+)
 def low_rank_bilinear(
     query: Float[Array, "Q"],
     keys: Float[Array, "S A"],
@@ -253,7 +261,7 @@ def euclidean(
     return -0.5 * jnp.exp(-2 * log_sigma) * squared_distance
 
 
-@register_score(params={"w": Param("AQ", fan_out_normal)}, positions=True)
+@register_score(params={"w": Param("AQ", bilinear_normal)}, positions=True)
 def location(
     query: Float[Array, "Q"],
     keys: Float[Array, "S K"],
@@ -340,50 +348,6 @@ def sinusoidal_features(positions: Array, size: int, dtype: Any) -> Array:
     frequencies = 10000.0 ** (-jnp.arange(half, dtype=dtype) / half)
     angles = positions.astype(dtype)[:, None] * frequencies[None, :]
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)[:, :size]
-
-
-def soft_cap(score: Any, cap: float) -> Score:
-    """`score`, bent smoothly into (−cap, cap): a combinator.
-
-        e' = cap · tanh(e / cap)
-
-    As cap grows it becomes `score`.
-
-    Args:
-      score: anything `get_score` takes; its parameters and positions are kept.
-      cap: the bound, positive.
-
-    Source: Gemma 2, arXiv:2408.00118.
-    """
-    if cap <= 0:
-        raise ValueError(f"soft_cap: cap must be positive, not {cap}")
-    return wrap(score, _soft_capped, cap=float(cap))
-
-
-def with_alibi(score: Any, slope: float) -> Score:
-    """`score` less a penalty that grows with distance: a combinator.
-
-        e'_i = e_i − slope · |query_position − p_i|
-
-    With slope 0 it is `score`.
-
-    Args:
-      score: anything `get_score` takes; its parameters are kept.
-      slope: per position; one head's m in the paper.
-
-    Source: Press, Smith and Lewis 2022, arXiv:2108.12409.
-    """
-    return wrap(score, _with_alibi, positions=True, slope=slope)
-
-
-def _soft_capped(query, keys, *, score, cap, **arguments):
-    return cap * jnp.tanh(call_inner(score, query, keys, arguments) / cap)
-
-
-def _with_alibi(query, keys, *, score, slope, **arguments):
-    scores = call_inner(score, query, keys, arguments)
-    distances = jnp.abs(arguments["query_position"] - arguments["key_positions"])
-    return scores - slope * distances.astype(scores.dtype)
 
 
 def _unit(vectors: Array) -> Array:

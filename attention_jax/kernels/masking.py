@@ -65,32 +65,30 @@ def mask_rows(
     return jax.vmap(one, in_axes=(in_axes, 0))(sliced, query_positions)
 
 
-def used_keys(dense: Bool[Array, "... T S"], key_leading: tuple[int, ...]) -> Array:
-    """Which keys some query attends to: [..., S], over leading axes the keys have."""
-    used = jnp.any(dense, axis=-2)
-    extra = used.ndim - 1 - len(key_leading)
+def silence_unused(operands: Operands, used: Bool[Array, "... S"]) -> Operands:
+    """The operands with keys and values that no query attends to replaced by zeros."""
+    keys, values = operands.keys, operands.values
+    used_keys = _shared_along(used, operands.key_leading)
+    if isinstance(keys, PreparedKeys):
+        keys = keys.zero_where_not(used_keys)
+    else:
+        keys = _zero_where_not(keys, used_keys)
+    values = _zero_where_not(values, _shared_along(used, values.shape[:-2]))
+    return dataclasses.replace(operands, keys=keys, values=values)
+
+
+def _shared_along(used: Array, leading: tuple[int, ...]) -> Array:
+    """`used` over the leading axes of an array: one shared by all is used if by any."""
+    extra = used.ndim - 1 - len(leading)
     if extra > 0:
         used = jnp.any(used, axis=tuple(range(extra)))
-    # A key shared along an axis (length 1) is used if it is used anywhere along it.
-    offset = len(key_leading) - (used.ndim - 1)
+    offset = len(leading) - (used.ndim - 1)
     shared = tuple(
         axis
         for axis in range(used.ndim - 1)
-        if key_leading[offset + axis] == 1 and used.shape[axis] != 1
+        if leading[offset + axis] == 1 and used.shape[axis] != 1
     )
     return jnp.any(used, axis=shared, keepdims=True) if shared else used
-
-
-def silence_unused(operands: Operands, dense: Bool[Array, "... T S"]) -> Operands:
-    """The operands with keys and values that no query attends to replaced by zeros."""
-    keys, values = operands.keys, operands.values
-    used = used_keys(dense, operands.key_leading)
-    if isinstance(keys, PreparedKeys):
-        keys = keys.zero_where_not(used)
-    else:
-        keys = _zero_where_not(keys, used)
-    values = _zero_where_not(values, used_keys(dense, values.shape[:-2]))
-    return dataclasses.replace(operands, keys=keys, values=values)
 
 
 def _zero_where_not(array: Array, used: Array) -> Array:

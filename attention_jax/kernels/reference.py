@@ -26,7 +26,7 @@ def attend_reference(operands: Operands, options: Options) -> Rows:
         dense = dense_mask(
             operands.mask, operands.query_positions, operands.key_positions
         )
-        operands = silence_unused(operands, dense)
+        operands = silence_unused(operands, jnp.any(dense, axis=-2))
     params = {name: value.astype(dtype) for name, value in operands.params.items()}
     prepared = prepared_keys(operands, options, dtype)
     rows = row_numbers(leading, num_queries)

@@ -43,11 +43,13 @@ def attend_rows(
     key_positions: Int[Array, "S"],
     row_indices: Int[Array, "t"],
     dropout_rng: Array | None,
+    valid: Bool[Array, "t"] | None = None,
 ) -> Rows:
     """Scores, weights and context of t queries of one sequence.
 
     `row_indices` number the rows of the whole call; dropout is drawn from them, so that
-    it does not depend on how rows are grouped into blocks.
+    it does not depend on how rows are grouped into blocks. `valid` says which rows are
+    more than filling; the others do not count in sums over rows.
     """
 
     def one(query, where, query_position):
@@ -77,7 +79,8 @@ def attend_rows(
     }
     column_sum = None
     if COLUMN_SUM in options.statistics:
-        column_sum = jnp.sum(weights, axis=0)
+        counted = weights if valid is None else jnp.where(valid[:, None], weights, 0)
+        column_sum = jnp.sum(counted, axis=0)
     return Rows(
         average(used, values),
         weights if options.return_weights else None,

@@ -1,0 +1,176 @@
+"""One side's text as numbers and back, and the file both sides' codecs live in."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
+
+from attention_jax.configuration import DataConfig
+from attention_jax.data.pairs import Pair
+from attention_jax.data.tokenization import (
+    Token,
+    Tokenizer,
+    make_tokenizer,
+    tokenizer_from_dict,
+)
+from attention_jax.data.vocabulary import (
+    BOS,
+    EOS,
+    PAD,
+    Vocabulary,
+    build_vocabulary,
+)
+
+_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class TextCodec:
+    """A tokenizer and its vocabulary: text to ids and back.
+
+    Attributes:
+      tokenizer: cuts the text.
+      vocabulary: numbers its tokens.
+      lowercase: fold case before cutting. Offsets are the same either way.
+    """
+
+    tokenizer: Tokenizer
+    vocabulary: Vocabulary
+    lowercase: bool = False
+
+    def normalize(self, text: str) -> str:
+        """The text as the model sees it, character for character."""
+        return lower_case(text) if self.lowercase else text
+
+    def tokens(self, text: str) -> list[Token]:
+        """The tokens, with offsets into `text`."""
+        return self.tokenizer.tokenize(self.normalize(text))
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens' ids, without BOS and EOS."""
+        return self.vocabulary.encode(token.text for token in self.tokens(text))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text up to the first EOS; PAD and BOS say nothing, UNK reads "<unk>"."""
+        words = []
+        for number in map(int, ids):
+            if number == EOS:
+                break
+            if number not in (PAD, BOS):
+                words.append(number)
+        return self.tokenizer.detokenize(self.vocabulary.decode(words))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "tokenizer": self.tokenizer.to_dict(),
+            "vocabulary": self.vocabulary.to_dict(),
+            "lowercase": self.lowercase,
+        }
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Self:
+        return cls(
+            tokenizer_from_dict(state["tokenizer"]),
+            Vocabulary.from_dict(state["vocabulary"]),
+            state["lowercase"],
+        )
+
+
+def lower_case(text: str) -> str:
+    """The text in lower case, with every character in its place."""
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered
+    # A few characters ("İ") grow in lower case; leaving them keeps every offset.
+    return "".join(char.lower() if len(char.lower()) == 1 else char for char in text)
+
+
+def build_codec(
+    tokenizer: str,
+    texts: Sequence[str],
+    *,
+    subwords: int = 8_000,
+    lowercase: bool = False,
+    min_frequency: int = 1,
+    max_vocabulary: int = 0,
+) -> TextCodec:
+    """The codec for texts like these: its tokenizer trained, its vocabulary counted."""
+    if lowercase:
+        texts = [lower_case(text) for text in texts]
+    trained = make_tokenizer(tokenizer, texts, subwords=subwords)
+    token_lists = ([token.text for token in trained.tokenize(text)] for text in texts)
+    vocabulary = build_vocabulary(
+        token_lists, min_frequency=min_frequency, max_size=max_vocabulary
+    )
+    return TextCodec(trained, vocabulary, lowercase)
+
+
+def build_codecs(
+    config: DataConfig, train_pairs: Sequence[Pair]
+) -> tuple[TextCodec, TextCodec]:
+    """The source and the target codec, from the training pairs alone.
+
+    Raises:
+      UnknownNameError: a tokenizer's name is unknown.
+      ValueError: there are no pairs, or a size in `config` is out of range.
+    """
+    if not train_pairs:
+        raise ValueError("train_pairs is empty: there is no vocabulary to build")
+
+    def codec(tokenizer: str, texts: list[str]) -> TextCodec:
+        return build_codec(
+            tokenizer,
+            texts,
+            subwords=config.subwords,
+            lowercase=config.lowercase,
+            min_frequency=config.min_frequency,
+            max_vocabulary=config.max_vocabulary,
+        )
+
+    return (
+        codec(config.source_tokenizer, [pair.source for pair in train_pairs]),
+        codec(config.target_tokenizer, [pair.target for pair in train_pairs]),
+    )
+
+
+def save_codecs(
+    path: str | os.PathLike[str], source: TextCodec, target: TextCodec
+) -> None:
+    """Writes both codecs as JSON; a reader sees the old file or the whole new one."""
+    path = pathlib.Path(path)
+    state = {"format": _FORMAT, "source": source.to_dict(), "target": target.to_dict()}
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(state, file, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        pathlib.Path(name).unlink(missing_ok=True)
+        raise
+
+
+def load_codecs(path: str | os.PathLike[str]) -> tuple[TextCodec, TextCodec]:
+    """The source and target codecs that `save_codecs` wrote.
+
+    Raises:
+      OSError: there is no such file.
+      ValueError: it holds something else.
+    """
+    text = pathlib.Path(path).read_text(encoding="utf-8")
+    try:
+        state = json.loads(text)
+        found = state["format"]
+        if found == _FORMAT:
+            return (
+                TextCodec.from_dict(state["source"]),
+                TextCodec.from_dict(state["target"]),
+            )
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} does not hold codecs: {error!r}") from error
+    raise ValueError(f"{path} has codec format {found!r}, this version reads {_FORMAT}")

@@ -1,0 +1,176 @@
+"""Training, development and test pairs that share no sentence."""
+
+import hashlib
+import itertools
+import json
+import random
+import unicodedata
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from attention_jax.data.pairs import Pair
+
+
+class Splits(NamedTuple):
+    """The pairs of an experiment, and what is worth knowing about their making."""
+
+    train: tuple[Pair, ...]
+    dev: tuple[Pair, ...]
+    test: tuple[Pair, ...]
+    report: dict[str, int | str]
+
+
+class Leak(NamedTuple):
+    """A sentence that two splits share, as `sentence_key` spells it."""
+
+    side: str
+    first: str
+    second: str
+    sentence: str
+
+
+def sentence_key(text: str) -> str:
+    """What makes two sentences the same for a split.
+
+    Width and compatibility variants (NFKC), case, white space and punctuation at either
+    end do not count: "Hello !" and "hello" may not sit on both sides of a split. A
+    sentence of nothing but punctuation keeps it.
+    """
+    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    start, end = 0, len(folded)
+    while start < end and _is_edge(folded[start]):
+        start += 1
+    while end > start and _is_edge(folded[end - 1]):
+        end -= 1
+    return folded[start:end] or folded
+
+
+def _is_edge(char: str) -> bool:
+    return not char.isalnum() and (
+        char.isspace() or unicodedata.category(char).startswith("P")
+    )
+
+
+def split_by_group(
+    pairs: Sequence[Pair],
+    num_dev: int,
+    num_test: int,
+    seed: int,
+    *,
+    train_only: Collection[int] = (),
+) -> Splits:
+    """Random splits between which no source and no target sentence is shared.
+
+    Pairs that share either sentence (by `sentence_key`) are connected; a connected
+    component goes into one split as a whole. A component larger than a twentieth of a split
+    is drawn for it only when nothing else fills the split.
+
+    Args:
+      pairs: distinct pairs.
+      num_dev, num_test: how many pairs those splits get, exactly; the rest trains.
+      seed: of the draw.
+      train_only: indices of pairs whose components may only be trained on.
+
+    Raises:
+      ValueError: no choice of components that was tried has exactly these sizes.
+    """
+    for name, value in (("num_dev", num_dev), ("num_test", num_test)):
+        if value < 0:
+            raise ValueError(f"{name} must be at least 0, got {value}")
+    if num_dev + num_test > len(pairs):
+        raise ValueError(
+            f"num_dev + num_test must be at most the number of pairs, {len(pairs)}; "
+            f"got {num_dev} + {num_test}"
+        )
+    groups = connected_groups(pairs)
+    free = _without(groups, set(train_only))
+    random.Random(seed).shuffle(free)
+    test, free = _draw(free, num_test, "test", len(groups))
+    dev, _ = _draw(free, num_dev, "dev", len(groups))
+    held_out = {*dev, *test}
+    train = [index for index in range(len(pairs)) if index not in held_out]
+    random.Random(seed + 1).shuffle(train)
+    report: dict[str, int | str] = {"pairs": len(pairs), "groups": len(groups)}
+    report["largest group"] = max(map(len, groups), default=0)
+    return Splits(
+        tuple(pairs[index] for index in train),
+        tuple(pairs[index] for index in dev),
+        tuple(pairs[index] for index in test),
+        report,
+    )
+
+
+def connected_groups(pairs: Sequence[Pair]) -> list[list[int]]:
+    """Indices of the pairs, by connected component, in order of their first pair."""
+    parent = list(range(len(pairs)))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    first_with: dict[tuple[str, str], int] = {}
+    for index, pair in enumerate(pairs):
+        for side, text in (("source", pair.source), ("target", pair.target)):
+            other = first_with.setdefault((side, sentence_key(text)), index)
+            low, high = sorted((root(other), root(index)))
+            parent[high] = low
+    groups: dict[int, list[int]] = {}
+    for index in range(len(pairs)):
+        groups.setdefault(root(index), []).append(index)
+    return list(groups.values())
+
+
+def _without(groups: list[list[int]], indices: set[int]) -> list[list[int]]:
+    return [group for group in groups if indices.isdisjoint(group)]
+
+
+def _draw(
+    groups: list[list[int]], size: int, name: str, num_groups: int
+) -> tuple[list[int], list[list[int]]]:
+    """Whole groups of `size` pairs in all, and the groups left over."""
+    limits = (max(1, size // 20), size)
+    for limit, order in itertools.product(limits, (list, _largest_first)):
+        drawn: list[int] = []
+        left = []
+        for group in order(groups):
+            if len(group) <= min(limit, size - len(drawn)):
+                drawn.extend(group)
+            else:
+                left.append(group)
+        if len(drawn) == size:
+            return drawn, left
+    raise ValueError(
+        f"the {name} split needs exactly {size} pairs, and the {len(groups)} groups of "
+        f"connected pairs left to draw from (of {num_groups}) do not add up to that: "
+        f"ask for fewer (--config.data.num_{name}) or give more pairs"
+    )
+
+
+def _largest_first(groups: list[list[int]]) -> list[list[int]]:
+    return sorted(groups, key=len, reverse=True)
+
+
+def find_leaks(splits: Splits) -> list[Leak]:
+    """Every sentence that occurs, on the same side, in two of the splits."""
+    leaks = []
+    for side in ("source", "target"):
+        keys = {
+            name: {sentence_key(getattr(pair, side)) for pair in getattr(splits, name)}
+            for name in ("train", "dev", "test")
+        }
+        for first, second in itertools.combinations(keys, 2):
+            shared = sorted(keys[first] & keys[second])
+            leaks += [Leak(side, first, second, sentence) for sentence in shared]
+    return leaks
+
+
+def split_hash(splits: Splits) -> str:
+    """SHA-256, in hex, over every pair's texts and the split it is in, in order."""
+    digest = hashlib.sha256()
+    for name in ("train", "dev", "test"):
+        for pair in getattr(splits, name):
+            line = json.dumps([name, pair.source, pair.target], ensure_ascii=True)
+            digest.update(line.encode() + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,91 @@
+"""Tokens and their numbers."""
+
+import collections
+import dataclasses
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
+
+PAD, BOS, EOS, UNK = range(4)
+SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """Tokens, numbered by their place; the first four are `SPECIAL_TOKENS`.
+
+    A text's token never becomes PAD, BOS or EOS, even if it is spelt like one.
+    """
+
+    tokens: tuple[str, ...]
+
+    def __post_init__(self):
+        if self.tokens[: len(SPECIAL_TOKENS)] != SPECIAL_TOKENS:
+            raise ValueError(
+                f"tokens must begin with {SPECIAL_TOKENS}, got {self.tokens[:4]}"
+            )
+        if len(set(self.tokens)) != len(self.tokens):
+            counts = collections.Counter(self.tokens)
+            twice = next(token for token, count in counts.items() if count > 1)
+            raise ValueError(f"tokens must be distinct, {twice!r} occurs twice")
+
+    @functools.cached_property
+    def _ids(self) -> dict[str, int]:
+        first = len(SPECIAL_TOKENS)
+        return {token: first + i for i, token in enumerate(self.tokens[first:])}
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __contains__(self, token: str) -> bool:
+        return token in self._ids
+
+    def encode(self, tokens: Iterable[str]) -> list[int]:
+        """Each token's number, UNK for one that is not here."""
+        return [self._ids.get(token, UNK) for token in tokens]
+
+    def decode(self, ids: Iterable[int]) -> list[str]:
+        """Each number's token.
+
+        Raises:
+          ValueError: a number is negative or not below the vocabulary's size.
+        """
+        tokens = []
+        for number in map(int, ids):
+            if not 0 <= number < len(self.tokens):
+                raise ValueError(
+                    f"ids must be in [0, {len(self.tokens)}), the vocabulary's size; "
+                    f"got {number}"
+                )
+            tokens.append(self.tokens[number])
+        return tokens
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"tokens": list(self.tokens)}
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Self:
+        return cls(tuple(state["tokens"]))
+
+
+def build_vocabulary(
+    token_lists: Iterable[Sequence[str]], *, min_frequency: int = 1, max_size: int = 0
+) -> Vocabulary:
+    """The vocabulary of some texts, the most frequent tokens first.
+
+    Args:
+      token_lists: the tokens of each text.
+      min_frequency: tokens that occur less often are left out; at least 1.
+      max_size: at most so many tokens besides the four special ones; 0 keeps all. Among
+        equally frequent tokens the order is that of their characters.
+    """
+    if min_frequency < 1:
+        raise ValueError(f"min_frequency must be at least 1, got {min_frequency}")
+    if max_size < 0:
+        raise ValueError(f"max_size must be at least 0, got {max_size}")
+    counts = collections.Counter(token for tokens in token_lists for token in tokens)
+    for special in SPECIAL_TOKENS:
+        counts.pop(special, None)
+    kept = [token for token, count in counts.items() if count >= min_frequency]
+    kept.sort(key=lambda token: (-counts[token], token))
+    return Vocabulary(SPECIAL_TOKENS + tuple(kept[: max_size or None]))

@@ -1,0 +1,165 @@
+"""Our own argument errors: they name the argument, what was expected and what came."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+import attention_jax as aj
+from attention_jax import masks
+
+ONES = functools.partial(np.ones, dtype=np.float32)
+GOOD = {"query": ONES((2, 3, 4)), "keys": ONES((2, 5, 4)), "values": ONES((2, 5, 6))}
+
+
+def call(query=GOOD["query"], keys=GOOD["keys"], values=GOOD["values"], **arguments):
+    return aj.attention(query, keys, values, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"query": ONES(4)}, ValueError, r"query must be \[..., T, Q\].*\(4,\)"),
+        ({"keys": ONES(4)}, ValueError, r"keys must be \[..., S, K\]"),
+        ({"values": ONES(4)}, ValueError, r"values must be \[..., S, V\]"),
+        ({"query": np.ones((3, 4), int)}, TypeError, "query must be floating.*int32"),
+        ({"values": None}, TypeError, "values must be an array, not NoneType"),
+        ({"keys": ONES((2, 5, 3))}, ValueError, "4 features and the keys have 3"),
+        ({"values": ONES((2, 4, 6))}, ValueError, r"axis -2.*5 keys.*\(2, 4, 6\)"),
+        ({"keys": ONES((3, 5, 4))}, ValueError, r"query \(2,\), keys \(3,\)"),
+        ({"mask": np.ones((3, 5), int)}, TypeError, "mask must be boolean"),
+        ({"mask": ONES((3, 5))}, TypeError, "mask must be boolean.*float32"),
+        (
+            {"mask": np.ones((3, 4), bool)},
+            ValueError,
+            r"T, S\] = \[2, 3, 5\].*\(3, 4\)",
+        ),
+        ({"mask": np.ones((7, 3, 5), bool)}, ValueError, r"\(7, 3, 5\)"),
+        ({"mask": masks.padding([1, 2, 3])}, ValueError, r"= \[2\].*\(3,\)"),
+        (
+            {"mask": masks.segments([1, 2], [1])},
+            ValueError,
+            r", T\] = \[2, 3\].*\(2,\)",
+        ),
+        ({"mask": lambda q, k: k <= q}, TypeError, "masks.by_position"),
+        ({"mask": np.ones(1, bool) & masks.padding([1, 2, 3])}, ValueError, r"\(3,\)"),
+        ({"score": "aditive"}, LookupError, "unknown score 'aditive'.*'additive'"),
+        ({"normalizer": "softmx"}, LookupError, "normalizer 'softmx'.*'softmax'"),
+        ({"implementation": "fast"}, LookupError, "implementation 'fast'.*reference"),
+        ({"statistics": ("entrpy",)}, LookupError, "statistic 'entrpy'.*'entropy'"),
+        ({"statistics": "entropy"}, TypeError, r"such as \('entropy',\)"),
+        ({"score": "additive"}, ValueError, "missing: w_query, w_key, v. init_score"),
+        ({"params": {"w": ONES(2)}}, ValueError, "unknown params.*w; it takes none"),
+        ({"params": [1]}, TypeError, "params must be a dict.*list"),
+        (
+            {"score": "bilinear", "params": {"w": ONES((4, 3))}},
+            ValueError,
+            r"params\['w'\].*axis 1 is K \(key features\) and must be 4.*\(4, 3\)",
+        ),
+        (
+            {"score": "bilinear", "params": {"w": ONES(4)}},
+            ValueError,
+            r"must have the axes \[Q, K\].*\(4,\)",
+        ),
+        (
+            {
+                "score": "additive",
+                "params": {
+                    "w_query": ONES((4, 3)),
+                    "w_key": ONES((4, 2)),
+                    "v": ONES(3),
+                },
+            },
+            ValueError,
+            r"params\['w_key'\].*A \(alignment features\) and must be 3",
+        ),
+        ({"query_positions": [0, 1]}, ValueError, "query_positions must.*3 along"),
+        (
+            {"key_positions": np.arange(5.0)},
+            TypeError,
+            "key_positions must be integers",
+        ),
+        ({"dropout_rate": 1.0}, ValueError, r"must be in \[0, 1\), not 1.0"),
+        ({"dropout_rate": "a"}, TypeError, "dropout_rate must be a number"),
+        ({"dropout_rate": 0.5}, ValueError, "needs dropout_rng"),
+        (
+            {"dropout_rate": 0.5, "dropout_rng": np.ones(3)},
+            TypeError,
+            "dropout_rng must be a PRNG key",
+        ),
+        ({"chunk_size": 0}, ValueError, "chunk_size must be at least 1, not 0"),
+        ({"chunk_size": 2.0}, TypeError, "chunk_size must be an integer"),
+    ],
+)
+def test_attention(arguments, error, message):
+    with pytest.raises(error, match=message):
+        call(**arguments)
+
+
+def test_keys_prepared_for_another_score():
+    params = aj.init_score_params(jax.random.key(0), "cosine", query_size=4, key_size=4)
+    prepared = aj.prepare_keys("cosine", GOOD["keys"], params)
+    with pytest.raises(ValueError, match="prepared for the score cosine, not for dot"):
+        call(keys=prepared, score="dot")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"query": ONES((1, 4))}, ValueError, r"query must be \[Q\]"),
+        ({"keys": ONES((1, 5, 4))}, ValueError, r"keys must be \[S, K\]"),
+        ({"values": ONES(5)}, ValueError, r"values must be \[S, V\]"),
+        ({"values": ONES((4, 2))}, ValueError, r"equally many.*5 keys.*\(4, 2\)"),
+        ({"where": np.ones(5, int)}, TypeError, "where must be boolean"),
+        ({"where": np.ones(4, bool)}, ValueError, r"where must be \[5\].*\(4,\)"),
+        ({"key_positions": np.arange(4)}, ValueError, r"key_positions must be \[5\]"),
+        ({"query": np.ones(4, int)}, TypeError, "query must be floating-point"),
+        (
+            {"keys": aj.prepare_keys("scaled_dot", ONES((2, 5, 4)))},
+            ValueError,
+            r"one sequence, but have leading axes \(2,\)",
+        ),
+    ],
+)
+def test_attend(arguments, error, message):
+    good = {"query": ONES(4), "keys": ONES((5, 4)), "values": ONES((5, 6))}
+    with pytest.raises(error, match=message):
+        aj.attend(**{**good, **arguments})
+
+
+def test_average():
+    with pytest.raises(
+        ValueError, match=r"one S, but got weights \(3,\) and values \(4"
+    ):
+        aj.average(ONES(3), ONES((4, 2)))
+    np.testing.assert_allclose(aj.average([0.5, 0.5], [[2.0], [4.0]]), [3.0])
+
+
+def test_prepare_keys():
+    with pytest.raises(ValueError, match=r"keys must be \[..., S, K\]"):
+        aj.prepare_keys("dot", ONES(4))
+    with pytest.raises(ValueError, match="missing: w_query, w_key, v"):
+        aj.prepare_keys("additive", ONES((5, 4)))
+
+    def transposed(keys):
+        return keys.T
+
+    broken = aj.Score(lambda query, keys: keys @ query, prepare=transposed)
+    with pytest.raises(ValueError, match="S first, one row per key"):
+        aj.prepare_keys(broken, ONES((5, 4)))
+
+
+def test_a_score_of_the_wrong_shape():
+    def total(query, keys):
+        return (keys @ query).sum()
+
+    with pytest.raises(
+        ValueError, match=r"'total' must return one score per key, \[5\]"
+    ):
+        call(score=total)
+
+
+def test_any_array_is_accepted():
+    output = call(query=GOOD["query"].tolist(), keys=jax.numpy.asarray(GOOD["keys"]))
+    assert output.context.shape == (2, 3, 6)

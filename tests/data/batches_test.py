@@ -1,0 +1,233 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attention_jax.data import (
+    BOS,
+    EOS,
+    PAD,
+    Pair,
+    TrainBatches,
+    assign_buckets,
+    bucket_shapes,
+    build_codec,
+    encode_pairs,
+    encode_sources,
+    eval_batches,
+    keep_short,
+    link_tokens,
+)
+from attention_jax.data.pairs import Link
+
+length = st.integers(0, 12)
+all_lengths = st.lists(st.tuples(length, length), min_size=1, max_size=40)
+
+
+def make_examples(lengths):
+    """Examples of these many source and target words, and the ids they must decode to."""
+    rng = np.random.default_rng(0)
+    letters = np.array(list("abcdefgh"))
+    pairs = [
+        Pair(" ".join(rng.choice(letters, s)), " ".join(rng.choice(letters, t)))
+        for s, t in lengths
+    ]
+    codec = build_codec("words", ["a b c d e f g h"])
+    expected = [(codec.encode(p.source), codec.encode(p.target)) for p in pairs]
+    return encode_pairs(pairs, codec, codec), expected
+
+
+def check_batch(batch, expected):
+    """Every row against the definition, word by word; returns the ids seen."""
+    rows, width = batch.target_inputs.shape
+    assert batch.target_outputs.shape == (rows, width)
+    assert batch.source.shape[0] == rows
+    for field in batch:
+        assert field.dtype == np.int32
+    seen = []
+    for row, example in enumerate(batch.example_ids):
+        if example < 0:
+            source, inputs, outputs = [], [], []
+        else:
+            seen.append(int(example))
+            source, target = expected[example]
+            inputs, outputs = [BOS, *target], [*target, EOS]
+        for array, words in (
+            (batch.source, source),
+            (batch.target_inputs, inputs),
+            (batch.target_outputs, outputs),
+        ):
+            padding = [PAD] * (array.shape[1] - len(words))
+            assert array[row].tolist() == words + padding
+        assert batch.source_lengths[row] == len(source)
+        assert batch.target_lengths[row] == len(outputs)
+    return seen
+
+
+@given(all_lengths, st.integers(1, 7), st.integers(1, 4), st.integers(0, 99))
+@settings(deadline=None, max_examples=60)
+def test_an_epoch_has_every_example_once(lengths, batch_size, num_buckets, seed):
+    examples, expected = make_examples(lengths)
+    batches = TrainBatches(
+        examples, batch_size=batch_size, seed=seed, num_buckets=num_buckets
+    )
+    assert len(batches.shapes) <= num_buckets
+    for epoch in range(2):
+        first = epoch * batches.steps_per_epoch
+        seen, used = [], 0
+        for step in range(first, first + batches.steps_per_epoch):
+            batch = batches.at(step)
+            assert batch.source.shape[0] == batch_size
+            shape = (batch.source.shape[1], batch.target_inputs.shape[1])
+            assert shape in batches.shapes
+            used += batch_size * sum(shape)
+            seen += check_batch(batch, expected)
+        assert sorted(seen) == list(range(len(lengths)))
+        words = sum(s + t + 1 for s, t in lengths)
+        assert batches.padding_share == pytest.approx(1 - words / used)
+
+
+def test_batches_are_a_function_of_seed_and_step():
+    examples, _ = make_examples([(i % 9, i % 7) for i in range(100)])
+    first = TrainBatches(examples, batch_size=8, seed=5, num_buckets=3)
+    second = TrainBatches(examples, batch_size=8, seed=5, num_buckets=3)
+    other = TrainBatches(examples, batch_size=8, seed=6, num_buckets=3)
+    steps = list(range(3 * first.steps_per_epoch))
+    forward = {step: first.at(step) for step in steps}
+    for step in reversed(steps):
+        for left, right in zip(forward[step], second.at(step), strict=True):
+            np.testing.assert_array_equal(left, right)
+    ids = [tuple(forward[step].example_ids) for step in steps]
+    assert ids != [tuple(other.at(step).example_ids) for step in steps]
+    per_epoch = first.steps_per_epoch
+    assert ids[:per_epoch] != ids[per_epoch : 2 * per_epoch]
+
+
+def test_a_batch_may_be_changed_without_changing_the_next():
+    examples, expected = make_examples([(2, 3), (2, 3)])
+    batches = TrainBatches(examples, batch_size=2, seed=0)
+    for array in batches.at(0):
+        array[...] = 7
+    check_batch(batches.at(0), expected)
+
+
+@given(all_lengths, st.integers(1, 3))
+@settings(deadline=None, max_examples=60)
+def test_shapes_cost_as_little_as_the_best_nested_ones(lengths, num_buckets):
+    lengths = np.maximum(np.array(lengths), 1)
+    shapes = bucket_shapes(lengths, num_buckets)
+    assert 1 <= len(shapes) <= num_buckets
+
+    def cost(candidates):
+        total = 0
+        for s, t in lengths:
+            fits = [
+                sum(shape) for shape in candidates if s <= shape[0] and t <= shape[1]
+            ]
+            if not fits:
+                return np.inf
+            total += min(fits)
+        return total
+
+    whole = tuple(lengths.max(0))
+    sources, targets = np.unique(lengths[:, 0]), np.unique(lengths[:, 1])
+    if num_buckets == 1:
+        best = cost([whole])
+    elif num_buckets == 2:
+        best = min(cost([whole, c]) for c in itertools.product(sources, targets))
+    else:  # a sample of nested chains
+        best = min(
+            cost([whole, (sources[i], targets[j]), (sources[i // 2], targets[j // 2])])
+            for i in range(len(sources))
+            for j in range(len(targets))
+        )
+    assert cost(shapes) <= best
+    chosen = assign_buckets(lengths, shapes)
+    assert sum(sum(shapes[index]) for index in chosen) == cost(shapes)
+
+
+def test_shapes_need_not_be_nested():
+    lengths = np.array([(2, 9)] * 20 + [(9, 2)] * 20 + [(9, 9)])
+    assert set(bucket_shapes(lengths, 3)) == {(2, 9), (9, 2), (9, 9)}
+
+
+def test_many_lengths_are_thinned_but_still_fit():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 400, (500, 2))
+    shapes = bucket_shapes(lengths, 3)
+    assign_buckets(lengths, shapes)  # raises if one does not fit
+    assert max(s for s, _ in shapes) == lengths[:, 0].max()
+
+
+def test_a_length_that_fits_nowhere_is_named():
+    with pytest.raises(ValueError, match=r"example 1 has lengths \(5, 2\)"):
+        assign_buckets(np.array([[1, 1], [5, 2]]), ((4, 4),))
+
+
+@given(all_lengths, st.integers(1, 7))
+@settings(deadline=None, max_examples=40)
+def test_eval_batches_keep_the_order_and_one_shape(lengths, batch_size):
+    examples, expected = make_examples(lengths)
+    batches = eval_batches(examples, batch_size)
+    assert len({batch.source.shape for batch in batches}) == 1
+    assert len({batch.target_inputs.shape for batch in batches}) == 1
+    seen = [example for batch in batches for example in check_batch(batch, expected)]
+    assert seen == list(range(len(lengths)))
+
+
+def test_sources_alone_make_batches_with_empty_targets():
+    codec = build_codec("words", ["a b c"])
+    (batch,) = eval_batches(encode_sources(["a b", "c"], codec), 3, shape=(4, 2))
+    assert check_batch(batch, [([4, 5], []), ([6], [])]) == [0, 1]
+    assert batch.source.shape == (3, 4)
+    assert eval_batches(encode_sources([], codec), 3) == []
+
+
+def test_keep_short_counts_words_and_keeps_ids():
+    examples, expected = make_examples([(3, 3), (4, 1), (1, 4), (2, 2)])
+    kept = keep_short(examples, 3, 3)
+    assert kept.ids.tolist() == [0, 3]
+    (batch,) = eval_batches(kept, 2)
+    assert check_batch(batch, expected) == [0, 3]
+    assert keep_short(examples, 0, 0) is examples
+    assert keep_short(examples, 3, 0).ids.tolist() == [0, 2, 3]
+    with pytest.raises(ValueError, match="max_target must be at least 0, got -1"):
+        keep_short(examples, 0, -1)
+
+
+def test_arguments_are_checked():
+    examples, _ = make_examples([(1, 1)])
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        TrainBatches(examples, batch_size=0, seed=0)
+    with pytest.raises(ValueError, match="num_buckets must be at least 1, got 0"):
+        TrainBatches(examples, batch_size=1, seed=0, num_buckets=0)
+    with pytest.raises(ValueError, match="examples is empty"):
+        TrainBatches(keep_short(make_examples([(2, 2)])[0], 1, 1), batch_size=1, seed=0)
+    with pytest.raises(ValueError, match="step must be at least 0, got -1"):
+        TrainBatches(examples, batch_size=1, seed=0).at(-1)
+    with pytest.raises(
+        ValueError, match=r"shape must be at least \(1, 2\), got \(1, 1\)"
+    ):
+        eval_batches(examples, 1, shape=(1, 1))
+
+
+@given(st.lists(st.integers(0, 6), min_size=4, max_size=4))
+@settings(deadline=None)
+def test_links_connect_all_tokens_that_share_a_character(bounds):
+    codec = build_codec("words", ["ab c def"])
+    pair = Pair("ab c def", "def ab c", (Link(*bounds),))
+    source, target = codec.tokens(pair.source), codec.tokens(pair.target)
+
+    def touched(tokens, start, end):
+        return {
+            i
+            for i, token in enumerate(tokens)
+            if set(range(token.start, token.end)) & set(range(start, end))
+        }
+
+    expected = set(
+        itertools.product(touched(source, *bounds[:2]), touched(target, *bounds[2:]))
+    )
+    assert link_tokens(pair, source, target) == expected

@@ -1,0 +1,284 @@
+import datetime
+
+import pytest
+from babel import dates, lists, numbers, units
+
+from attention_jax.configuration import DataConfig
+from attention_jax.data import (
+    build_codecs,
+    cldr,
+    find_leaks,
+    link_tokens,
+    load_splits,
+)
+from attention_jax.data import cldr_rendering as render
+from attention_jax.data.cldr import generate_pairs, make_pair
+from attention_jax.data.cldr_inventory import shared_inventory
+from attention_jax.data.cldr_locales import parse_locale
+from attention_jax.data.cldr_moments import format_fields, moment
+from attention_jax.data.cldr_pieces import Piece, assemble, clean
+from attention_jax.registry import UnknownNameError
+
+LOCALES = ["zh", "en", "de", "fr", "ja", "ar", "hi", "ru", "th", "he", "fa", "es", "ko"]
+LOCALES += ["pt_BR", "tr", "fi", "cs", "lt", "vi", "zh_Hant"]
+every_locale = pytest.mark.parametrize("locale", LOCALES)
+DAYS = [datetime.date(1950, 1, 1) + datetime.timedelta(613 * i) for i in range(50)]
+CLOCKS = [datetime.time(h, (7 * h) % 60) for h in range(24)]
+
+
+def plain(text):
+    """Babel's text as ours has it: one kind of space, no invisible marks."""
+    return " ".join(clean(text).split())
+
+
+def spelt(phrase):
+    return assemble(phrase)[0]
+
+
+@every_locale
+def test_dates_and_times_read_as_babel_writes_them(locale):
+    for day in DAYS:
+        for style in ("full", "long"):
+            expected = plain(dates.format_date(day, style, locale=locale))
+            assert spelt(moment(locale, day, style)) == expected
+        for skeleton in ("yMMMM", "MMMMd"):
+            if format_fields(locale, skeleton):
+                expected = plain(dates.format_skeleton(skeleton, day, locale=locale))
+                assert spelt(moment(locale, day, skeleton)) == expected
+    for clock in CLOCKS:
+        expected = plain(dates.format_time(clock, "short", locale=locale))
+        assert spelt(moment(locale, clock, "short")) == expected
+    day, clock = DAYS[0], CLOCKS[15]
+    pattern = str(dates.get_datetime_format("full", locale=locale)).replace("'", "")
+    expected = pattern.replace("{0}", dates.format_time(clock, "short", locale=locale))
+    expected = expected.replace("{1}", dates.format_date(day, "full", locale=locale))
+    together = render.date_and_time(
+        locale, moment(locale, day, "full"), moment(locale, clock, "short")
+    )
+    assert spelt(together) == plain(expected)
+
+
+@every_locale
+def test_quantities_read_as_babel_writes_them(locale):
+    for amount, currency in [
+        (0.5, "USD"),
+        (1234.5, "EUR"),
+        (1.0, "JPY"),
+        (99.0, "CNY"),
+    ]:
+        expected = numbers.format_currency(amount, currency, locale=locale)
+        assert spelt(render.money(locale, amount, currency)) == plain(expected)
+        expected = numbers.format_currency(
+            int(amount),
+            currency,
+            locale=locale,
+            format_type="name",
+            currency_digits=False,
+        )
+        assert spelt(render.money_in_words(locale, int(amount), currency)) == plain(
+            expected
+        )
+    for unit in shared_inventory(locale, locale).units:
+        for value in (1, 2, 12.5, 101):
+            expected = units.format_unit(value, unit, "long", locale=locale)
+            assert spelt(render.measure(locale, value, unit)) == plain(expected)
+            assert unit not in expected
+    for unit, seconds in (("day", 86_400), ("hour", 3_600)):
+        for count in (-21, -1, 1, 3):
+            delta = datetime.timedelta(seconds=count * seconds)
+            expected = dates.format_timedelta(
+                delta, unit, threshold=1e9, add_direction=True, locale=locale
+            )
+            assert spelt(render.relative(locale, unit, count)) == plain(expected)
+
+
+@every_locale
+def test_lists_read_as_babel_writes_them(locale):
+    names = ["A b", "C", "D"]
+    for size in (2, 3):
+        for style in ("standard", "or"):
+            items = [(Piece(name, "name"),) for name in names[:size]]
+            expected = lists.format_list(names[:size], style=style, locale=locale)
+            phrase = render.listing(locale, items, style)
+            assert spelt(phrase) == plain(expected)
+            text, spans = assemble(phrase)
+            found = [text[s:e] for label in sorted(spans) for s, e in spans[label]]
+            assert found == names[:size]
+
+
+def test_spans_never_begin_or_end_with_white_space():
+    text, spans = assemble(
+        [
+            Piece(" a "),
+            Piece(" b", "x"),
+            Piece("c ", "x"),
+            Piece("  "),
+            Piece(" d ", "y"),
+        ]
+    )
+    assert text == "a bc d"
+    assert {k: [text[s:e] for s, e in v] for k, v in spans.items()} == {
+        "x": ["bc"],
+        "y": ["d"],
+    }
+
+
+def linked(pair):
+    return {(pair.source[a:b], pair.target[c:d]) for a, b, c, d in pair.links}
+
+
+def test_a_date_is_linked_word_by_word():
+    day = datetime.date(2024, 3, 5)
+    pair = make_pair(moment("zh", day, "full"), moment("en", day, "full"))
+    assert pair.source == "2024年3月5日星期二"
+    assert pair.target == "Tuesday, March 5, 2024"
+    assert linked(pair) == {
+        ("2024年", "2024"),
+        ("3月", "March"),
+        ("5日", "5"),
+        ("星期二", "Tuesday"),
+    }
+
+
+def test_a_letter_that_touches_a_field_belongs_to_its_word():
+    day = datetime.date(2024, 3, 5)
+    pair = make_pair(moment("en", day, "long"), moment("he", day, "long"))
+    month = next(
+        pair.target[c:d] for a, b, c, d in pair.links if pair.source[a:b] == "March"
+    )
+    assert month == dates.format_date(day, "long", locale="he").split()[1]
+
+
+def test_an_afternoon_is_linked_to_its_hour():
+    clock = datetime.time(15, 7)
+    pair = make_pair(moment("de", clock, "short"), moment("en", clock, "short"))
+    assert linked(pair) == {("15", "3"), ("15", "PM"), ("07", "07")}
+
+
+def test_a_meaning_in_two_stretches_is_linked_in_both():
+    pair = make_pair(render.relative("zh", "day", 3), render.relative("en", "day", 3))
+    assert linked(pair) == {("3", "3"), ("天后", "in"), ("天后", "days")}
+
+
+def test_units_that_a_locale_does_not_name_are_left_out():
+    from babel.units import format_unit
+
+    assert "length-kilometer" in format_unit(5, "length-kilometer", "long", locale="zh")
+    inventory = shared_inventory("zh", "en")
+    assert "length-kilometer" not in inventory.units
+    assert "mass-kilogram" in shared_inventory("de", "en").units
+    assert not any("100" in unit for unit in inventory.units)
+    assert "PLN" not in inventory.currency_signs
+    assert "USD" in inventory.currency_signs
+
+
+def config(**changes):
+    small = {"num_pairs": 3_000, "num_dev": 100, "num_test": 150}
+    return DataConfig(**{**small, **changes})
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "tokenizers"),
+    [
+        ("zh", "en", ("characters", "words")),
+        ("en", "zh", ("words", "characters")),
+        ("de", "ja", ("subwords", "characters")),
+        ("ar", "pt-BR", ("words", "words")),
+    ],
+)
+def test_splits_are_disjoint_and_every_held_out_token_is_trained_on(
+    source, target, tokenizers
+):
+    settings = config(
+        source_language=source,
+        target_language=target,
+        source_tokenizer=tokenizers[0],
+        target_tokenizer=tokenizers[1],
+        subwords=700,
+    )
+    splits = load_splits(settings)
+    assert [len(split) for split in splits[:3]] == [2_750, 100, 150]
+    assert find_leaks(splits) == []
+    assert splits.report["leaks"] == 0
+    for side, codec in zip(
+        ("source", "target"), build_codecs(settings, splits.train), strict=True
+    ):
+        seen = {t.text for p in splits.train for t in codec.tokens(getattr(p, side))}
+        for pair in splits.dev + splits.test:
+            assert {t.text for t in codec.tokens(getattr(pair, side))} <= seen
+            assert codec.decode(codec.encode(getattr(pair, side))) == getattr(
+                pair, side
+            )
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("zh", "en"), ("en", "he"), ("th", "ru")]
+)
+def test_pairs_are_clean_distinct_and_linked(source, target):
+    pairs = generate_pairs(source, target, 2_000, seed=1)
+    assert len({pair.source for pair in pairs}) == len(pairs) == 2_000
+    assert sum(bool(pair.links) for pair in pairs) == len(pairs)
+    splits = config()
+    source_codec, target_codec = build_codecs(splits, pairs)
+    for pair in pairs:
+        for text in (pair.source, pair.target):
+            assert text == plain(text) != ""
+        for link in pair.links:
+            for text, (start, end) in (
+                (pair.source, link[:2]),
+                (pair.target, link[2:]),
+            ):
+                assert 0 <= start < end <= len(text)
+                assert text[start:end] == text[start:end].strip()
+        assert link_tokens(
+            pair, source_codec.tokens(pair.source), target_codec.tokens(pair.target)
+        )
+
+
+def test_numbers_link_to_numbers():
+    def digits(text):
+        return "".join(char for char in text if char.isdigit())
+
+    for pair in generate_pairs("zh", "en", 2_000, seed=2):
+        for source, target in linked(pair):
+            if "M" in target or ":" in pair.target:  # AM, PM; 15:07 is 3:07
+                continue
+            if digits(target):
+                assert digits(source) == digits(target)
+
+
+def test_generation_depends_on_the_seed_alone():
+    pairs = generate_pairs("zh", "en", 500, seed=3)
+    assert pairs == generate_pairs("zh", "en", 500, seed=3)
+    assert pairs[:200] == generate_pairs("zh", "en", 200, seed=3)
+    assert pairs != generate_pairs("zh", "en", 500, seed=4)
+
+
+def test_an_unknown_locale_names_the_field_and_the_nearest():
+    with pytest.raises(UnknownNameError, match=r"data\.target_language.*'enn'.*mean"):
+        load_splits(config(target_language="enn"))
+    with pytest.raises(UnknownNameError, match=r"data\.source_language.*'Chinese'"):
+        load_splits(config(source_language="Chinese"))
+    assert parse_locale("data.source_language", "pt-BR") == "pt_BR"
+
+
+def test_a_space_that_is_used_up_is_an_error(monkeypatch):
+    monkeypatch.setattr(cldr._Drawing, "meaning", cldr._Drawing.time)
+    assert len(generate_pairs("zh", "en", 1_440, seed=0)) == 1_440
+    with pytest.raises(ValueError, match="num_pairs is 1441, and only 1440 distinct"):
+        generate_pairs("zh", "en", 1_441, seed=0)
+
+
+def test_counts_are_checked():
+    with pytest.raises(ValueError, match="num_pairs must be at least 1"):
+        load_splits(config(num_pairs=0))
+    with pytest.raises(ValueError, match=r"data\.num_dev must be at least 0, got -1"):
+        load_splits(config(num_dev=-1))
+    with pytest.raises(ValueError, match=r"num_train is 9999.* only 2750"):
+        load_splits(config(num_train=9_999))
+
+
+def test_fewer_training_pairs_leave_dev_and_test_alone():
+    whole, part = load_splits(config()), load_splits(config(num_train=500))
+    assert part.train == whole.train[:500]
+    assert (part.dev, part.test) == (whole.dev, whole.test)

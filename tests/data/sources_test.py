@@ -1,0 +1,246 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attention_jax.configuration import DataConfig
+from attention_jax.data import (
+    Pair,
+    Splits,
+    data_sources,
+    find_leaks,
+    load_splits,
+    register_data_source,
+    tatoeba,
+)
+from attention_jax.data.files import read_lines
+from attention_jax.registry import UnknownNameError
+
+
+def every_pair(splits):
+    return splits.train + splits.dev + splits.test
+
+
+# The user's files
+
+
+def write(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(path)
+
+
+def tsv(path, **changes):
+    return DataConfig(source="tsv", path=path, num_dev=1, num_test=1, **changes)
+
+
+def texts(splits):
+    return {(pair.source, pair.target) for pair in every_pair(splits)}
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.text(st.characters(codec="utf-8"), min_size=1, max_size=5)] * 2),
+        min_size=1,
+        max_size=8,
+    ),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(["", "\ufeff"]),
+)
+@settings(deadline=None, max_examples=80)
+def test_any_pairs_come_back(tmp_path_factory, rows, end, mark):
+    rows = [[cell.translate(dict.fromkeys(b"\t\r\n")) for cell in row] for row in rows]
+    rows = [(f"s{cell}", f"t{other}") for cell, other in rows]
+    path = tmp_path_factory.mktemp("pairs") / "pairs.tsv"
+    write(path, mark + end.join("\t".join(row) for row in rows) + end)
+    config = DataConfig(source="tsv", path=str(path), num_dev=0, num_test=0)
+    expected = {tuple(" ".join(cell.split()) for cell in row) for row in rows}
+    assert texts(load_splits(config)) == expected
+
+
+def test_columns_are_chosen(tmp_path):
+    path = write(tmp_path / "a.tsv", "1\tx\ta\n2\ty\tb\n3\tz\tc\n")
+    found = texts(load_splits(tsv(path, source_column=2, target_column=0)))
+    assert found == {("a", "1"), ("b", "2"), ("c", "3")}
+
+
+def test_a_line_with_too_few_columns_is_named(tmp_path):
+    path = write(tmp_path / "a.tsv", "a\tb\nc\n")
+    with pytest.raises(ValueError, match=r"a\.tsv, line 2: column 1 .* has 1 tab"):
+        load_splits(tsv(path))
+
+
+def test_line_separators_inside_a_line_do_not_end_it(tmp_path):
+    path = write(tmp_path / "a.tsv", "a\u2028b\x0bc\tx\ne\x85f\ty\nh\rk\tz\n")
+    assert texts(load_splits(tsv(path))) == {("a b c", "x"), ("e f", "y"), ("h k", "z")}
+
+
+def test_lines_come_without_their_ends(tmp_path):
+    path = write(tmp_path / "a.txt", "\ufeffa \r\n\nb\u2028c\r\r\nd")
+    assert read_lines(path, field="x") == ["a ", "", "b\u2028c\r", "d"]
+    assert read_lines(write(tmp_path / "b.txt", ""), field="x") == []
+
+
+def test_bytes_that_are_not_utf8_are_located(tmp_path):
+    path = write(tmp_path / "a.tsv", b"\xef\xbb\xbfa\tb\r\nc\xe4\tb\n")
+    with pytest.raises(ValueError, match=r"a\.tsv, line 2: not UTF-8 at byte 9 .*0xe4"):
+        load_splits(tsv(path))
+    assert (tmp_path / "a.tsv").read_bytes()[9] == 0xE4
+
+
+def test_empty_lines_and_duplicates_are_reported(tmp_path):
+    rows = ["a\tb", "", "c\t ", "a\tb", "d\te", "f\tg", "\t\t"]
+    splits = load_splits(tsv(write(tmp_path / "a.tsv", "\n".join(rows))))
+    assert splits.report["lines"] == 7
+    assert splits.report["empty lines skipped"] == "3 (lines 2, 3, 7)"
+    assert splits.report["duplicates dropped"] == 1
+    assert splits.report["pairs"] == 3
+
+
+def test_a_file_without_pairs(tmp_path):
+    with pytest.raises(ValueError, match="holds no pair"):
+        load_splits(tsv(write(tmp_path / "a.tsv", "\n\n")))
+
+
+def test_two_files(tmp_path):
+    source = write(tmp_path / "a.zh", "甲\r\n乙\r\n丙\r\n")
+    target = write(tmp_path / "a.en", "a\nb\nc")
+    config = DataConfig(
+        source="text", path=source, target_path=target, num_dev=1, num_test=1
+    )
+    assert texts(load_splits(config)) == {("甲", "a"), ("乙", "b"), ("丙", "c")}
+    write(tmp_path / "a.en", "a\nb\n")
+    with pytest.raises(ValueError, match=r"a\.zh has 3 lines and .*a\.en has 2"):
+        load_splits(config)
+
+
+def test_missing_files_suggest_the_nearest(tmp_path):
+    write(tmp_path / "train.tsv", "a\tb\n")
+    with pytest.raises(
+        FileNotFoundError, match=r"data\.path: no file .*mean .*train\.tsv"
+    ):
+        load_splits(tsv(str(tmp_path / "trian.tsv")))
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        load_splits(tsv(str(tmp_path / "no" / "train.tsv")))
+    with pytest.raises(IsADirectoryError, match=r"data\.path.*is a folder"):
+        load_splits(tsv(str(tmp_path)))
+    with pytest.raises(
+        ValueError, match=r"data\.path is empty.*config\.data\.path=FILE"
+    ):
+        load_splits(tsv(""))
+
+
+def test_at_most_so_many_pairs_are_kept(tmp_path):
+    path = write(tmp_path / "a.tsv", "".join(f"s {i} x\tt {i} x\n" for i in range(50)))
+    splits = load_splits(tsv(path, num_pairs=20))
+    assert len(texts(splits)) == 20
+    assert len(texts(load_splits(tsv(path, num_pairs=0)))) == 50
+
+
+# Tatoeba
+
+LINES = """Hi.\t嗨。\tCC-BY (A)
+Hi.\t你好。\tCC-BY (B)
+Hello!\t你好。\tCC-BY (C)
+Tom’s late.\t湯姆遲到了.\tCC-BY (D)
+Tom's late.\t汤姆迟到了.\tCC-BY (E)
+Who?\t誰 ?\tCC-BY (F)
+It costs $10,000.\t這個, 10,000美元。\tCC-BY (G)
+"""
+
+
+def write_tatoeba(tmp_path, **changes):
+    path = write(tmp_path / "cmn.txt", LINES)
+    fields = {"source": "tatoeba", "path": path, "num_dev": 1, "num_test": 1}
+    return DataConfig(**{**fields, **changes})
+
+
+def test_tatoeba_is_cleaned_deduplicated_and_attributed(tmp_path):
+    splits = load_splits(write_tatoeba(tmp_path))
+    found = {(p.source, p.target): p.attribution for p in every_pair(splits)}
+    assert found == {
+        ("嗨。", "Hi."): "CC-BY (A)",
+        ("你好。", "Hi."): "CC-BY (B)",
+        ("你好。", "Hello!"): "CC-BY (C)",
+        ("汤姆迟到了.", "Tom's late."): "CC-BY (D)",
+        ("谁？", "Who?"): "CC-BY (F)",
+        ("这个，10,000美元。", "It costs $10,000."): "CC-BY (G)",
+    }
+    assert splits.report["duplicates dropped"] == 1
+    assert splits.report["groups"] == 4
+    assert splits.report["largest group"] == 3
+    assert find_leaks(splits) == []
+
+
+def test_tatoeba_goes_both_ways(tmp_path):
+    config = write_tatoeba(tmp_path, source_language="en", target_language="zh")
+    assert ("Who?", "谁？") in texts(load_splits(config))
+
+
+def test_tatoeba_in_another_language_is_not_made_chinese(tmp_path):
+    path = write(tmp_path / "jpn.txt", "Hi.\t國 です\nBye.\tさらば\tCC-BY\nOh!\tああ\n")
+    config = write_tatoeba(tmp_path, source_language="ja", path=path)
+    assert ("國 です", "Hi.") in texts(load_splits(config))
+
+
+@pytest.mark.parametrize("languages", [("zh", "fr"), ("en", "en")])
+def test_tatoeba_needs_english_on_one_side(languages):
+    config = DataConfig(
+        source="tatoeba", source_language=languages[0], target_language=languages[1]
+    )
+    with pytest.raises(ValueError, match="English on exactly one side"):
+        load_splits(config)
+
+
+def test_only_chinese_is_downloaded():
+    config = DataConfig(source="tatoeba", source_language="fr")
+    with pytest.raises(ValueError, match=r"'fr' get its file.*data\.path=FILE"):
+        load_splits(config)
+
+
+@pytest.mark.parametrize("line", ["only one", "\t嗨", "a\t ", "a\tb\tc\td", ""])
+def test_a_malformed_line_is_named(tmp_path, line):
+    path = write(tmp_path / "bad.txt", f"Hi.\t嗨。\tX\n{line}\n")
+    with pytest.raises(ValueError, match=r"bad\.txt, line 2: expected 'English TAB"):
+        load_splits(write_tatoeba(tmp_path, path=path))
+
+
+def test_the_download_is_the_pinned_one_and_says_what_else_to_do(monkeypatch, tmp_path):
+    asked = {}
+
+    def fetch(url, path, *, sha256, remedy):
+        asked.update(url=url, path=path, sha256=sha256, remedy=remedy)
+        write(tmp_path / "cmn.txt", LINES)
+        return tmp_path / "cmn.txt"
+
+    monkeypatch.setattr(tatoeba, "fetch", fetch)
+    monkeypatch.setenv("ATTENTION_JAX_CACHE", str(tmp_path / "cache"))
+    load_splits(write_tatoeba(tmp_path, path=""))
+    assert "7745df43beea3501a578e17090277ea2d755cb82" in asked["url"]
+    assert asked["sha256"].startswith("3a8ac6cb8cda")
+    assert asked["path"] == tmp_path / "cache" / "cmn.txt"
+    assert "--config.data.path=FILE" in asked["remedy"]
+
+
+# The table of sources
+
+
+def test_sources_are_known_by_name_and_users_can_add_one():
+    assert set(data_sources.names()) >= {"cldr", "tatoeba", "tsv", "text", "synthetic"}
+    with pytest.raises(UnknownNameError, match="Did you mean 'tatoeba'"):
+        load_splits(DataConfig(source="tatoba"))
+
+    @register_data_source("mine")
+    def mine(config):
+        pairs = [Pair(f"s {i} x", f"t {i} x") for i in range(30)]
+        return Splits(
+            tuple(pairs[:10]),
+            tuple(pairs[10:20]),
+            (*pairs[20:29], pairs[0]),
+            {"x": 1},
+        )
+
+    try:
+        splits = load_splits(DataConfig(source="mine"))
+        assert splits.report == {"x": 1, "leaks": 2}
+    finally:
+        data_sources._entries.pop("mine")
+        data_sources._origins.pop("mine")

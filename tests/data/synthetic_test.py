@@ -1,0 +1,130 @@
+import pytest
+
+from attention_jax.configuration import DataConfig
+from attention_jax.data import (
+    find_leaks,
+    link_tokens,
+    load_splits,
+    make_tokenizer,
+    register_synthetic_task,
+    synthetic_tasks,
+)
+from attention_jax.data.synthetic import syllables
+
+
+def words(text):
+    return make_tokenizer("words", [], subwords=1).tokenize(text)
+
+
+def every_pair(splits):
+    return splits.train + splits.dev + splits.test
+
+
+def synthetic(**changes):
+    fields = {"source": "synthetic", "num_pairs": 400, "num_dev": 40, "num_test": 30}
+    return DataConfig(**{**fields, "symbols": 20, **changes})
+
+
+ORACLES = {
+    "copy": lambda source: source,
+    "reverse": lambda source: source[::-1],
+    "sort": sorted,
+}
+
+
+@pytest.mark.parametrize("task", synthetic_tasks.names())
+def test_every_task_is_what_it_says_and_aligned(task):
+    splits = load_splits(synthetic(task=task))
+    assert [len(split) for split in splits[:3]] == [330, 40, 30]
+    assert find_leaks(splits) == []
+    assert splits == load_splits(synthetic(task=task))
+    pairs = every_pair(splits)
+    assert len({pair.source for pair in pairs}) == 400
+    lexicon = {}
+    for pair in pairs:
+        source, target = words(pair.source), words(pair.target)
+        assert len(source) == len(target)
+        assert 3 <= len(source) <= 12
+        links = link_tokens(pair, source, target)
+        assert sorted(t for _, t in links) == list(range(len(target)))
+        assert sorted(s for s, _ in links) == list(range(len(source)))
+        for s, t in links:
+            lexicon.setdefault(source[s].text, set()).add(target[t].text)
+            assert task != "lexicon" or abs(s - t) <= 1
+        if task in ORACLES:
+            assert pair.target.split() == ORACLES[task](pair.source.split())
+    # A function, one to one, whatever the task.
+    assert all(len(translations) == 1 for translations in lexicon.values())
+    assert len(set.union(*lexicon.values())) == len(lexicon) == 20
+
+
+def test_the_lexicon_reorders_by_the_word_alone():
+    swapped = {}
+    for pair in load_splits(synthetic(task="lexicon")).train:
+        source, target = words(pair.source), words(pair.target)
+        position = dict(link_tokens(pair, source, target))
+        place = 0
+        while place < len(source) - 1:
+            moved = position[place] != place
+            swapped.setdefault(source[place].text, set()).add(moved)
+            place += 2 if moved else 1
+    assert all(len(found) == 1 for found in swapped.values())
+    assert {True, False} == set.union(*swapped.values())
+
+
+def test_lengths_are_spread_evenly():
+    pairs = every_pair(load_splits(synthetic(min_length=2, max_length=5)))
+    counts = [sum(len(p.source.split()) == n for p in pairs) for n in range(2, 6)]
+    assert counts == [100, 100, 100, 100]
+
+
+def test_the_whole_space_can_be_asked_for_but_no_more():
+    fields = {
+        "symbols": 3,
+        "min_length": 1,
+        "max_length": 3,
+        "num_dev": 3,
+        "num_test": 3,
+    }
+    pairs = every_pair(load_splits(synthetic(**fields, num_pairs=39)))
+    assert len({pair.source for pair in pairs}) == 39
+    with pytest.raises(
+        ValueError, match="num_pairs is 40, .* only 39 sentences of 1 to 3"
+    ):
+        load_splits(synthetic(**fields, num_pairs=40))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"symbols": 1}, "data.symbols must be at least 2 for synthetic, got 1"),
+        ({"min_length": 0}, "data.min_length must be at least 1"),
+        ({"max_length": 2}, "data.max_length is 2, less than data.min_length, 3"),
+        ({"num_pairs": 0}, "data.num_pairs must be at least 1"),
+    ],
+)
+def test_synthetic_sizes_are_checked(changes, message):
+    with pytest.raises(ValueError, match=message):
+        load_splits(synthetic(**changes))
+
+
+def test_a_task_can_be_added():
+    @register_synthetic_task("rotate")
+    def rotate(symbols, seed):
+        return lambda source: ([*source[1:], source[0]], [*range(1, len(source)), 0])
+
+    try:
+        pair = load_splits(synthetic(task="rotate")).test[0]
+        first, *rest = pair.source.split()
+        assert pair.target.split() == [*rest, first]
+    finally:
+        synthetic_tasks._entries.pop("rotate")
+        synthetic_tasks._origins.pop("rotate")
+
+
+def test_syllables_are_distinct_sorted_and_equally_long():
+    for count in (1, 99, 100, 101, 2_000):
+        found = syllables(count)
+        assert len(set(found)) == count
+        assert found == sorted(found)
+        assert len({len(word) for word in found}) == 1

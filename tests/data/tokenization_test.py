@@ -1,0 +1,143 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attention_jax.data import (
+    make_tokenizer,
+    tokenizer_from_dict,
+    tokenizer_names,
+)
+from attention_jax.data.tokenization import SPACE
+from attention_jax.data.word_tokenizer import JOIN
+from attention_jax.registry import UnknownNameError
+
+TEXTS = [
+    "Tuesday, March 5, 2024 – 12.5 kilometers",
+    "2024年3月5日星期二、$12,345.67和3 千克",
+    "I don't know what the other Tom's doing at 10 o'clock.",
+] * 3
+
+
+def build(name):
+    return make_tokenizer(name, TEXTS, subwords=150)
+
+
+BUILT = {name: build(name) for name in tokenizer_names()}
+every_tokenizer = pytest.mark.parametrize("name", tokenizer_names())
+
+pieces = st.sampled_from(
+    [
+        *"abZé5٣7 ,.:;'\"()[]$€%-–/&日本ひค\u0301\u200d😀’“”\t\n\u202f\u2028",
+        "don't",
+        "12",
+    ]
+    + [SPACE, JOIN, "it's", "1,234.5", "<unk>", "नमस्ते", "월요일"]
+)
+texts = st.one_of(st.lists(pieces, max_size=20).map("".join), st.text(max_size=20))
+
+
+def squeeze(text):
+    return " ".join(text.split())
+
+
+@every_tokenizer
+@given(text=texts)
+@settings(deadline=None, max_examples=300)
+def test_detokenize_undoes_tokenize(name, text):
+    if name == "subwords":  # reads "▁" as white space, and says so
+        text = text.replace(SPACE, " ")
+    tokenizer = BUILT[name]
+    tokens = [token.text for token in tokenizer.tokenize(text)]
+    assert tokenizer.detokenize(tokens) == squeeze(text)
+
+
+@every_tokenizer
+@given(text=texts)
+@settings(deadline=None, max_examples=200)
+def test_offsets_cover_everything_but_white_space_in_order(name, text):
+    if name == "subwords":
+        text = text.replace(SPACE, " ")
+    end = 0
+    covered = set()
+    for token in BUILT[name].tokenize(text):
+        assert end <= token.start <= token.end <= len(text)
+        end = token.end
+        covered.update(range(token.start, token.end))
+        surface = squeeze(text[token.start : token.end])
+        assert BUILT[name].display(token.text) in (surface, SPACE)
+    visible = {i for i, char in enumerate(text) if not char.isspace()}
+    assert visible <= covered
+
+
+@every_tokenizer
+@given(text=texts)
+@settings(deadline=None, max_examples=50)
+def test_a_tokenizer_read_back_cuts_alike(name, text):
+    again = tokenizer_from_dict(BUILT[name].to_dict())
+    assert again.tokenize(text) == BUILT[name].tokenize(text)
+    assert again.to_dict() == BUILT[name].to_dict()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Tuesday, March 5, 2024", ["Tuesday", ",", "March", "5", ",", *"2024"]),
+        ("$12", ["$", "1", "2"]),
+        (
+            "$1,234.50 at 3:07 PM",
+            [*"$1", f",{JOIN}", *"234", f".{JOIN}", *"50", "at", "3", f":{JOIN}"]
+            + [*"07", "PM"],
+        ),
+        ("I don't know Tom's.", ["I", "don", "'t", "know", "Tom", "'s", "."]),
+        ("at 10 o'clock", ["at", "1", "0", "o'clock"]),
+        ("l'homme, aujourd'hui", ["l'homme", ",", "aujourd'hui"]),
+        ('he said, "hi!"', ["he", "said", ",", '"', "hi", "!", '"']),
+        ("2024年3月", [*"2024", "年", "3", "月"]),
+        ("12 345 €", ["1", "2", f"{SPACE}3", "4", "5", "€"]),
+        ("3kg", ["3", f"{JOIN}kg"]),
+        ("सोमवार, 월요일", ["सोमवार", ",", "월요일"]),
+    ],
+)
+def test_words_are_cut_and_marked_as_documented(text, expected):
+    assert [token.text for token in BUILT["words"].tokenize(text)] == expected
+
+
+def test_characters_mark_a_space_by_a_token():
+    tokens = BUILT["characters"].tokenize(" 12.5  千克 ")
+    assert [token.text for token in tokens] == [*"12.5", SPACE, "千", "克"]
+    assert [(token.start, token.end) for token in tokens[3:6]] == [
+        (4, 5),
+        (5, 7),
+        (7, 8),
+    ]
+
+
+def test_display_has_no_marks():
+    words = BUILT["words"]
+    shown = [words.display(token.text) for token in words.tokenize("x 1,5 z y:w")]
+    assert shown == ["x", "1", ",", "5", "z", "y", ":", "w"]
+
+
+def test_unknown_words_are_spaced_like_words():
+    assert BUILT["words"].detokenize(["a", "<unk>", "b", "."]) == "a <unk> b."
+
+
+def test_subwords_training_is_deterministic_and_merges():
+    first, second = build("subwords"), build("subwords")
+    assert first.to_dict() == second.to_dict()
+    assert len(first.tokenize(TEXTS[2])) < len(BUILT["characters"].tokenize(TEXTS[2]))
+
+
+def test_subwords_split_numbers_into_digits():
+    tokens = BUILT["subwords"].tokenize("2024")
+    assert [token.text for token in tokens if token.text != SPACE] == [*"2024"]
+
+
+def test_too_few_subwords_are_an_error_that_says_how_many():
+    with pytest.raises(ValueError, match=r"data\.subwords must be at least 4"):
+        make_tokenizer("subwords", ["ab"], subwords=3)
+
+
+def test_unknown_tokenizer():
+    with pytest.raises(UnknownNameError, match="Did you mean 'words'"):
+        make_tokenizer("word", [], subwords=1)

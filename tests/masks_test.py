@@ -1,0 +1,136 @@
+"""Masks: what each allows, how they combine, and what they refuse."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import attention_jax as aj
+from attention_jax import masks
+from attention_jax.kernels.masking import dense_mask
+
+T, S = 4, 5
+QUERIES, KEYS = np.arange(T)[:, None], np.arange(S)[None, :]
+PREDICATE = (QUERIES + KEYS) % 2 == 0
+
+
+def even(query_position, key_positions):
+    return (query_position + key_positions) % 2 == 0
+
+
+def as_array(mask):
+    return np.asarray(dense_mask(masks.as_mask(mask), jnp.arange(T), jnp.arange(S)))
+
+
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [
+        (masks.causal(), KEYS <= QUERIES),
+        (masks.window(1, 0), (KEYS <= QUERIES) & (KEYS >= QUERIES - 1)),
+        (masks.window(None, 1), KEYS <= QUERIES + 1),
+        (masks.window(2, None), KEYS >= QUERIES - 2),
+        (masks.padding(3), np.broadcast_to(KEYS < 3, (T, S))),
+        (masks.prefix(2), np.broadcast_to(KEYS < 2, (T, S))),
+        (masks.causal() | masks.prefix(2), (KEYS <= QUERIES) | (KEYS < 2)),
+        (masks.by_position(even), PREDICATE),
+        (~masks.by_position(even), ~PREDICATE),
+        (masks.causal() & PREDICATE, (KEYS <= QUERIES) & PREDICATE),
+        (PREDICATE & masks.causal(), (KEYS <= QUERIES) & PREDICATE),
+        (PREDICATE | ~masks.causal(), PREDICATE | (KEYS > QUERIES)),
+        (masks.causal() & jnp.asarray(PREDICATE), (KEYS <= QUERIES) & PREDICATE),
+        (
+            masks.segments([0, 0, 1, 2], [0, 1, 1, 2, 2]),
+            np.array([0, 0, 1, 2])[:, None] == np.array([0, 1, 1, 2, 2]),
+        ),
+    ],
+)
+def test_what_a_mask_allows(mask, expected):
+    np.testing.assert_array_equal(as_array(mask), expected)
+
+
+def test_a_jax_array_on_the_left():
+    combined = jnp.asarray(PREDICATE) & masks.causal()
+    np.testing.assert_array_equal(as_array(combined), PREDICATE & (KEYS <= QUERIES))
+
+
+def test_leading_axes_of_lengths_and_ids():
+    lengths = masks.padding(np.array([[1], [3]]))
+    dense = dense_mask(lengths, jnp.arange(T), jnp.arange(S))
+    assert dense.shape == (2, 1, T, S), "no axis is made that the mask does not have"
+    assert np.asarray(dense).sum(axis=(1, 2, 3)).tolist() == [T, 3 * T]
+    ids = np.arange(3)[:, None] * np.ones((3, S), int)
+    dense = dense_mask(
+        masks.segments(np.zeros(T, int), ids), jnp.arange(T), jnp.arange(S)
+    )
+    assert np.asarray(dense).all(axis=(1, 2)).tolist() == [True, False, False]
+
+
+def test_positions_are_compared_not_indices():
+    dense = dense_mask(masks.causal(), jnp.array([10, 20]), jnp.array([15, 5, 20]))
+    assert dense.tolist() == [[False, True, False], [True, True, True]]
+
+
+def test_lengths_are_traced():
+    traces = []
+    query = np.ones((2, 3, 4), np.float32)
+
+    @jax.jit
+    def run(lengths):
+        traces.append(None)
+        return aj.attention(query, query, query, mask=masks.padding(lengths)).context
+
+    assert not np.any(run(jnp.array([0, 2]))[0]) and np.any(run(jnp.array([1, 2]))[0])
+    assert len(traces) == 1
+
+
+def test_masks_agree_with_their_arrays_in_attention():
+    rng = np.random.default_rng(0)
+    query = rng.standard_normal((2, 3, T, 4)).astype(np.float32)
+    keys = rng.standard_normal((2, 1, S, 4)).astype(np.float32)
+    mask = masks.causal() & masks.padding([[5], [2]]) & ~masks.window(0, 0)
+    dense = dense_mask(mask, jnp.arange(T), jnp.arange(S))
+    lazily = aj.attention(query, keys, keys, mask=mask).context
+    np.testing.assert_array_equal(
+        lazily, aj.attention(query, keys, keys, mask=dense).context
+    )
+
+
+@pytest.mark.parametrize(
+    "shape", [(), (1,), (S,), (1, S), (T, 1), (T, S), (3, 1, 1), (2, 1, T, S)]
+)
+def test_arrays_broadcast(shape):
+    rng = np.random.default_rng(0)
+    array = rng.random(shape) < 0.6
+    query = rng.standard_normal((2, 3, T, 4)).astype(np.float32)
+    keys = rng.standard_normal((2, 3, S, 4)).astype(np.float32)
+    full = np.broadcast_to(array, (2, 3, T, S))
+    np.testing.assert_array_equal(
+        aj.attention(query, keys, keys, mask=array).context,
+        aj.attention(query, keys, keys, mask=full).context,
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: masks.window(-1, 0), ValueError, "left must be at least 0, not -1"),
+        (lambda: masks.window(0, 1.5), TypeError, "right must be an integer or None"),
+        (
+            lambda: masks.padding([1.0]),
+            TypeError,
+            "key_lengths must be integers.*float32",
+        ),
+        (lambda: masks.prefix(True), TypeError, "length must be integers.*bool"),
+        (lambda: masks.segments(0, [1]), ValueError, "query_ids needs an axis"),
+        (
+            lambda: masks.dense(np.ones((2, 2), int)),
+            TypeError,
+            "must be boolean.*int32",
+        ),
+        (lambda: masks.by_position(3), TypeError, "predicate must be a function"),
+        (lambda: masks.causal() & (lambda q, k: k < q), TypeError, "masks.by_position"),
+    ],
+)
+def test_errors(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

@@ -1,0 +1,152 @@
+"""What each normaliser promises beyond agreeing with its oracle."""
+
+import functools
+
+import hypothesis.extra.numpy as hnp
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import attention_jax as aj
+from attention_jax.normalizer_function import normalizers
+from tests import oracles
+from tests.tolerances import assert_close
+
+DISTRIBUTIONS = ("softmax", "sparsemax", "entmax15", "hardmax", "top_k_softmax")
+SCORES = np.array([1.0, 3.0, -2.0, 3.0, 0.5], np.float32)
+
+rows = st.integers(1, 9).flatmap(
+    lambda n: st.tuples(
+        hnp.arrays(np.float32, n, elements=st.floats(-50, 50, width=32)),
+        hnp.arrays(np.bool_, n),
+    )
+)
+
+
+@pytest.mark.parametrize("name", aj.normalizer_names())
+@settings(deadline=None, max_examples=40)
+@given(row=rows)
+def test_any_row_agrees_with_the_oracle(name, row):
+    scores, where = row
+    weights = np.asarray(aj.get_normalizer(name)(scores, where))
+    expected = np.zeros(len(scores))
+    if where.any():
+        expected[where] = oracles.NORMALIZERS[name]([float(x) for x in scores[where]])
+    # Scores up to 50 carry a rounding error of 50 · 2⁻²⁴ into the exponent.
+    np.testing.assert_allclose(weights, expected, rtol=1e-4, atol=2e-5)
+    assert np.all(weights >= 0) and not np.any(weights[~where])
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+@settings(deadline=None, max_examples=25)
+@given(row=rows, shift=st.floats(-100, 100, width=32))
+def test_distributions_sum_to_one_and_ignore_a_common_shift(name, row, shift):
+    scores, where = row
+    normalize = aj.get_normalizer(name)
+    weights = normalize(scores, where)
+    np.testing.assert_allclose(np.sum(weights), float(where.any()), atol=1e-5)
+    if name not in ("hardmax", "top_k_softmax"):  # a shift may round scores into ties
+        shifted = normalize(scores + np.float32(shift), where)
+        np.testing.assert_allclose(shifted, weights, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", aj.normalizer_names())
+def test_large_scores_and_minus_infinity(name):
+    normalize = aj.get_normalizer(name)
+    weights = normalize(np.array([1e4, 1e4 - 0.5, -1e4], np.float32))
+    if name == "sigmoid":
+        expected = [1.0, 1.0, 0.0]
+    elif name == "softmax_one":  # the extra 0 is as far away as the smallest score
+        expected = oracles.softmax([0.0, -0.5, -2e4])
+    else:
+        expected = oracles.NORMALIZERS[name]([0.0, -0.5, -2e4])
+    assert_close(weights, expected)
+    minus = normalize(np.array([-np.inf, 0.0, -np.inf], np.float32))
+    assert minus[0] == minus[2] == 0 and minus[1] > 0
+
+
+def test_temperature_runs_from_hard_to_uniform():
+    scores = SCORES + np.arange(5, dtype=np.float32) / 100
+    cold = functools.partial(aj.softmax, temperature=1e-4)
+    hot = functools.partial(aj.softmax, temperature=1e6)
+    assert_close(aj.get_normalizer(cold)(scores), aj.hardmax(scores))
+    assert_close(aj.get_normalizer(hot)(scores), np.full(5, 0.2))
+    with pytest.raises(ValueError, match="temperature must be positive, not 0"):
+        aj.get_normalizer(functools.partial(aj.softmax, temperature=0))(scores)
+
+
+def test_hardmax_takes_the_first_maximum():
+    assert aj.hardmax(SCORES).tolist() == [0, 1, 0, 0, 0]
+    where = np.array([True, False, True, True, True])
+    assert aj.hardmax(SCORES, where).tolist() == [0, 0, 0, 1, 0]
+
+
+def test_top_k_keeps_exactly_k_and_ties_go_left():
+    one = functools.partial(aj.top_k_softmax, k=1)
+    three = functools.partial(aj.top_k_softmax, k=3)
+    assert aj.get_normalizer(one)(SCORES).tolist() == [0, 1, 0, 0, 0]
+    tied = np.zeros(9, np.float32)
+    assert (np.asarray(aj.top_k_softmax(tied)) > 0).tolist() == [True] * 8 + [False]
+    assert_close(
+        aj.get_normalizer(three)(SCORES)[np.array([1, 3])], [0.468, 0.468], "bfloat16"
+    )
+    many = functools.partial(aj.top_k_softmax, k=50)
+    assert_close(aj.get_normalizer(many)(SCORES), aj.softmax(SCORES))
+    with pytest.raises(ValueError, match="k must be at least 1, not 0"):
+        aj.get_normalizer(functools.partial(aj.top_k_softmax, k=0))(SCORES)
+
+
+def test_softmax_one_is_softmax_with_an_extra_zero():
+    extended = aj.softmax(np.append(SCORES, np.float32(0)))
+    assert_close(aj.softmax_one(SCORES), extended[:-1])
+
+
+def test_sparse_supports():
+    scores = np.array([0.0, -0.3, -0.99, -1.0, -2.5], np.float32)
+    assert np.count_nonzero(aj.sparsemax(scores)) == 2
+    assert np.count_nonzero(aj.entmax15(scores)) == 4
+    assert np.count_nonzero(aj.softmax(scores)) == 5
+
+
+def test_a_users_normaliser_gets_the_promises_of_empty_rows():
+    def naive(scores, where):
+        """Divides by a sum that an empty row does not have."""
+        squares = jnp.square(scores)
+        if where is not None:
+            squares = jnp.where(where, squares, 0)
+        return squares / jnp.sum(squares, axis=-1, keepdims=True)
+
+    normalize = aj.get_normalizer(naive)
+    where = np.array([[True, True, False], [False] * 3])
+    scores = np.array([[1.0, 3.0, np.nan], [np.nan, np.inf, 1.0]], np.float32)
+
+    def total(scores):
+        return jnp.sum(jnp.sin(normalize(scores, where)))
+
+    assert_close(normalize(scores, where), [[0.1, 0.9, 0], [0, 0, 0]])
+    gradient = jax.grad(total)(jnp.asarray(scores))
+    assert not np.any(np.isnan(gradient[0])) and gradient[0, 2] == 0
+
+
+def test_registering_and_getting():
+    entries, origins = dict(normalizers._entries), dict(normalizers._origins)
+    try:
+
+        @aj.register_normalizer
+        def halves(scores, where=None):
+            return aj.softmax.function(scores, where) / 2
+
+        assert aj.get_normalizer("halves") is halves
+        assert aj.normalizer_names()[-1] == "halves"
+        keys = np.ones((3, 2), np.float32)
+        assert_close(
+            aj.attend(keys[0], keys, keys, normalizer="halves").context, [0.5] * 2
+        )
+    finally:
+        normalizers._entries, normalizers._origins = entries, origins
+    assert aj.get_normalizer("attention_jax:sparsemax") is aj.sparsemax
+    cold = functools.partial(aj.softmax, temperature=0.5)
+    assert repr(aj.get_normalizer(cold)) == "softmax(temperature=0.5)"

@@ -1,0 +1,203 @@
+import dataclasses
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from attention_jax.configuration import DecodingConfig
+from attention_jax.data.vocabulary import EOS
+from attention_jax.run import load_run
+from attention_jax.training.checkpoints import Checkpoints, Progress
+from attention_jax.training.optimizer import make_optimizer
+from attention_jax.training.run_directory import RunDirectory
+from attention_jax.training.state import init_state
+from tests.tiny_run import tiny_run
+from tests.tolerances import assert_close
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return tiny_run(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def run(workdir):
+    return load_run(workdir)
+
+
+@pytest.fixture(scope="module")
+def words(run):
+    return [word for word in run.source_codec.vocabulary.tokens if word[0] != "<"]
+
+
+@pytest.fixture(scope="module")
+def sentences(words):
+    rng = np.random.default_rng(0)
+    return [" ".join(rng.choice(words, rng.integers(1, 20))) for _ in range(30)]
+
+
+def decoding(run, **changes):
+    config = dataclasses.replace(run.config, decoding=DecodingConfig(**changes))
+    return dataclasses.replace(run, config=config)
+
+
+def test_a_learnt_task_is_done(run, words):
+    assert run.translate([" ".join(words[:3])]) == [" ".join(reversed(words[:3]))]
+
+
+def test_order_is_kept_and_blank_sentences_stay_blank(run, sentences):
+    given = ["", *sentences[:5], "  \t ", sentences[0], "\u3000"]
+    texts = run.translate(given)
+    assert len(texts) == len(given)
+    assert [bool(text) for text in texts] == [bool(text.strip()) for text in given]
+    assert texts[1] == texts[7] == run.translate([sentences[0]])[0]
+    assert run.translate([]) == run.translate(["", ""])[2:] == []
+
+
+def test_a_translation_does_not_depend_on_the_others(run, sentences):
+    together = run.decode(sentences)
+    for index in (0, 7, 29):
+        [alone] = run.decode([sentences[index]])
+        assert alone.text == together[index].text
+        np.testing.assert_array_equal(alone.weights, together[index].weights)
+    backwards = run.decode(sentences[::-1])[::-1]
+    for one, other in zip(together, backwards, strict=True):
+        assert one[:3] == other[:3]
+        np.testing.assert_array_equal(one.weights, other.weights)
+
+
+def test_few_shapes_are_compiled(run, sentences, monkeypatch):
+    shapes = []
+
+    def record(model, params, source, lengths, *, max_length):
+        from attention_jax.decoding.greedy import greedy_decode
+
+        shapes.append((source.shape, max_length))
+        return greedy_decode(model, params, source, lengths, max_length=max_length)
+
+    monkeypatch.setattr("attention_jax.run.greedy_decode", record)
+    run.translate(sentences)
+    assert len(shapes) == 5 and len(set(shapes)) == 3
+    assert {shape for (_, shape), _ in shapes} == {8, 16, 32}
+    shapes.clear()
+    run.compile(sentences)
+    assert len(shapes) == len(set(shapes)) == 3
+    run.compile([])
+
+
+def test_decoded_weights_are_distributions_over_the_source_words(run, sentences):
+    for sentence, translation in zip(sentences, run.decode(sentences), strict=True):
+        assert translation.source_tokens == tuple(sentence.split())
+        shape = (len(translation.target_tokens), len(sentence.split()))
+        assert translation.weights.shape == shape
+        assert_close(translation.weights.sum(axis=1), np.ones(shape[0]))
+
+
+def test_a_cut_translation_has_the_length_that_the_configuration_allows(run, words):
+    lengths = range(1, 9)
+    sentences = [" ".join(words[:1] * length) for length in lengths]
+    short = decoding(run, max_length_ratio=0.25, max_length_offset=1)
+    cut, full = short.decode(sentences), run.decode(sentences)
+    for length, one, other in zip(lengths, cut, full, strict=True):
+        limit = length // 4 + 1
+        assert one.target_tokens == other.target_tokens[:limit]
+        assert one.weights.shape[0] == len(one.target_tokens)
+    assert len(full[2].target_tokens) == 3 and len(cut[2].target_tokens) == 1
+
+
+def test_one_string_is_not_a_list_of_sentences(run):
+    with pytest.raises(TypeError, match="got one string"):
+        run.translate("ab")
+
+
+def test_a_sentence_too_long_for_memory_is_named(run, words):
+    long = " ".join(words[:1] * 20_000)
+    with pytest.raises(ValueError, match="sentence 2 has 20000 tokens"):
+        run.translate(["", long])
+
+
+def test_greedy_attention_is_that_of_its_words_forced(run, words):
+    for sentence in (" ".join(words[:3]), " ".join(words)):
+        source, target, weights = run.attend(sentence)
+        forced = run.attend(sentence, run.translate([sentence])[0])
+        assert (source, target) == forced[:2]
+        assert weights.shape == forced.weights.shape == (len(target), len(source))
+        assert_close(weights, forced.weights)
+
+
+def test_any_words_can_be_forced(run, words):
+    source, target, weights = run.attend(" ".join(words[:2]), "unknown " + words[0])
+    assert source == tuple(words[:2]) and target == ("unknown", words[0])
+    assert weights.shape == (2, 2)
+    assert_close(weights.sum(axis=1), np.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("texts", "name"),
+    [(("",), "source"), ((" ", "a"), "source"), (("ba", ""), "target")],
+)
+def test_attending_needs_words(run, texts, name):
+    with pytest.raises(ValueError, match=f"{name} has no words"):
+        run.attend(*texts)
+
+
+def test_a_run_without_attention_has_none_to_show(run):
+    model = dataclasses.replace(run.config.model, attention="none")
+    config = dataclasses.replace(run.config, model=model)
+    with pytest.raises(ValueError, match="has no attention to show"):
+        dataclasses.replace(run, config=config).attend("ba")
+
+
+def test_a_translation_of_nothing(run, words):
+    # A model that ends every sentence at once.
+    def step(params, memory, state, tokens):
+        state, logits, weights = run.model.step(params, memory, state, tokens)
+        return state, logits.at[:, EOS].set(1e6), weights
+
+    silent = dataclasses.replace(run, model=run.model._replace(step=step))
+    assert silent.translate([words[0]]) == [""]
+    assert silent.attend(words[0]).weights.shape == (0, 1)
+
+
+def params_are(run, params):
+    same = jax.tree.map(np.array_equal, run.params, params)
+    return all(jax.tree.leaves(same))
+
+
+def test_the_best_and_the_last_checkpoint(run, workdir, tmp_path):
+    copy = RunDirectory(tmp_path / "run")
+    shutil.copytree(workdir, copy.path)
+    shutil.rmtree(copy.checkpoints_path)
+    optimizer = make_optimizer(run.config.training)
+    states = {}
+    with Checkpoints(copy.checkpoints_path) as checkpoints:
+        for step, loss in ((9, 2.0), (10, 1.0), (11, 3.0)):
+            state = init_state(run.model, optimizer, seed=step)
+            states[step] = state._replace(step=state.step + step)
+            checkpoints.save(states[step], Progress(), dev_loss=loss)
+    assert params_are(load_run(copy.path), states[10].params)
+    assert params_are(load_run(copy.path, checkpoint="last"), states[11].params)
+    assert not params_are(load_run(copy.path), states[9].params)
+    with pytest.raises(ValueError, match="'best' or 'last', got 'first'"):
+        load_run(copy.path, checkpoint="first")
+
+
+def test_directories_that_hold_no_finished_run(workdir, tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no run directory .*nowhere"):
+        load_run(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        load_run(tmp_path)
+    begun = RunDirectory(tmp_path / "begun")
+    begun.path.mkdir()
+    shutil.copy(workdir / "config.json", begun.config_path)
+    with pytest.raises(FileNotFoundError, match="has no codecs.json"):
+        load_run(begun.path)
+    shutil.copy(workdir / "codecs.json", begun.codecs_path)
+    for checkpoint in ("best", "last"):
+        with pytest.raises(FileNotFoundError, match="no checkpoint yet"):
+            load_run(begun.path, checkpoint=checkpoint)
+    begun.checkpoints_path.mkdir()
+    for checkpoint in ("best", "last"):
+        with pytest.raises(FileNotFoundError, match="no checkpoint yet"):
+            load_run(begun.path, checkpoint=checkpoint)
