@@ -24,7 +24,8 @@ class DataConfig:
     # tsv: zero-based columns.
     source_column: int = 0
     target_column: int = 1
-    # synthetic: copy, reverse, sort or lexicon; lengths in tokens, symbols in the alphabet.
+    # synthetic: copy, reverse, sort or lexicon, of made-up words (set both tokenizers to
+    # words); lengths in tokens, symbols in the alphabet.
     task: str = "copy"
     min_length: int = 3
     max_length: int = 12
@@ -35,7 +36,7 @@ class DataConfig:
     num_test: int = 1_000
     # Seed of generation and of the split; not of training.
     seed: int = 0
-    # Seeing this many times fewer training pairs (after the split); 0 keeps all.
+    # Keep only the first so many training pairs after the split; 0 keeps all.
     num_train: int = 0
     lowercase: bool = False
     # A registered tokenizer each: characters, words or subwords.

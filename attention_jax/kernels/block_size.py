@@ -1,37 +1,69 @@
-"""How many queries a block takes, from what one query's score computes."""
+"""How large attention's intermediates are, read off what the score computes."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from attention_jax.types import Array
+from attention_jax.checks import compute_dtype
+from attention_jax.kernels.operands import Operands, Options
+from attention_jax.prepared import PreparedKeys, run_prepare
+from attention_jax.single_query import weigh
 
 
-def rows_per_block(one_query: Callable[[Array], Any], query: Array, budget: int) -> int:
-    """As many queries as keep a block's largest intermediate within `budget` bytes.
+def prepared_keys(operands: Operands, options: Options, dtype: Any) -> PreparedKeys:
+    """The operands' keys, prepared if they are not yet, in `dtype`."""
+    if isinstance(operands.keys, PreparedKeys):
+        return operands.keys.astype(dtype)
+    return run_prepare(options.score, operands.keys, operands.params, dtype)
 
-    Args:
-      one_query: what is computed for a query [Q].
-      query: [T, Q]; only its shape and dtype are used.
-      budget: in bytes.
 
-    Returns:
-      At least 1, at most T.
+def bytes_per_query(operands: Operands, options: Options) -> int:
+    """Bytes of the largest array that one query's weights are computed through.
+
+    [S] for a score that is a matmul, [S, A] for one with an alignment layer, whatever a
+    user's score makes: it is read off the score's jaxpr, not declared. What does not
+    depend on the query, such as features of the keys' positions, is computed once for
+    all queries and not counted. The compiler may fuse the array away; it cannot need more.
     """
-    single = jax.ShapeDtypeStruct(query.shape[1:], query.dtype)
-    largest = largest_dependent_bytes(jax.make_jaxpr(one_query)(single).jaxpr)
-    return max(1, min(query.shape[0], budget // max(1, largest)))
+    dtype = compute_dtype(operands.query)
+    prepared = jax.eval_shape(lambda: prepared_keys(operands, options, dtype))
+    unbatched = [
+        jax.ShapeDtypeStruct(leaf.shape[leaf.ndim - core :], leaf.dtype)
+        for leaf, core in zip(prepared.leaves, prepared.core_ndims, strict=True)
+    ]
+    keys = jax.tree.unflatten(jax.tree.structure(prepared.arrays), unbatched)
+    params = {
+        name: jax.ShapeDtypeStruct(value.shape, dtype)
+        for name, value in operands.params.items()
+    }
+
+    def one_query(query: Any, keys: Any, params: Any) -> Any:
+        positions = jnp.arange(operands.num_keys)
+        return weigh(
+            options.score,
+            options.normalizer,
+            query,
+            keys,
+            params,
+            None,
+            positions.sum(),
+            positions,
+        )
+
+    query = jax.ShapeDtypeStruct(operands.query.shape[-1:], dtype)
+    jaxpr = jax.make_jaxpr(one_query)(query, keys, params).jaxpr
+    return largest_bytes(jaxpr, set(jaxpr.invars[:1]))
 
 
-def largest_dependent_bytes(jaxpr: Any) -> int:
-    """Bytes of the largest array in a jaxpr that depends on its inputs.
+def rows_per_block(operands: Operands, options: Options, budget: int) -> int:
+    """As many queries as keep a block's largest intermediate within `budget` bytes."""
+    return max(1, budget // max(1, bytes_per_query(operands, options)))
 
-    What does not depend on the query, such as features of the keys' positions, is
-    computed once for all queries and so does not grow with the block.
-    """
-    dependent = set(jaxpr.invars)
+
+def largest_bytes(jaxpr: Any, dependent: set[Any]) -> int:
+    """Bytes of the largest array in a jaxpr that depends on the given variables."""
     largest = 0
     for equation in jaxpr.eqns:
         inputs = [v for v in equation.invars if not hasattr(v, "val")]
@@ -39,12 +71,13 @@ def largest_dependent_bytes(jaxpr: Any) -> int:
             continue
         dependent.update(equation.outvars)
         sizes = [_bytes(v.aval) for v in equation.outvars]
-        inner = [largest_dependent_bytes(j) for j in _inner_jaxprs(equation.params)]
+        # Inside nested jits and loops, everything is taken to depend.
+        inner = [largest_bytes(j, set(j.invars)) for j in _inner(equation.params)]
         largest = max(largest, *sizes, *inner)
     return largest
 
 
-def _inner_jaxprs(params: dict[str, Any]) -> list[Any]:
+def _inner(params: dict[str, Any]) -> list[Any]:
     """The jaxprs inside an equation: those of nested jit, scan, custom derivatives."""
     found = []
     for value in params.values():

@@ -16,13 +16,12 @@ import jax.numpy as jnp
 
 from attention_jax.batching import map_leading
 from attention_jax.checks import compute_dtype
-from attention_jax.kernels.block_size import rows_per_block
+from attention_jax.kernels.block_size import prepared_keys, rows_per_block
 from attention_jax.kernels.masking import mask_leading, mask_rows, silence_unused
 from attention_jax.kernels.operands import Operands, Options
-from attention_jax.kernels.reference import prepared_keys, row_numbers
+from attention_jax.kernels.reference import row_numbers
 from attention_jax.kernels.rows import Rows, attend_rows
 from attention_jax.masks import Mask
-from attention_jax.single_query import weigh
 from attention_jax.types import Array, Bool
 
 # What one block's largest intermediate may take. Measured on 2 cores: from 1 to 8 MiB the
@@ -40,13 +39,15 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
     dtype = compute_dtype(operands.query)
     mask = operands.mask
     if mask is not None:
-        block = max(1, BLOCK_BYTES // max(1, 4 * operands.num_keys))
-        operands = silence_unused(operands, used_by_blocks(operands, block))
+        rows = max(1, BLOCK_BYTES // max(1, operands.num_keys))
+        operands = silence_unused(operands, used_by_blocks(operands, rows))
     params = {name: value.astype(dtype) for name, value in operands.params.items()}
     prepared = prepared_keys(operands, options, dtype)
     leaves, tree = jax.tree.flatten(prepared.arrays)
     mask_leaves, mask_tree = jax.tree.flatten(mask)
     mask_cores = [] if mask is None else [len(axes) for axes in mask.leaf_axes()]
+
+    block = options.chunk_size or rows_per_block(operands, options, BLOCK_BYTES)
 
     def one_sequence(*arrays: Array) -> Rows:
         query, values, query_positions, key_positions, numbers, *rest = arrays
@@ -73,20 +74,6 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
                 valid,
             )
 
-        block = options.chunk_size or rows_per_block(
-            lambda q: weigh(
-                options.score,
-                options.normalizer,
-                q,
-                prepared,
-                params,
-                None,
-                query_positions[0],
-                key_positions,
-            ),
-            query,
-            BLOCK_BYTES,
-        )
         return over_blocks(rows, block, query, query_positions, numbers, mask)
 
     return map_leading(

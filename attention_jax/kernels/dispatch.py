@@ -1,6 +1,7 @@
 """`attention`: check the arguments, choose a kernel, run it compiled."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from attention_jax.kernels.arguments import (
     check_operands,
     check_statistics,
 )
+from attention_jax.kernels.block_size import bytes_per_query
 from attention_jax.kernels.chunked import attend_chunked
 from attention_jax.kernels.operands import Operands, Options
 from attention_jax.kernels.reference import attend_reference
@@ -25,6 +27,10 @@ from attention_jax.types import Array, ArrayLike, Float, Int
 Kernel = Callable[[Operands, Options], Rows]
 
 AUTO = "auto"
+# Up to here `auto` computes all rows at once: translation-sized work, where a loop costs
+# more than the memory it saves.
+REFERENCE_BYTES = 64 * 2**20
+
 kernels = Registry[Kernel]("implementation")
 kernels.register("reference", attend_reference, function=attend_reference)
 kernels.register("chunked", attend_chunked, function=attend_chunked)
@@ -130,18 +136,24 @@ def attention(
         key_positions=key_positions,
         dropout_rng=dropout_rng if options.dropout_rate > 0 else None,
     )
-    name = choose(operands, options) if implementation == AUTO else implementation
-    return _run(operands, options, name)
+    return _run(operands, options, implementation)
 
 
 def choose(operands: Operands, options: Options) -> str:
-    """The kernel that `auto` stands for."""
-    del operands, options
-    return "reference"
+    """The kernel that `auto` stands for.
+
+    `reference` while the largest array it computes through, for all queries of the call,
+    takes at most `REFERENCE_BYTES`; `chunked` beyond.
+    """
+    queries = operands.num_queries * math.prod(operands.leading)
+    large = queries * bytes_per_query(operands, options) > REFERENCE_BYTES
+    return "chunked" if large else "reference"
 
 
 @functools.partial(jax.jit, static_argnames=("options", "name"))
 def _run(operands: Operands, options: Options, name: str) -> AttentionOutput:
+    if name == AUTO:
+        name = choose(operands, options)
     rows = kernels.get(name)(operands, options)
     dtype = operands.query.dtype
     found = dict(rows.statistics)

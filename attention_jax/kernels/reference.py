@@ -5,10 +5,10 @@ import jax.numpy as jnp
 
 from attention_jax.batching import map_leading
 from attention_jax.checks import compute_dtype
+from attention_jax.kernels.block_size import prepared_keys
 from attention_jax.kernels.masking import dense_mask, silence_unused
 from attention_jax.kernels.operands import Operands, Options
 from attention_jax.kernels.rows import Rows, attend_rows
-from attention_jax.prepared import PreparedKeys, run_prepare
 from attention_jax.types import Array
 
 
@@ -62,13 +62,6 @@ def attend_reference(operands: Operands, options: Options) -> Rows:
     ]
     cores = [2, 2, 1, 1, 1, *([] if dense is None else [2]), *prepared.core_ndims]
     return map_leading(one_sequence, leading, arrays, cores)
-
-
-def prepared_keys(operands: Operands, options: Options, dtype: object) -> PreparedKeys:
-    """The operands' keys, prepared if they are not yet, in `dtype`."""
-    if isinstance(operands.keys, PreparedKeys):
-        return operands.keys.astype(dtype)
-    return run_prepare(options.score, operands.keys, operands.params, dtype)
 
 
 def row_numbers(leading: tuple[int, ...], num_queries: int) -> Array:
