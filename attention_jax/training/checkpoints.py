@@ -1,0 +1,148 @@
+"""Checkpoints of a run: written in the background, whole or not at all."""
+
+import math
+import pathlib
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.training.state import TrainState
+
+
+class Progress(NamedTuple):
+    """What a resumed run needs to know besides the arrays."""
+
+    minutes: float = 0.0  # of training so far, compilation included
+    best_loss: float = math.inf  # lowest dev loss so far, nats per token
+    best_step: int = 0  # where it was
+    compilations: int = 0
+    compilation_seconds: float = 0.0
+
+
+class Checkpoints:
+    """The last `keep` checkpoints of a run and the one with the lowest dev loss.
+
+    A context manager: leaving it waits for the last write. A process killed in the middle
+    of a write leaves the earlier checkpoints as they were. (Orbax writes into a temporary
+    folder, which it renames.)
+    """
+
+    def __init__(self, path: pathlib.Path, *, keep: int = 3):
+        self._manager = _open(path, keep=keep, writing=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._manager.close()
+
+    def steps(self) -> list[int]:
+        """The steps there are checkpoints of, in order."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, state: TrainState, progress: Progress, *, dev_loss: float) -> None:
+        """Starts writing the checkpoint of state.step, unless there is one.
+
+        Args:
+          state: may be donated to the next step at once: orbax copies it to the host
+            before it returns, and writes the copy in the background.
+          dev_loss: of these parameters; infinity when it was not measured.
+        """
+        import orbax.checkpoint as ocp
+
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(state.params),
+                optimizer=ocp.args.StandardSave(state.opt_state),
+                progress=ocp.args.JsonSave(progress._asdict()),
+            ),
+            metrics={"dev_loss": dev_loss},
+        )
+
+    def restore(self, step: int, like: TrainState) -> tuple[TrainState, Progress]:
+        """The state and the progress at `step`; `like` has the arrays' shapes and types."""
+        import orbax.checkpoint as ocp
+
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardRestore(_on_device(like.params)),
+                optimizer=ocp.args.StandardRestore(_on_device(like.opt_state)),
+                progress=ocp.args.JsonRestore(),
+            ),
+        )
+        state = TrainState(
+            jnp.asarray(step, jnp.int32), restored["params"], restored["optimizer"]
+        )
+        return state, Progress(**restored["progress"])
+
+
+def load_params(path: pathlib.Path, like: Any, *, step: int | None = None) -> Any:
+    """The parameters of one checkpoint, without the optimiser's state.
+
+    Args:
+      path: the run directory's `checkpoints_path`.
+      like: parameters, or their shapes and types, that these must agree with.
+      step: which; by default the one with the lowest dev loss, or the last one if the dev
+        loss was never measured.
+
+    Raises:
+      FileNotFoundError: there is no (such) checkpoint; lists those there are.
+    """
+    import orbax.checkpoint as ocp
+
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path} does not exist: the run has no checkpoint yet")
+    manager = _open(path, keep=None, writing=False)
+    steps = sorted(manager.all_steps())
+    if not steps:
+        raise FileNotFoundError(f"{path} holds no checkpoint yet")
+    if step is None:
+        step = manager.best_step()
+    if step not in steps:
+        raise FileNotFoundError(
+            f"{path} has no checkpoint of step {step}; it has {steps}"
+        )
+    restored = manager.restore(
+        step, args=ocp.args.Composite(params=ocp.args.StandardRestore(_on_device(like)))
+    )
+    manager.close()
+    return restored["params"]
+
+
+def _open(path: pathlib.Path, *, keep: int | None, writing: bool):
+    import orbax.checkpoint as ocp
+    from orbax.checkpoint import checkpoint_managers
+
+    latest = checkpoint_managers.LatestN(keep)
+    best = checkpoint_managers.BestN(
+        get_metric_fn=lambda metrics: -metrics["dev_loss"], n=1
+    )
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=checkpoint_managers.AnyPreservationPolicy([latest, best]),
+        best_fn=lambda metrics: metrics["dev_loss"],
+        best_mode="min",
+        # What a killed run did not finish writing. A reader leaves it alone: it may
+        # belong to a run that is alive.
+        cleanup_tmp_directories=writing,
+        create=writing,
+        save_root_metadata=writing,
+    )
+    return ocp.CheckpointManager(path, options=options)
+
+
+def _on_device(like: Any) -> Any:
+    """Shapes and types of `like`, to be restored to the default device.
+
+    A run trained on an accelerator can then be read on a machine without one.
+    """
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.tree.map(
+        lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding),
+        like,
+    )

@@ -1,0 +1,105 @@
+"""The optimiser of a configuration, and the learning-rate schedules it can follow."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from attention_jax.configuration import TrainingConfig
+from attention_jax.registry import Registry
+
+
+class Decay(Protocol):
+    """How the learning rate changes after warm-up, as a factor of its peak."""
+
+    def __call__(
+        self, step: Float[Array, ""], *, warmup_steps: int, steps: int
+    ) -> Float[Array, ""]:
+        """The factor in [0, 1] at `step` >= warmup_steps; `steps` is the run's length."""
+        ...
+
+
+schedules: Registry[Decay] = Registry("learning-rate schedule")
+
+
+def register_schedule(name: str) -> Callable[[Decay], Decay]:
+    """Makes a decay function available as `config.training.schedule`."""
+    return lambda decay: schedules.register(name, decay, function=decay)
+
+
+@register_schedule("constant")
+def constant(step, *, warmup_steps, steps):
+    """1: the peak, to the end."""
+    del warmup_steps, steps
+    return jnp.ones_like(step)
+
+
+@register_schedule("cosine")
+def cosine(step, *, warmup_steps, steps):
+    """½ (1 + cos(π (step − warmup) / (steps − warmup))): 1 to 0 over the run
+    (Loshchilov & Hutter 2017)."""
+    share = (step - warmup_steps) / max(steps - warmup_steps, 1)
+    return 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.clip(share, 0.0, 1.0)))
+
+
+@register_schedule("inverse_sqrt")
+def inverse_sqrt(step, *, warmup_steps, steps):
+    """sqrt(warmup / step): independent of the run's length (Vaswani et al. 2017)."""
+    del steps
+    warmup = float(max(warmup_steps, 1))
+    return jnp.sqrt(warmup / jnp.maximum(step, warmup))
+
+
+def make_schedule(config: TrainingConfig) -> optax.Schedule:
+    """The learning rate as a function of the number of updates already made.
+
+        rate(t) = learning_rate · (t + 1) / warmup_steps       for t < warmup_steps
+        rate(t) = learning_rate · decay(t)                     after
+
+    so that the first update already moves.
+
+    Raises:
+      UnknownNameError: no schedule is called config.schedule.
+    """
+    decay = schedules.get(config.schedule)
+    peak, warmup_steps, steps = config.learning_rate, config.warmup_steps, config.steps
+
+    def learning_rate(count):
+        step = jnp.asarray(count).astype(jnp.float32)
+        warmup = (step + 1.0) / max(warmup_steps, 1)
+        after = decay(step, warmup_steps=warmup_steps, steps=steps)
+        return peak * jnp.where(step < warmup_steps, warmup, after)
+
+    return learning_rate
+
+
+def make_optimizer(config: TrainingConfig) -> optax.GradientTransformation:
+    """Adam with the configured schedule, preceded by clipping.
+
+    A gradient whose global norm exceeds `clip_norm` is scaled to it; 0 never scales.
+    `weight_decay` is AdamW's, decoupled from the gradient and on matrices only, not on
+    biases or scalars; 0 is Adam. (Kingma & Ba 2015; Loshchilov & Hutter 2019.)
+    """
+
+    def matrices(params: Any) -> Any:
+        return jax.tree.map(lambda array: jnp.ndim(array) >= 2, params)
+
+    clip = (
+        optax.clip_by_global_norm(config.clip_norm)
+        if config.clip_norm > 0.0
+        else optax.identity()
+    )
+    adam = optax.adamw(
+        make_schedule(config), weight_decay=config.weight_decay, mask=matrices
+    )
+    chain = optax.chain(clip, adam)
+
+    def update(updates, state, params=None):
+        # Optax raises a Python float to an integer count, which strict promotion forbids.
+        with jax.numpy_dtype_promotion("standard"):
+            return chain.update(updates, state, params)
+
+    return optax.GradientTransformation(chain.init, update)

@@ -1,0 +1,35 @@
+"""Whether a run may go on: it must be the same experiment on the same data."""
+
+from attention_jax.configuration import ExperimentConfig
+from attention_jax.data.splits import split_hash
+from attention_jax.training.preparation import Experiment
+from attention_jax.training.run_directory import RunDirectory
+from attention_jax.training.stored_config import differences, with_absolute_paths
+
+
+class ChangedRunError(ValueError):
+    """The directory holds a run of another configuration or of other data."""
+
+
+def check_same_config(run: RunDirectory, config: ExperimentConfig) -> None:
+    """Raises ChangedRunError unless a run begun in `run` has the same configuration."""
+    if not run.exists():
+        return
+    changed = differences(run.load_config(), with_absolute_paths(config))
+    if changed:
+        raise ChangedRunError(
+            f"{run.path} holds a run of another configuration "
+            f"({'; '.join(changed)}); give this one its own --workdir"
+        )
+
+
+def check_same_data(run: RunDirectory, experiment: Experiment) -> None:
+    """Raises ChangedRunError unless the data is what a run begun in `run` was given."""
+    sessions = run.load_record().get("sessions", [])
+    before, now = sessions[:1], split_hash(experiment.splits)
+    if before and before[0]["split_hash"] != now:
+        raise ChangedRunError(
+            f"{run.path} was begun with other data: the splits' hash was "
+            f"{before[0]['split_hash'][:12]} and is {now[:12]}; "
+            "give this data its own --workdir"
+        )

@@ -1,0 +1,99 @@
+"""A run's directory: what is in it, under which names.
+
+config.json     the ExperimentConfig, paths made absolute
+record.json     where the run comes from: commands, versions, commit, device, split
+codecs.json     tokenizers and vocabularies
+metrics.jsonl   one JSON object a line, each with its `step`
+samples.jsonl   translations of a few dev sentences at each evaluation
+checkpoints/    one folder a step
+"""
+
+import datetime
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from absl import logging
+
+from attention_jax.configuration import ExperimentConfig
+from attention_jax.training.json_files import read_json, write_json
+from attention_jax.training.provenance import environment, file_hash
+from attention_jax.training.stored_config import (
+    config_from_dict,
+    config_to_dict,
+    user_files,
+    with_absolute_paths,
+)
+
+
+class RunDirectory:
+    """The files of one run. Making one touches nothing on disk."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = pathlib.Path(path).expanduser().absolute()
+        self.config_path = self.path / "config.json"
+        self.record_path = self.path / "record.json"
+        self.codecs_path = self.path / "codecs.json"
+        self.metrics_path = self.path / "metrics.jsonl"
+        self.samples_path = self.path / "samples.jsonl"
+        self.checkpoints_path = self.path / "checkpoints"
+
+    def exists(self) -> bool:
+        """Whether a run was started here."""
+        return self.config_path.is_file()
+
+    def save_config(self, config: ExperimentConfig) -> None:
+        """Makes the directory and writes config.json.
+
+        Paths are stored absolute, those of `path/file.py:function` included, and with the
+        hashes of the functions' files in record.json, so that a later command finds the
+        same code or is told that it has changed.
+        """
+        config = with_absolute_paths(config)
+        files = {
+            name: {"path": str(file), "sha256": file_hash(file)}
+            for name, file in user_files(config).items()
+        }
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.update_record({"user_files": files})
+        write_json(self.config_path, config_to_dict(config))
+
+    def load_config(self) -> ExperimentConfig:
+        """The run's configuration; warns when a user's file changed since the run began.
+
+        Raises:
+          FileNotFoundError: no run was started here, or a user's file is gone.
+          ValueError, TypeError, UnknownNameError: config.json is damaged or of another
+            version.
+        """
+        if not self.exists():
+            raise FileNotFoundError(f"{self.path} holds no run: it has no config.json")
+        config = config_from_dict(read_json(self.config_path))
+        for name, stored in self.load_record().get("user_files", {}).items():
+            if file_hash(pathlib.Path(stored["path"])) != stored["sha256"]:
+                logging.warning(
+                    "%s (config.%s) has changed since the run began",
+                    stored["path"],
+                    name,
+                )
+        return config
+
+    def load_record(self) -> dict[str, Any]:
+        """record.json, or an empty dict before there is one."""
+        return read_json(self.record_path) if self.record_path.is_file() else {}
+
+    def update_record(self, facts: dict[str, Any]) -> None:
+        """Merges `facts` into record.json."""
+        write_json(self.record_path, self.load_record() | facts)
+
+    def add_session(self, command: Sequence[str], **facts: Any) -> None:
+        """Appends one start or restart of training to the record's `sessions`."""
+        session = {
+            "started": datetime.datetime.now().astimezone().isoformat("T", "seconds"),
+            "command": list(command),
+            **environment(),
+            **facts,
+        }
+        sessions = self.load_record().get("sessions", [])
+        self.update_record({"sessions": [*sessions, session]})

@@ -1,0 +1,243 @@
+"""What every program here shares: flags in, one-line errors and an exit status out.
+
+    def define_flags(flag_values):
+        flags.DEFINE_string("workdir", None, "Run directory.", flag_values=flag_values)
+
+    def main(arguments):
+        from attention_jax.training import ...    # heavy imports belong in here
+        ... arguments.workdir ...
+
+    if __name__ == "__main__":
+        sys.exit(command_line.run(main, define_flags, required=("workdir",)))
+
+Exit status: 0; 1 for an error in the data, the files or the model; 2 for an error on the
+command line, found before any work is done; 130 after Ctrl-C.
+"""
+
+import linecache
+import logging
+import os
+import pathlib
+import re
+import sys
+import traceback
+import types
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import flags
+
+from experiments.config_file import (
+    ConfigFileError,
+    check_field,
+    config_fields,
+    describe_fields,
+    load_config,
+    nearest,
+)
+
+HELP_FLAGS = {"--help", "-help", "-h", "--helpfull", "--helpshort", "-?"}
+
+
+class UsageError(Exception):
+    """A command line that cannot be run; one sentence. Exit status 2."""
+
+
+def run(
+    main: Callable[[types.SimpleNamespace], int | None],
+    define_flags: Callable[[flags.FlagValues], object],
+    *,
+    config: bool = False,
+    required: Sequence[str] = (),
+    positional: str = "",
+    interrupted: str = "interrupted",
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Parses the command line, calls `main(arguments)` and returns the exit status.
+
+    `arguments` has one attribute for each flag that `define_flags(flag_values)` defined,
+    and `positional`, the list of the other arguments.
+
+    Own errors become one line on stderr, `program: sentence`: every error on the command
+    line, an OSError, and a ValueError or LookupError that a check of this project raised.
+    Anything else is a bug, here or in a user's function, and keeps its traceback. `main`
+    may raise UsageError.
+
+    Args:
+      main: does the work; may return an exit status.
+      define_flags: defines this program's absl flags on the `flag_values` it is given.
+      config: adds `--config=FILE.py`, required, with `--config.section.field=value`
+        overrides; `arguments.config` is the ExperimentConfig, already validated.
+      required: names of flags that must be given and not be empty.
+      positional: what arguments without a dash are, e.g. "DIR...", for `--help`; when
+        empty such arguments are an error.
+      interrupted: the sentence for Ctrl-C.
+      argv: program and arguments; sys.argv by default.
+    """
+    argv = list(sys.argv if argv is None else argv)
+    program = pathlib.Path(argv[0]).stem
+    # A warning is one line too; what libraries merely report is left out.
+    logging.basicConfig(level=logging.WARNING, format=f"{program}: %(message)s")
+    flag_values = flags.FlagValues()
+    define_flags(flag_values)
+    if HELP_FLAGS.intersection(argv[1:]):
+        print(_help(main, program, flag_values, config, required, positional))
+        return 0
+    try:
+        arguments = parse(
+            argv, flag_values, config=config, required=required, positional=positional
+        )
+        return main(arguments) or 0
+    except (UsageError, ConfigFileError) as error:
+        return _report(program, error, 2)
+    except KeyboardInterrupt:
+        return _report(program, interrupted, 130)
+    except BrokenPipeError:
+        # The reader (head, less) has what it wanted; keep the interpreter from
+        # complaining about it again when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (OSError, ValueError, LookupError) as error:
+        if not isinstance(error, OSError) and not _is_own_check(error):
+            raise
+        return _report(program, error, 1)
+
+
+def parse(
+    argv: Sequence[str],
+    flag_values: flags.FlagValues,
+    *,
+    config: bool = False,
+    required: Sequence[str] = (),
+    positional: str = "",
+) -> types.SimpleNamespace:
+    """The arguments that `run` hands to main.
+
+    Raises:
+      UsageError, ConfigFileError: what is wrong, in one sentence.
+    """
+    argv = list(argv)
+    required = (*required, "config") if config else tuple(required)
+    types_by_flag = {name: flag_values[name].flag_type() for name in flag_values}
+    if config:
+        for argument in argv[1:]:
+            override = re.match(r"--?(?:no)?config\.([^=]*)", argument)
+            if override:
+                check_field(override.group(1))
+        if not any(re.match(r"--?config(=.|$)", argument) for argument in argv[1:]):
+            raise UsageError("--config=FILE.py is required; see --help")
+        _define_config(flag_values, argv)
+        types_by_flag |= {
+            f"config.{field.path}": field.type for field in config_fields()
+        }
+    flag_values.set_gnu_getopt(True)
+    try:
+        rest = flag_values(argv)[1:]
+    except flags.UnrecognizedFlagError as error:
+        known = [f"--{name}" for name in (*flag_values, "help")]
+        hint = nearest(f"--{error.flagname}", known)
+        raise UsageError(f"unknown flag --{error.flagname}{hint}") from None
+    except flags.IllegalFlagValueError as error:
+        found = re.match(r"flag --([\w.]+)=(.*?): ", str(error), re.DOTALL)
+        if not found:
+            raise UsageError(str(error)) from None
+        name, value = found.groups()
+        raise UsageError(
+            f"--{name} takes {_article(types_by_flag.get(name, 'value'))}, got {value!r}"
+        ) from None
+    except flags.Error as error:
+        raise UsageError(str(error)) from None
+    for name in required:
+        if flag_values[name].value in (None, "", []):
+            raise UsageError(f"--{name} is required; see --help")
+    if rest and not positional:
+        raise UsageError(f"unexpected argument {rest[0]!r}; flags start with --")
+    values: dict[str, Any] = {
+        name: flag_values[name].value for name in flag_values if "." not in name
+    }
+    if config:
+        from attention_jax.validation import validate
+
+        try:
+            validate(values["config"])
+        except (ValueError, TypeError, LookupError, OSError) as error:
+            raise UsageError(_sentence(error)) from error
+    return types.SimpleNamespace(**values, positional=rest)
+
+
+def _define_config(flag_values: flags.FlagValues, argv: list[str]) -> None:
+    from ml_collections import config_flags
+
+    from attention_jax.configuration import ExperimentConfig
+
+    config_flags.DEFINE_config_dataclass(
+        "config",
+        ExperimentConfig(),
+        "Config file: a Python file whose get_config() returns an ExperimentConfig; "
+        "FILE.py:VARIANT passes VARIANT to it.",
+        flag_values=flag_values,
+        sys_argv=argv,
+        parse_fn=load_config,
+    )
+
+
+def _article(type_name: str) -> str:
+    names = {"str": "string", "float": "number", "int": "whole number"}
+    name = names.get(type_name, type_name)
+    return f"a {name}" if name != "bool" else "true or false"
+
+
+def _is_own_check(error: BaseException) -> bool:
+    """Whether a `raise` statement of this project raised `error`.
+
+    A ValueError from jax or from a user's score is no check: its traceback is needed.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return False
+    file, line = frames[-1].filename, frames[-1].lineno or 0
+    here = pathlib.Path(__file__).parent
+    library = here.parent / "attention_jax"
+    own = any(folder in pathlib.Path(file).parents for folder in (here, library))
+    return own and linecache.getline(file, line).lstrip().startswith("raise")
+
+
+def _sentence(error: BaseException | str) -> str:
+    # str(KeyError("x")) is "'x'": a message needs its argument itself.
+    if isinstance(error, KeyError) and error.args:
+        error = str(error.args[0])
+    return " ".join(str(error).split())
+
+
+def _report(program: str, error: BaseException | str, status: int) -> int:
+    print(f"{program}: {_sentence(error)}", file=sys.stderr)
+    return status
+
+
+def _help(
+    main: Callable,
+    program: str,
+    flag_values: flags.FlagValues,
+    config: bool,
+    required: Sequence[str],
+    positional: str,
+) -> str:
+    """The program's docstring, its flags and, with `config`, the config's fields."""
+    lines = [(sys.modules[main.__module__].__doc__ or program).strip(), ""]
+    usage = [f"usage: python -m experiments.{program}"]
+    usage += ["--config=FILE.py"] * config
+    usage += [f"--{name}={name.upper()}" for name in required]
+    usage += [positional] * bool(positional)
+    lines += [" ".join(usage), "", "flags:"]
+    if config:
+        lines.append("  --config: FILE.py or FILE.py:VARIANT; fields below")
+    for name in flag_values:
+        flag = flag_values[name]
+        default = "required" if name in required else f"default {flag.default_as_str}"
+        if flag.default is None and name not in required:
+            default = "optional"
+        lines.append(f"  --{name}: {flag.help} ({default})")
+    if config:
+        lines += ["", "fields of the config file, and their defaults:", ""]
+        lines.append(describe_fields())
+    return "\n".join(lines)

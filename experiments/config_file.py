@@ -1,0 +1,157 @@
+"""Config files: a Python file whose `get_config()` returns an ExperimentConfig.
+
+The fields, their types, defaults and comments are read from the source of
+`attention_jax/configuration.py`, so that `--help` and a mistyped field are answered
+without importing jax.
+"""
+
+import ast
+import difflib
+import functools
+import importlib.util
+import pathlib
+import traceback
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from attention_jax.configuration import ExperimentConfig
+
+CONFIGS = pathlib.Path("configs")
+
+
+class ConfigFileError(Exception):
+    """A config file that cannot be used; one sentence."""
+
+
+class Field(NamedTuple):
+    """One overridable field of ExperimentConfig."""
+
+    path: str  # model.score
+    type: str  # str
+    default: str  # 'dot', as the source has it
+    comment: str  # the comment block right above it, "" if there is none
+
+
+@functools.cache
+def config_fields() -> tuple[Field, ...]:
+    """Every field of ExperimentConfig, nested ones as `section.field`, in source order."""
+    spec = importlib.util.find_spec("attention_jax")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("attention_jax is not installed; try `make env`")
+    source = pathlib.Path(spec.origin).with_name("configuration.py").read_text("utf-8")
+    lines = source.splitlines()
+    classes = {
+        node.name: node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.ClassDef)
+    }
+
+    def comment_above(line: int) -> str:
+        block = []
+        while lines[line - 2].lstrip().startswith("#"):
+            line -= 1
+            block.append(lines[line - 1].strip().lstrip("# "))
+        return "\n".join(reversed(block))
+
+    def walk(name: str, prefix: str) -> Iterable[Field]:
+        for node in classes[name].body:
+            if isinstance(node, ast.AnnAssign) and node.value is not None:
+                path, kind = prefix + ast.unparse(node.target), node.annotation
+                if isinstance(kind, ast.Name) and kind.id in classes:
+                    yield from walk(kind.id, path + ".")
+                else:
+                    yield Field(
+                        path,
+                        ast.unparse(kind),
+                        ast.unparse(node.value),
+                        comment_above(node.lineno),
+                    )
+
+    return tuple(walk("ExperimentConfig", ""))
+
+
+def describe_fields() -> str:
+    """The fields as help text: comments above, `--config.path (type)  default`."""
+    lines = []
+    section = None
+    for field in config_fields():
+        head = field.path.rpartition(".")[0]
+        if section is not None and head != section:
+            lines.append("")
+        section = head
+        lines += [f"  # {line}" for line in field.comment.splitlines()]
+        lines.append(f"  --config.{field.path}={field.default}  ({field.type})")
+    return "\n".join(lines)
+
+
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
+    """A clause naming the known name most like `name`, or "" if none is alike."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def check_field(path: str) -> None:
+    """Raises ConfigFileError, naming the nearest field, unless `path` is a field."""
+    paths = [field.path for field in config_fields()]
+    if path in paths:
+        return
+    inside = [name for name in paths if name.startswith(path + ".")]
+    if inside:
+        raise ConfigFileError(
+            f"--config.{path} is a section; set its fields, e.g. --config.{inside[0]}"
+        )
+    hint = nearest(f"--config.{path}", [f"--config.{known}" for known in paths])
+    raise ConfigFileError(f"unknown field --config.{path}{hint}")
+
+
+def load_config(argument: str) -> "ExperimentConfig":
+    """The configuration of `FILE.py` or `FILE.py:VARIANT` (get_config's argument).
+
+    Raises:
+      ConfigFileError: the file is missing, raises, or returns something else.
+    """
+    path, separator, variant = argument.partition(":")
+    file = pathlib.Path(path)
+    if not file.is_file():
+        candidates = sorted({*CONFIGS.glob("*.py"), *file.parent.glob("*.py")})
+        by_name = {candidate.name: str(candidate) for candidate in candidates}
+        close = difflib.get_close_matches(
+            file.with_suffix(".py").name, list(by_name), n=1, cutoff=0.3
+        )
+        hint = f"; did you mean {by_name[close[0]]}?" if close else ""
+        state = "is a directory" if file.is_dir() else "does not exist"
+        raise ConfigFileError(f"the config file {path} {state}{hint}")
+    try:
+        spec = importlib.util.spec_from_file_location("config_file", file.resolve())
+        if spec is None or spec.loader is None:
+            raise ConfigFileError(f"the config file {path} is not a .py file")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        get_config = getattr(module, "get_config", None)
+        if not callable(get_config):
+            raise ConfigFileError(f"the config file {path} has no get_config()")
+        config = get_config(*([variant] if separator else []))
+    except ConfigFileError:
+        raise
+    except SyntaxError as error:
+        raise ConfigFileError(
+            f"the config file {path} has a syntax error in line {error.lineno}: "
+            f"{error.msg}"
+        ) from error
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = str(file.resolve())
+        inside = [frame.lineno for frame in frames if frame.filename == own]
+        where = f" in line {inside[-1]}" if inside else ""
+        raise ConfigFileError(
+            f"the config file {path} raised {type(error).__name__}{where}: {error}"
+        ) from error
+    from attention_jax.configuration import ExperimentConfig
+
+    if not isinstance(config, ExperimentConfig):
+        raise ConfigFileError(
+            f"get_config() of {path} must return an ExperimentConfig, "
+            f"got {type(config).__name__}"
+        )
+    return config

@@ -1,0 +1,371 @@
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+from attention_jax.configuration import ExperimentConfig
+from attention_jax.registry import UnknownNameError
+from experiments import command_line
+from experiments.config_file import config_fields
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+GOOD = """
+from attention_jax.configuration import ExperimentConfig
+def get_config(variant=""):
+    config = ExperimentConfig(seed=7)
+    config.model.cell = variant or config.model.cell
+    return config
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with configs/good.py."""
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "good.py").write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def define_flags(flag_values):
+    flags.DEFINE_string("workdir", None, "Where.", flag_values=flag_values)
+    flags.DEFINE_integer("beam_size", 1, "How many.", flag_values=flag_values)
+
+
+def run(arguments, main=lambda arguments: None, *, config=True, **keywords):
+    keywords = {"required": ("workdir",)} | keywords
+    return command_line.run(
+        main,
+        define_flags,
+        config=config,
+        argv=["/somewhere/program.py", *arguments],
+        **keywords,
+    )
+
+
+def parsed(arguments, **keywords):
+    """What main is called with."""
+    received = []
+    assert run(arguments, received.append, **keywords) == 0
+    return received[0]
+
+
+def error_line(capsys):
+    """The one line on stderr, after checking that it is one and names the program."""
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("program: ")
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    return err.removeprefix("program: ").strip()
+
+
+BASE = ["--config=configs/good.py", "--workdir=w"]
+
+
+def test_main_receives_flags_and_the_config(folder):
+    arguments = parsed([*BASE, "--beam_size", "5"])
+    assert arguments.workdir == "w"
+    assert arguments.beam_size == 5
+    assert arguments.positional == []
+    assert arguments.config == ExperimentConfig(seed=7)
+
+
+def test_overrides_of_every_type(folder):
+    config = parsed(
+        [
+            *BASE,
+            "--config.model.score=additive",
+            "--config.training.steps=3",
+            "--config.training.learning_rate=1",
+            "--noconfig.model.bidirectional",
+            "--config.data.lowercase",
+            "--config.seed=1",
+            "--config.seed",
+            "2",
+        ]
+    ).config
+    assert config.model.score == "additive"
+    assert config.training.steps == 3
+    assert config.training.learning_rate == 1.0
+    assert type(config.training.learning_rate) is float
+    assert config.model.bidirectional is False
+    assert config.data.lowercase is True
+    assert config.seed == 2
+
+
+def value_unlike(default):
+    """Another value of the type of `default`, as a flag's text and as itself."""
+    if isinstance(default, bool):
+        return str(not default).lower(), not default
+    if isinstance(default, str):
+        return "other", "other"
+    return str(default + 1), default + 1
+
+
+@pytest.mark.parametrize("field", config_fields(), ids=lambda field: field.path)
+def test_every_field_can_be_overridden(folder, field, monkeypatch):
+    monkeypatch.setattr("attention_jax.validation.validate", lambda config: None)
+    section, _, name = field.path.rpartition(".")
+
+    def holder(config):
+        return getattr(config, section) if section else config
+
+    text, value = value_unlike(getattr(holder(ExperimentConfig()), name))
+    config = parsed([*BASE, f"--config.{field.path}={text}"]).config
+    assert getattr(holder(config), name) == value
+
+
+def test_config_variant_reaches_get_config(folder):
+    arguments = parsed(["--config=configs/good.py:gru", "--workdir=w"])
+    assert arguments.config.model.cell == "gru"
+
+
+def test_two_parses_do_not_share_a_config(folder):
+    first = parsed([*BASE, "--config.training.steps=3"]).config
+    assert parsed(BASE).config.training.steps == ExperimentConfig().training.steps
+    assert first.training.steps == 3
+
+
+MISTAKES = {
+    "unknown field": (
+        ["--config.model.scroe=dot"],
+        "did you mean --config.model.score?",
+    ),
+    "field without section": (
+        ["--config.score=dot"],
+        "did you mean --config.model.score?",
+    ),
+    "unknown section": (["--config.modle.score=dot"], "--config.model.score?"),
+    "field of a field": (["--config.model.score.x=1"], "unknown field"),
+    "negated unknown field": (
+        ["--noconfig.model.bidirectoinal"],
+        "model.bidirectional?",
+    ),
+    "a whole section": (["--config.model=none"], "--config.model is a section"),
+    "not a whole number": (
+        ["--config.training.steps=1e3"],
+        "--config.training.steps takes a whole number, got '1e3'",
+    ),
+    "not a number": (
+        ["--config.training.learning_rate=fast"],
+        "--config.training.learning_rate takes a number, got 'fast'",
+    ),
+    "not a boolean": (
+        ["--config.data.lowercase=maybe"],
+        "--config.data.lowercase takes true or false, got 'maybe'",
+    ),
+    "no value": (["--config.seed"], "Missing value for flag --config.seed"),
+    "out of range": (
+        ["--config.training.batch_size=0"],
+        "config.training.batch_size must be at least 1, got 0",
+    ),
+    "unknown score": (
+        ["--config.model.score=aditive"],
+        "config.model.score: unknown score 'aditive'. Did you mean 'additive'?",
+    ),
+    "score file missing": (["--config.model.score=nowhere.py:f"], "nowhere.py"),
+    "sizes disagree": (["--config.model.decoder_size=100"], "model.decoder_size=100"),
+    "unknown flag": (
+        ["--wrokdir=x"],
+        "unknown flag --wrokdir; did you mean --workdir?",
+    ),
+    "own flag's type": (["--beam_size=x"], "--beam_size takes a whole number, got 'x'"),
+    "stray argument": (["stray"], "unexpected argument 'stray'"),
+    "empty flag": (["--workdir="], "--workdir is required"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line_and_status_2(folder, capsys, name):
+    mistake, message = MISTAKES[name]
+    called = []
+    assert run([*BASE, *mistake], called.append) == 2
+    assert message in error_line(capsys)
+    assert called == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--config=FILE.py is required"),
+        (["--workdir=w"], "--config=FILE.py is required"),
+        (["--config=configs/good.py"], "--workdir is required"),
+        (["--workdir=w", "--config="], "--config=FILE.py is required"),
+        (["--workdir=w", "--config=configs/god.py"], "did you mean configs/good.py?"),
+        (["--workdir=w", "--config=good"], "did you mean configs/good.py?"),
+        (["--workdir=w", "--config=configs"], "is a directory"),
+        (["--config.seed=3", *BASE], "before a value for --config was specified"),
+    ],
+)
+def test_missing_flags_and_files(folder, capsys, arguments, message):
+    assert run(arguments) == 2
+    assert message in error_line(capsys)
+
+
+CONFIG_FILES = {
+    "no get_config": ("x = 1\n", "has no get_config()"),
+    "syntax": ("def get_config(:\n", "syntax error in line 1"),
+    "raises": (
+        "import os\n\nraise ValueError('a\\nb')\n",
+        "raised ValueError in line 3",
+    ),
+    "exits": ("raise SystemExit(3)\n", "raised SystemExit in line 1"),
+    "get_config raises OSError": (
+        "def get_config():\n    open('missing.txt')\n",
+        "raised FileNotFoundError in line 2",
+    ),
+    "returns nothing": ("def get_config():\n    pass\n", "got NoneType"),
+    "returns a dict": ("def get_config():\n    return {}\n", "got dict"),
+    "wrong type": (
+        GOOD + "def get_config(): return ExperimentConfig(seed='x')\n",
+        "config.seed must be of type int",
+    ),
+    "misspelt attribute": (
+        GOOD.replace("config.model.cell =", "config.model.cel ="),
+        "config.model.cel'. Did you mean 'config.model.cell'?",
+    ),
+    "wants a variant": (
+        "def get_config(variant):\n    pass\n",
+        "raised TypeError: get_config() missing 1 required positional argument",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONFIG_FILES)
+def test_an_unusable_config_file_is_one_line_and_status_2(folder, capsys, name):
+    text, message = CONFIG_FILES[name]
+    (folder / "configs" / "bad.py").write_text(text)
+    assert run(["--config=configs/bad.py", "--workdir=w"]) == 2
+    assert message in error_line(capsys)
+
+
+def raising(error):
+    def main(arguments):
+        raise error
+
+    return main
+
+
+def test_os_errors_are_one_line_and_status_1(folder, capsys):
+    error = OSError(28, "No space left on device", "w/config.json")
+    assert run(BASE, raising(error)) == 1
+    assert "No space left on device: 'w/config.json'" in error_line(capsys)
+
+
+def test_checks_of_this_project_are_one_line_and_status_1(folder, capsys):
+    def value_error(arguments):
+        from attention_jax.training.stored_config import config_from_dict
+
+        config_from_dict({"sead": 3})
+
+    assert run(BASE, value_error) == 1
+    assert "Did you mean 'config.seed'?" in error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("bug"), KeyError("bug"), TypeError("bug"), RuntimeError("bug")]
+)
+def test_other_errors_keep_their_traceback(folder, error):
+    with pytest.raises(type(error), match="bug"):
+        run(BASE, raising(error))
+
+
+def test_usage_errors_of_main_are_status_2(folder, capsys):
+    assert run(BASE, raising(command_line.UsageError("--a needs --b"))) == 2
+    assert error_line(capsys) == "--a needs --b"
+
+
+def test_ctrl_c_is_one_line_and_status_130(folder, capsys):
+    status = run(
+        BASE, raising(KeyboardInterrupt()), interrupted="stopped; run me again"
+    )
+    assert status == 130
+    assert error_line(capsys) == "stopped; run me again"
+
+
+def test_main_may_return_a_status(folder):
+    assert run(BASE, lambda arguments: 3) == 3
+
+
+def test_positional_arguments_are_handed_on(folder):
+    arguments = parsed(
+        ["a", "--beam_size=2", "b"], config=False, required=(), positional="DIR..."
+    )
+    assert arguments.positional == ["a", "b"]
+    assert arguments.beam_size == 2
+    assert not hasattr(arguments, "config")
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h", "--helpfull"])
+def test_help_lists_every_field_with_type_default_and_comment(folder, capsys, flag):
+    assert run([flag, "--nonsense"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    for field in config_fields():
+        assert f"--config.{field.path}={field.default}  ({field.type})" in out
+    assert "# A registered source: cldr, tatoeba" in out
+    assert "--workdir: Where. (required)" in out
+    assert "--beam_size: How many. (default '1')" in out
+
+
+def test_fields_are_those_of_the_dataclasses():
+    config = ExperimentConfig()
+    for field in config_fields():
+        value = config
+        for name in field.path.split("."):
+            value = getattr(value, name)
+        assert repr(value) == repr(eval(field.default)), field.path
+        assert type(value).__name__ == field.type
+
+
+def program(*arguments, cwd=ROOT):
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.train", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_program_reports_a_mistake_without_traceback_or_directory(tmp_path):
+    workdir = tmp_path / "run"
+    answer = program(
+        "--config=configs/cldr_zh_en.py", f"--workdir={workdir}", "--config.sead=1"
+    )
+    assert answer.returncode == 2
+    expected = "train: unknown field --config.sead; did you mean --config.seed?\n"
+    assert answer.stderr == expected
+    assert answer.stdout == ""
+    assert not workdir.exists()
+
+
+def test_help_and_mistyped_fields_do_not_import_jax():
+    code = (
+        "import sys\n"
+        "from experiments import command_line, train\n"
+        "for flag in ('--help', '--config.sead=1'):\n"
+        "    command_line.run(train.main, train.define_flags, config=True,\n"
+        "                     argv=['train', flag])\n"
+        "sys.exit('jax' in sys.modules)\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_unknown_names_raised_elsewhere_are_one_line(folder, capsys):
+    from attention_jax.registry import Registry
+
+    def main(arguments):
+        Registry("colour").get("red")
+
+    assert run(BASE, main) == 1
+    assert "unknown colour 'red'" in error_line(capsys)
+    with pytest.raises(UnknownNameError):
+        Registry("colour").get("red")

@@ -1,0 +1,332 @@
+"""Whole runs of a tiny model: start, kill, resume, refuse, stop."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from attention_jax.data.batches import eval_batches
+from attention_jax.run import load_run
+from attention_jax.training import RunDirectory, train
+from attention_jax.training.checkpoints import Checkpoints
+from attention_jax.training.json_files import read_lines
+from attention_jax.training.meter import NonFiniteLossError
+from attention_jax.training.optimizer import make_optimizer
+from attention_jax.training.preparation import prepare
+from attention_jax.training.resumption import ChangedRunError
+from attention_jax.training.state import init_state
+from attention_jax.training.step import make_eval_step
+from attention_jax.validation import validate
+from experiments.config_file import load_config
+from experiments.progress import TrainingDisplay
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+TINY = """
+from attention_jax.configuration import *
+
+def get_config():
+    return ExperimentConfig(
+        seed=3,
+        data=DataConfig(source="synthetic", task="copy", source_tokenizer="words",
+                        min_length=1, max_length=3, symbols=6, num_pairs=120,
+                        num_dev=10, num_test=10, num_buckets=1),
+        model=ModelConfig(cell="gru", embedding_size=8, encoder_size=8,
+                          decoder_size=8, bidirectional=False, dropout=0.2),
+        training=TrainingConfig(batch_size=16, steps=40, warmup_steps=5,
+                                learning_rate=0.02, log_every=10, eval_every=20,
+                                checkpoint_every=5, num_samples=2),
+        decoding=DecodingConfig(batch_size=10),
+    )
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compilation_cache(tmp_path_factory):
+    """Every run here compiles the same functions; once is enough."""
+    from jax.experimental.compilation_cache import compilation_cache
+
+    options = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in options}
+    compilation_cache.reset_cache()
+    for name, value in options.items():
+        jax.config.update(name, value)
+    yield {name.upper(): str(value) for name, value in options.items()}
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("configs") / "tiny.py"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture
+def config(config_file):
+    config = load_config(str(config_file))
+    validate(config)
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(config_file, tmp_path_factory):
+    """An undisturbed run: its directory, the rows it logged, and its result."""
+    workdir, rows = tmp_path_factory.mktemp("runs") / "finished", []
+    result = train(
+        load_config(str(config_file)), workdir, log=rows.append, command=["train"]
+    )
+    return workdir, rows, result
+
+
+def last_state(workdir):
+    """The last checkpoint's step, parameters and optimiser state."""
+    run = load_run(workdir, checkpoint="last")
+    like = init_state(run.model, make_optimizer(run.config.training), seed=0)
+    with Checkpoints(RunDirectory(workdir).checkpoints_path) as checkpoints:
+        state, _ = checkpoints.restore(checkpoints.steps()[-1], like)
+    return jax.tree.map(np.asarray, state)
+
+
+def measured(workdir):
+    """metrics.jsonl without what a clock says."""
+    clocked = {"minutes", "tokens_per_second", "compilation_seconds", "compilations"}
+    rows = read_lines(RunDirectory(workdir).metrics_path)
+    return [{k: v for k, v in row.items() if k not in clocked} for row in rows]
+
+
+def test_a_run_logs_what_it_does(finished):
+    workdir, rows, result = finished
+    assert result.finished
+    assert result.step == 40
+    assert result.best_step in (20, 40)
+    events = [(row["event"], row["step"]) for row in rows if row["event"] != "sample"]
+    assert events == [
+        ("start", 0),
+        ("train", 10),
+        ("train", 20),
+        ("dev", 20),
+        ("train", 30),
+        ("train", 40),
+        ("dev", 40),
+        ("end", 40),
+    ]
+    stored = read_lines(RunDirectory(workdir).metrics_path)
+    assert stored == [row for row in rows if row["event"] in ("train", "dev")]
+    trained = [row for row in rows if row["event"] == "train"]
+    assert trained[-1]["loss"] < trained[0]["loss"]
+    assert all(row["compilations"] == 1 for row in trained)
+    assert all(row["tokens_per_second"] > 0 for row in trained)
+    assert trained[0]["epoch"] == pytest.approx(10 / rows[0]["steps_per_epoch"])
+
+
+def test_learning_rates_logged_are_those_used(finished):
+    _, rows, _ = finished
+    rates = {
+        row["step"]: row["learning_rate"] for row in rows if row["event"] == "train"
+    }
+    half_cosine = 0.5 * (1 + np.cos(np.pi * (19 - 5) / (40 - 5)))
+    assert rates[20] == pytest.approx(0.02 * half_cosine, rel=1e-5)
+
+
+def test_samples_are_dev_sentences(finished):
+    workdir, _, _ = finished
+    samples = read_lines(RunDirectory(workdir).samples_path)
+    assert [sample["step"] for sample in samples] == [20, 20, 40, 40]
+    for sample in samples:
+        assert sample["source"] == sample["reference"]
+        assert isinstance(sample["hypothesis"], str)
+
+
+def test_the_record_says_where_the_run_comes_from(finished):
+    workdir, _, _ = finished
+    [session] = RunDirectory(workdir).load_record()["sessions"]
+    assert session["command"] == ["train"]
+    assert session["seed"] == 3
+    assert len(session["split_hash"]) == 64
+    assert session["versions"]["jax"] == jax.__version__
+    assert session["pairs"] == {"train": 100, "dev": 10, "test": 10}
+
+
+def test_dev_loss_is_that_of_the_best_checkpoint(finished, config):
+    workdir, _, result = finished
+    run, experiment = load_run(workdir), prepare(config)
+    [batch] = eval_batches(experiment.dev, 10)
+    sums = make_eval_step(run.model)(run.params, batch)
+    loss = float(sums.cross_entropy) / float(sums.tokens)
+    assert loss == pytest.approx(result.best_loss, rel=1e-6)
+
+
+def test_the_same_command_again_does_nothing_more(finished, config):
+    workdir, _, result = finished
+    before, rows = measured(workdir), []
+    assert train(config, workdir, log=rows.append) == result
+    assert [row["event"] for row in rows] == ["start", "end"]
+    assert measured(workdir) == before
+
+
+def test_a_run_killed_at_any_moment_resumes_bit_identically(
+    finished, config, config_file, compilation_cache, tmp_path
+):
+    workdir = tmp_path / "killed"
+    command = [sys.executable, "-m", "experiments.train"]
+    command += [f"--config={config_file}", f"--workdir={workdir}"]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | compilation_cache,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        first = RunDirectory(workdir).checkpoints_path / "5"
+        while not first.exists() and process.poll() is None:
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
+    result = train(config, workdir)
+    assert result.finished
+    undisturbed, _, expected = finished
+    assert (result.step, result.best_step) == (40, expected.best_step)
+    assert result.best_loss == expected.best_loss
+    chex.assert_trees_all_equal(last_state(workdir), last_state(undisturbed))
+    sessions = RunDirectory(workdir).load_record()["sessions"]
+    assert sessions[0]["first_step"] == 0
+    # Killed before the end, or this would test nothing.
+    assert 5 <= sessions[1]["first_step"] < 40
+
+
+def test_an_interrupted_run_resumes_bit_identically(finished, config, tmp_path):
+    workdir = tmp_path / "interrupted"
+
+    def interrupt(row):
+        if row["event"] == "train" and row["step"] == 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, workdir, log=interrupt)
+    assert measured(workdir)[-1]["step"] == 30
+    rows = []
+    train(config, workdir, log=rows.append)
+    # The row of step 30 was written, but step 25 is the last checkpoint.
+    assert rows[0]["event"] == "start"
+    assert rows[0]["step"] == 25
+    assert rows[1]["step"] == 30
+    undisturbed, _, _ = finished
+    chex.assert_trees_all_equal(last_state(workdir), last_state(undisturbed))
+    steps = [(row["event"], row["step"]) for row in measured(workdir)]
+    assert steps == [(row["event"], row["step"]) for row in measured(undisturbed)]
+    assert measured(workdir)[-1] == measured(undisturbed)[-1]
+    samples = read_lines(RunDirectory(workdir).samples_path)
+    assert samples == read_lines(RunDirectory(undisturbed).samples_path)
+
+
+def test_another_configuration_is_refused_field_by_field(finished, config):
+    workdir, _, _ = finished
+    config.training.steps, config.model.dropout = 80, 0.1
+    message = r"\(model\.dropout: 0\.2 -> 0\.1; training\.steps: 40 -> 80\)"
+    with pytest.raises(ChangedRunError, match=message):
+        train(config, workdir)
+
+
+def test_other_data_is_refused(config, tmp_path):
+    pairs = tmp_path / "pairs.tsv"
+    lines = [f"{a} {b}\t{b} {a}" for a in "abcdefgh" for b in "stuvwxyz"]
+    pairs.write_text("\n".join(lines))
+    config.data.source, config.data.path = "tsv", str(pairs)
+    config.training.max_minutes = 1e-9
+    train(config, tmp_path / "run")
+    pairs.write_text("\n".join(lines).replace("a", "A"))
+    with pytest.raises(ChangedRunError, match="begun with other data"):
+        train(config, tmp_path / "run")
+
+
+def test_max_minutes_stops_with_a_checkpoint_and_counts_over_restarts(config, tmp_path):
+    config.training.max_minutes = 1e-9
+    for _ in range(2):
+        result = train(config, tmp_path / "run")
+        assert not result.finished
+        assert result.step == 1
+    assert int(last_state(tmp_path / "run").step) == 1
+
+
+def test_a_loss_that_is_not_finite_names_its_step_and_the_good_checkpoint(
+    config, tmp_path
+):
+    config.training.learning_rate, config.training.schedule = 1e37, "inverse_sqrt"
+    config.training.checkpoint_every = 1
+    with pytest.raises(NonFiniteLossError, match=r"of step (\d+) is .* is step \d+; a"):
+        train(config, tmp_path / "run")
+    good = last_state(tmp_path / "run").step
+    assert good >= 1
+
+
+def test_data_that_cannot_be_loaded_leaves_no_directory(config, tmp_path):
+    config.data.source, config.data.path = "tsv", str(tmp_path / "missing.tsv")
+    with pytest.raises(OSError, match="missing.tsv"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_nothing_in_a_run_is_a_pickle(finished):
+    workdir, _, _ = finished
+    files = [path for path in workdir.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if path.read_bytes()[:1] == b"\x80"]
+    json.loads((workdir / "codecs.json").read_text("utf-8"))
+
+
+class Terminal:
+    """A file that says it is a terminal."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+    def isatty(self):
+        return True
+
+
+def test_progress_is_plain_lines_when_it_is_not_a_terminal(finished, config, capsys):
+    _, rows, _ = finished
+    with TrainingDisplay(config.training) as display:
+        for row in rows:
+            display(row)
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert lines[0].startswith("data: 100 training, 10 dev and 10 test pairs")
+    assert [line.split()[1] for line in lines if line.startswith("step ")] == [
+        "10/40",
+        "20/40",
+        "30/40",
+        "40/40",
+    ]
+    assert lines[-1].startswith("finished after step 40")
+    assert "\x1b" not in err
+
+
+def test_progress_is_a_bar_on_a_terminal(finished, config):
+    _, rows, _ = finished
+    terminal = Terminal()
+    with TrainingDisplay(config.training, file=terminal) as display:
+        for row in rows:
+            display(row)
+    assert "\x1b[" in terminal.text
+    assert "step 40/40" in terminal.text
+    assert "dev after step 20" in terminal.text

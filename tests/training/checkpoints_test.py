@@ -1,0 +1,143 @@
+import math
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from attention_jax.configuration import TrainingConfig
+from attention_jax.training.checkpoints import Checkpoints, Progress, load_params
+from attention_jax.training.optimizer import make_optimizer
+from attention_jax.training.state import TrainState, init_state
+from attention_jax.training.step import make_train_step
+from tests.training.fakes import bigram_model, random_batch
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def states(steps):
+    """The state after each of so many updates."""
+    model, optimizer = bigram_model(), make_optimizer(TrainingConfig())
+    state = init_state(model, optimizer, seed=0)
+    train_step = make_train_step(model, optimizer)
+    for step in range(steps):
+        state, _ = train_step(state, random_batch(step))
+        yield state
+
+
+def like():
+    return init_state(bigram_model(), make_optimizer(TrainingConfig()), seed=0)
+
+
+def test_restored_state_is_bit_identical_though_the_saved_one_was_donated(tmp_path):
+    kept = {}
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        for state in states(3):
+            kept[int(state.step)] = jax.tree.map(np.array, state)
+            progress = Progress(minutes=1.5, best_loss=0.1 + 0.2, best_step=1)
+            checkpoints.save(state, progress, dev_loss=math.inf)
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        assert checkpoints.steps() == [1, 2, 3]
+        state, progress = checkpoints.restore(2, like())
+    assert progress == Progress(minutes=1.5, best_loss=0.1 + 0.2, best_step=1)
+    assert jax.tree.structure(state) == jax.tree.structure(kept[2])
+    for left, right in zip(
+        jax.tree.leaves(state), jax.tree.leaves(kept[2]), strict=True
+    ):
+        assert left.dtype == right.dtype
+        np.testing.assert_array_equal(left, right)
+
+
+def test_the_last_ones_and_the_best_are_kept(tmp_path):
+    losses = {2: 0.5, 4: 0.9}
+    with Checkpoints(tmp_path / "c", keep=2) as checkpoints:
+        for state in states(6):
+            loss = losses.get(int(state.step), math.inf)
+            checkpoints.save(state, Progress(), dev_loss=loss)
+    with Checkpoints(tmp_path / "c", keep=2) as checkpoints:
+        assert checkpoints.steps() == [2, 5, 6]
+    params = {int(s.step): np.array(s.params["table"]) for s in states(6)}
+    best = load_params(tmp_path / "c", like().params)
+    np.testing.assert_array_equal(best["table"], params[2])
+    last = load_params(tmp_path / "c", like().params, step=6)
+    np.testing.assert_array_equal(last["table"], params[6])
+
+
+def test_reading_changes_nothing_and_warns_of_nothing(tmp_path, caplog):
+    path = tmp_path / "c"
+    with Checkpoints(path) as checkpoints:
+        for state in states(2):
+            checkpoints.save(state, Progress(), dev_loss=math.inf)
+    # Another process is in the middle of writing this one.
+    (path / "3.orbax-checkpoint-tmp").mkdir()
+    before = {file: file.stat().st_mtime_ns for file in path.rglob("*")}
+    load_params(path, like().params)
+    assert {file: file.stat().st_mtime_ns for file in path.rglob("*")} == before
+    assert caplog.text == ""
+
+
+def test_without_dev_losses_the_last_one_is_loaded(tmp_path):
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        for state in states(2):
+            checkpoints.save(state, Progress(), dev_loss=math.inf)
+            table = np.array(state.params["table"])
+    loaded = load_params(tmp_path / "c", like().params)
+    np.testing.assert_array_equal(loaded["table"], table)
+
+
+def test_missing_checkpoints_are_said_to_be_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="has no checkpoint yet"):
+        load_params(tmp_path / "c", like().params)
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        pass
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint yet"):
+        load_params(tmp_path / "c", like().params)
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        for state in states(1):
+            checkpoints.save(state, Progress(), dev_loss=math.inf)
+    with pytest.raises(FileNotFoundError, match=r"step 7; it has \[1\]"):
+        load_params(tmp_path / "c", like().params, step=7)
+
+
+WRITER = """
+import jax, numpy as np, sys, pathlib
+from attention_jax.training.checkpoints import Checkpoints, Progress
+from attention_jax.training.state import TrainState
+checkpoints = Checkpoints(pathlib.Path(sys.argv[1]), keep=2)
+for step in range(1, 10_000):
+    table = np.full((1000, 1000), step, np.float32)
+    state = TrainState(np.int32(step), {"table": table}, {"table": table})
+    checkpoints.save(state, Progress(minutes=float(step)), dev_loss=float(step))
+    if len(checkpoints.steps()) > 2:
+        print("started", step, flush=True)
+"""
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.03])
+def test_killed_while_writing_leaves_whole_checkpoints(tmp_path, delay):
+    path = tmp_path / "c"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    # A write is always under way: the loop starts the next before it prints.
+    writer.stdout.readline()
+    time.sleep(delay)
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.wait()
+    writer.stdout.close()
+    table = jax.ShapeDtypeStruct((1000, 1000), np.float32)
+    shapes = TrainState(np.int32(0), {"table": table}, {"table": table})
+    with Checkpoints(path, keep=2) as checkpoints:
+        steps = checkpoints.steps()
+        assert steps
+        for step in steps:
+            state, progress = checkpoints.restore(step, shapes)
+            np.testing.assert_array_equal(state.params["table"], float(step))
+            np.testing.assert_array_equal(state.opt_state["table"], float(step))
+            assert progress.minutes == step
+    assert not [name for name in os.listdir(path) if "tmp" in name]

@@ -1,0 +1,135 @@
+import dataclasses
+import json
+import pathlib
+
+import pytest
+
+from attention_jax.configuration import ExperimentConfig, ModelConfig
+from attention_jax.registry import UnknownNameError
+from attention_jax.training.run_directory import RunDirectory
+from attention_jax.training.stored_config import (
+    config_from_dict,
+    config_to_dict,
+    differences,
+)
+
+SCORE = "def my_score(query, keys):\n    return keys @ query\n"
+
+
+def changed_everywhere():
+    """A configuration in which no field has its default."""
+    config = ExperimentConfig()
+    sections = [getattr(config, f.name) for f in dataclasses.fields(config)]
+    for section in [config, *filter(dataclasses.is_dataclass, sections)]:
+        for field in dataclasses.fields(section):
+            value = getattr(section, field.name)
+            if isinstance(value, bool):
+                setattr(section, field.name, not value)
+            elif isinstance(value, (int, float)):
+                setattr(section, field.name, value + 1)
+            elif isinstance(value, str):
+                setattr(section, field.name, value + "x")
+    return config
+
+
+def test_config_round_trips_through_json():
+    config = changed_everywhere()
+    assert config != ExperimentConfig()
+    assert config_from_dict(json.loads(json.dumps(config_to_dict(config)))) == config
+
+
+def test_unknown_stored_field_names_the_nearest():
+    values = config_to_dict(ExperimentConfig())
+    values["model"]["scroe"] = "dot"
+    with pytest.raises(UnknownNameError, match="scroe'.* mean 'config.model.score'"):
+        config_from_dict(values)
+
+
+def test_missing_stored_field_gets_its_default_and_is_named(caplog):
+    values = config_to_dict(changed_everywhere())
+    del values["training"]["clip_norm"]
+    config = config_from_dict(values)
+    assert config.training.clip_norm == 1.0
+    assert config.training.steps == 2001
+    assert "config.training" in caplog.text
+    assert "clip_norm" in caplog.text
+
+
+@pytest.mark.parametrize("value", ["3", 3.5, True, None, [3]])
+def test_stored_value_of_the_wrong_type_is_named(value):
+    values = config_to_dict(ExperimentConfig())
+    values["training"]["steps"] = value
+    with pytest.raises(TypeError, match=r"config\.training\.steps must be of type int"):
+        config_from_dict(values)
+
+
+def test_differences_are_listed_field_by_field():
+    before, after = ExperimentConfig(), ExperimentConfig()
+    assert differences(before, after) == []
+    after.model.score, after.seed = "additive", 3
+    assert differences(before, after) == [
+        "seed: 0 -> 3",
+        "model.score: 'dot' -> 'additive'",
+    ]
+
+
+def test_making_one_touches_nothing(tmp_path):
+    run = RunDirectory(tmp_path / "new")
+    assert not run.exists()
+    assert run.load_record() == {}
+    with pytest.raises(FileNotFoundError, match="new holds no run"):
+        run.load_config()
+    assert not (tmp_path / "new").exists()
+
+
+def test_score_file_is_found_from_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "scores.py").write_text(SCORE)
+    monkeypatch.chdir(tmp_path)
+    run = RunDirectory("run")
+    config = ExperimentConfig(model=ModelConfig(score="scores.py:my_score"))
+    run.save_config(config)
+    assert config.model.score == "scores.py:my_score"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    stored = run.load_config().model.score
+    assert stored == f"{tmp_path / 'scores.py'}:my_score"
+    assert pathlib.Path(stored.rpartition(":")[0]).is_absolute()
+
+
+def test_changed_score_file_is_a_warning_and_an_unchanged_one_is_not(tmp_path, caplog):
+    file = tmp_path / "scores.py"
+    file.write_text(SCORE)
+    run = RunDirectory(tmp_path / "run")
+    run.save_config(ExperimentConfig(model=ModelConfig(score=f"{file}:my_score")))
+    run.load_config()
+    assert caplog.text == ""
+    file.write_text(SCORE + "# another\n")
+    run.load_config()
+    assert "scores.py (config.model.score) has changed" in caplog.text
+
+
+def test_missing_score_file_is_an_os_error_before_anything_is_written(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    config = ExperimentConfig(model=ModelConfig(score=f"{tmp_path}/gone.py:f"))
+    with pytest.raises(OSError, match="gone.py"):
+        run.save_config(config)
+    assert not run.path.exists()
+
+
+def test_registered_names_and_modules_are_left_alone(tmp_path):
+    for score in ("dot", "package.module:function"):
+        run = RunDirectory(tmp_path / score[:3])
+        run.save_config(ExperimentConfig(model=ModelConfig(score=score)))
+        assert run.load_config().model.score == score
+
+
+def test_sessions_accumulate_with_their_environment(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    run.save_config(ExperimentConfig())
+    run.add_session(["train", "--a"], first_step=0, seed=3)
+    run.add_session(["train", "--b"], first_step=50, seed=3)
+    first, second = run.load_record()["sessions"]
+    assert first["command"] == ["train", "--a"]
+    assert (first["first_step"], second["first_step"]) == (0, 50)
+    assert first["versions"].keys() >= {"python", "jax", "attention_jax"}
+    assert first["device"]

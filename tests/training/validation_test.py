@@ -1,0 +1,141 @@
+import dataclasses
+
+import pytest
+
+from attention_jax.configuration import ExperimentConfig
+from attention_jax.registry import UnknownNameError
+from attention_jax.validation import RANGES, validate
+
+
+def numbers():
+    """The full names of the fields that hold a number."""
+    found = []
+    for field in dataclasses.fields(ExperimentConfig()):
+        value = getattr(ExperimentConfig(), field.name)
+        if dataclasses.is_dataclass(value):
+            found += [
+                f"{field.name}.{inner.name}"
+                for inner in dataclasses.fields(value)
+                if inner.type in (int, float)
+            ]
+        elif field.type in (int, float):
+            found.append(field.name)
+    return found
+
+
+def with_field(path, value):
+    config = ExperimentConfig()
+    section, _, field = path.rpartition(".")
+    setattr(getattr(config, section) if section else config, field, value)
+    return config
+
+
+def test_the_defaults_are_valid():
+    validate(ExperimentConfig())
+
+
+def test_every_number_has_a_range_and_every_range_a_field():
+    assert set(RANGES) == set(numbers())
+
+
+@pytest.mark.parametrize("path", RANGES)
+def test_a_number_below_its_range_is_named(path):
+    with pytest.raises(ValueError, match=rf"config\.{path} must be .*got -1"):
+        validate(with_field(path, -1))
+
+
+@pytest.mark.parametrize(
+    "path", [path for path, allowed in RANGES.items() if allowed.below]
+)
+def test_a_probability_of_one_is_refused(path):
+    with pytest.raises(ValueError, match=rf"config\.{path} must be .*below 1, got 1"):
+        validate(with_field(path, 1.0))
+
+
+def test_a_learning_rate_of_zero_is_refused():
+    with pytest.raises(ValueError, match="learning_rate must be above 0, got 0"):
+        validate(with_field("training.learning_rate", 0.0))
+
+
+@pytest.mark.parametrize(
+    ("path", "nearest"),
+    [
+        ("data.source", "cldr"),
+        ("data.source_tokenizer", "characters"),
+        ("data.target_tokenizer", "words"),
+        ("data.task", "reverse"),
+        ("model.attention", "after"),
+        ("model.cell", "lstm"),
+        ("model.readout", "linear"),
+        ("model.score", "additive"),
+        ("model.normalizer", "softmax"),
+        ("training.schedule", "cosine"),
+    ],
+)
+def test_an_unknown_registered_name_is_named_with_the_nearest(path, nearest):
+    with pytest.raises(UnknownNameError, match=rf"config\.{path}: .*'{nearest}'"):
+        validate(with_field(path, nearest + "z"))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("training.steps", 2.0),
+        ("training.steps", True),
+        ("training.steps", "5"),
+        ("training.learning_rate", "0.1"),
+        ("model.bidirectional", 1),
+        ("model.score", None),
+        ("model", None),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_named(path, value):
+    with pytest.raises(TypeError, match=rf"config\.{path} must be of type"):
+        validate(with_field(path, value))
+
+
+def test_an_int_is_a_fine_float():
+    validate(with_field("training.max_minutes", 2))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_float_must_be_finite(value):
+    with pytest.raises(
+        ValueError, match=r"config\.training\.learning_rate must be fin"
+    ):
+        validate(with_field("training.learning_rate", value))
+
+
+def test_a_misspelt_attribute_is_named_with_the_nearest():
+    config = ExperimentConfig()
+    config.training.stpes = 3
+    nearest = r"config\.training\.stpes'\. Did you mean 'config\.training\.steps'"
+    with pytest.raises(UnknownNameError, match=nearest):
+        validate(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data.min_length": 9, "data.max_length": 8}, "min_length must be at most"),
+        ({"data.source": "tsv"}, r"config\.data\.path must name a file"),
+        ({"data.source": "text", "data.path": "a"}, r"data\.target_path must name"),
+        ({"data.num_pairs": 0}, r"config\.data\.num_pairs must be at least 1"),
+        (
+            {"decoding.max_length_ratio": 0.0, "decoding.max_length_offset": 0},
+            "must not both be 0",
+        ),
+        (
+            {"model.decoder_size": 3},
+            r"config\.model\.score='?dot'? does not take .* 3 ",
+        ),
+        ({"model.tied_embeddings": True}, r"config\.model\.tied_embeddings needs"),
+    ],
+)
+def test_fields_that_disagree_are_named(changes, message):
+    config = ExperimentConfig()
+    for path, value in changes.items():
+        section, field = path.split(".")
+        setattr(getattr(config, section), field, value)
+    with pytest.raises(ValueError, match=message):
+        validate(config)
