@@ -1,0 +1,136 @@
+"""Which installed fonts draw a text, and what to write where none does.
+
+Matplotlib draws an empty box, and warns, for a character that its font lacks. Here the
+characters are looked up in the fonts' own tables first: the caller gets a family list that
+covers them, and the spelling of whatever is left over.
+"""
+
+import contextlib
+import functools
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+# Fonts whose tables claim characters that they do not draw as text: boxes, mathematical
+# pieces under borrowed code points, and bitmaps that Matplotlib cannot scale.
+_UNFIT = re.compile(r"Last Resort|cm[a-z]+\d+$|STIX(NonUnicode|Size)|.*Color ?Emoji")
+
+
+class Lettering(NamedTuple):
+    """How to draw some texts: `families` in order of preference; `missing` in none."""
+
+    families: tuple[str, ...]
+    missing: frozenset[str]
+
+    def spell(self, text: str) -> str:
+        """`text` with every missing character as its code point: 🙂 -> [U+1F642].
+
+        A text of white space alone becomes ␣; other white space becomes plain spaces.
+        """
+        if text.isspace():
+            return "".join(self._escape("␣") for _ in text)
+        return "".join(
+            " " if character.isspace() else self._escape(character)
+            for character in text
+        )
+
+    def note(self) -> str:
+        """A line that explains the spelling; empty when every character is covered."""
+        if not self.missing:
+            return ""
+        named = [
+            f"U+{ord(character):04X} ({unicodedata.name(character, 'unnamed')})"
+            for character in sorted(self.missing)
+        ]
+        rest = f" and {len(named) - 3} more" if len(named) > 3 else ""
+        return f"No installed font draws {', '.join(named[:3])}{rest}."
+
+    def _escape(self, character: str) -> str:
+        return f"[U+{ord(character):04X}]" if character in self.missing else character
+
+
+def lettering(texts: Iterable[str]) -> Lettering:
+    """The fonts that draw every character of `texts`, and the characters that none does.
+
+    The fonts that come with the package (Noto Sans SC, then Matplotlib's DejaVu Sans) are
+    preferred, so that figures look the same everywhere; the system's are searched only for
+    what those lack. Control and format characters are never drawn: they count as missing.
+
+    Cost: reading the table of each font searched, once per process.
+    """
+    # What `spell` makes of white space is what must be covered.
+    wanted = {
+        character if not character.isspace() else "␣" if text.isspace() else " "
+        for text in texts
+        for character in text
+    }
+    missing = {character for character in wanted if not character.isprintable()}
+    wanted -= missing
+    families = []
+    for family in _families():
+        # At least one family, also for a text that has no drawable character.
+        if families and not wanted:
+            break
+        covered = wanted & _characters(family)
+        if covered or not families:
+            families.append(family)
+        wanted -= covered
+    return Lettering(tuple(families), frozenset(missing | wanted))
+
+
+def _families() -> Iterator[str]:
+    """Families in order of preference."""
+    bundled = _bundled_family()
+    preferred = (*([bundled] if bundled else []), "DejaVu Sans")
+    yield from preferred
+    yield from (family for family in _system_families() if family not in preferred)
+
+
+def _system_families() -> list[str]:
+    from matplotlib import font_manager
+
+    upright = {
+        entry.name
+        for entry in font_manager.fontManager.ttflist
+        if entry.style == "normal" and entry.weight in (400, "normal", "regular")
+    }
+    return sorted(family for family in upright if not _UNFIT.match(family))
+
+
+@functools.cache
+def _bundled_family() -> str | None:
+    """The family of the Chinese font from its package, made known to Matplotlib."""
+    from matplotlib import font_manager
+
+    # A distribution may leave the font package out and rely on the system's fonts.
+    with contextlib.suppress(ImportError):
+        import pylopdf_fonts_zh_cn
+
+        path = str(pylopdf_fonts_zh_cn.sans_path())
+        if all(entry.fname != path for entry in font_manager.fontManager.ttflist):
+            font_manager.fontManager.addfont(path)
+        return font_manager.get_font(path).family_name
+    return None
+
+
+@functools.cache
+def _characters(family: str) -> frozenset[str]:
+    """The characters that the file which Matplotlib takes for `family` has a glyph for."""
+    from fontTools import ttLib
+    from matplotlib import font_manager
+
+    try:
+        path = font_manager.findfont(
+            font_manager.FontProperties(family=family), fallback_to_default=False
+        )
+        if not font_manager.get_font(path).scalable:
+            return frozenset()
+        # A collection (.ttc) holds several fonts in one file.
+        with ttLib.TTFont(
+            str(path), fontNumber=getattr(path, "face_index", 0), lazy=True
+        ) as font:
+            return frozenset(map(chr, font.getBestCmap() or ()))
+    except (OSError, ValueError, RuntimeError, ttLib.TTLibError):
+        # A broken font on the machine must not keep the others from being used.
+        return frozenset()

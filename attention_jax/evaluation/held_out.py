@@ -1,0 +1,175 @@
+"""A run's quality on one split of its data: every figure, and where it comes from."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from attention_jax.data.alignment import link_tokens
+from attention_jax.data.pairs import Pair
+from attention_jax.data.sources import load_splits
+from attention_jax.data.splits import split_hash
+from attention_jax.evaluation.attention_alignment import (
+    AlignedPhrase,
+    AlignmentAccuracy,
+    ArgmaxAccuracy,
+    alignment_accuracy,
+)
+from attention_jax.evaluation.translation_quality import (
+    Metric,
+    bleu,
+    chrf,
+    exact_match,
+)
+from attention_jax.training.provenance import environment
+from attention_jax.training.resumption import ChangedRunError
+from attention_jax.training.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from attention_jax.run import Run, Translation
+
+SPLITS = ("test", "dev", "train")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found.
+
+    Attributes:
+      metrics: BLEU, chrF2, exact match, with signatures.
+      alignment: over the exactly translated phrases; None for a run without attention or
+        pairs without links.
+      seconds: of translating, compilation not counted.
+      translations: of each pair, in order.
+    """
+
+    metrics: tuple[Metric, ...]
+    alignment: AlignmentAccuracy | None
+    seconds: float
+    translations: "tuple[Translation, ...]"
+
+    @property
+    def sentences_per_second(self) -> float:
+        return len(self.translations) / self.seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as JSON values, without the translations."""
+        return {
+            "sentences": len(self.translations),
+            "metrics": [dataclasses.asdict(metric) for metric in self.metrics],
+            "alignment": self.alignment and _alignment_dict(self.alignment),
+            "seconds": self.seconds,
+            "sentences_per_second": self.sentences_per_second,
+        }
+
+
+def evaluate(run: "Run", pairs: Sequence[Pair]) -> Evaluation:
+    """Translates the pairs' sources greedily and measures the result.
+
+    Where the run lower-cases its text, so do the references and the metrics.
+
+    Raises:
+      ValueError: there are no pairs.
+    """
+    if not pairs:
+        raise ValueError("pairs is empty: there is nothing to evaluate on")
+    sources = [pair.source for pair in pairs]
+    run.compile(sources)
+    started = time.perf_counter()
+    translations = run.decode(sources)
+    seconds = time.perf_counter() - started
+    hypotheses = [translation.text for translation in translations]
+    references = [_reference(run, pair) for pair in pairs]
+    data = run.config.data
+    metrics = (
+        bleu(
+            hypotheses,
+            references,
+            language=data.target_language,
+            lowercase=data.lowercase,
+        ),
+        chrf(hypotheses, references, lowercase=data.lowercase),
+        exact_match(hypotheses, references, lowercase=data.lowercase),
+    )
+    linked = run.config.model.attention != "none" and any(p.links for p in pairs)
+    phrases = [
+        AlignedPhrase(translation.weights, known_links(run, pair), target)
+        for pair, translation in zip(pairs, translations, strict=True)
+        if (target := translation.target_tokens) and is_exact(run, pair, translation)
+    ]
+    alignment = alignment_accuracy(phrases) if linked else None
+    return Evaluation(metrics, alignment, seconds, tuple(translations))
+
+
+def is_exact(run: "Run", pair: Pair, translation: "Translation") -> bool:
+    """Whether the translation is the pair's target, word by word."""
+    return translation.text == _reference(run, pair) and len(
+        translation.target_tokens
+    ) == len(run.target_codec.tokens(pair.target))
+
+
+def known_links(run: "Run", pair: Pair) -> set[tuple[int, int]]:
+    """The pair's links, between the tokens that the run cuts it into."""
+    return link_tokens(
+        pair, run.source_codec.tokens(pair.source), run.target_codec.tokens(pair.target)
+    )
+
+
+def _reference(run: "Run", pair: Pair) -> str:
+    """The target as a perfect translation is spelt: case folded, plain white space."""
+    return " ".join(run.target_codec.normalize(pair.target).split())
+
+
+def load_split(
+    directory: RunDirectory, split: str, *, max_sentences: int = 0
+) -> tuple[Pair, ...]:
+    """The pairs of a run's split, its first `max_sentences` (0: all).
+
+    Raises:
+      ValueError: no such split, a negative number, or an empty split.
+      ChangedRunError: the data are no longer those that the run was trained on.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    if max_sentences < 0:
+        raise ValueError(f"max_sentences must be at least 0, got {max_sentences}")
+    splits = load_splits(directory.load_config().data)
+    sessions = directory.load_record().get("sessions", [])
+    now = split_hash(splits)
+    if sessions and sessions[0]["split_hash"] != now:
+        raise ChangedRunError(
+            f"{directory.path} was trained on other data: the splits' hash was "
+            f"{sessions[0]['split_hash'][:12]} and is {now[:12]}"
+        )
+    pairs = getattr(splits, split)
+    if not pairs:
+        raise ValueError(f"the {split} split of {directory.path} is empty")
+    return pairs[: max_sentences or None]
+
+
+def provenance(directory: RunDirectory, run: "Run") -> dict[str, Any]:
+    """What belongs beside any figure: seeds, the splits' hash, model, versions, device."""
+    sessions = directory.load_record().get("sessions", [])
+    return {
+        "seed": run.config.seed,
+        "data": {
+            name: getattr(run.config.data, name)
+            for name in ("source", "source_language", "target_language", "seed")
+        },
+        "split_hash": sessions[0]["split_hash"] if sessions else "",
+        "model": dataclasses.asdict(run.config.model),
+        "training": dataclasses.asdict(run.config.training),
+        "decoding": dataclasses.asdict(run.config.decoding),
+        **environment(),
+    }
+
+
+def _alignment_dict(alignment: AlignmentAccuracy) -> dict[str, Any]:
+    def argmax(accuracy: ArgmaxAccuracy) -> dict[str, Any]:
+        return {**dataclasses.asdict(accuracy), "share": accuracy.share}
+
+    return {
+        "phrases": alignment.phrases,
+        "all_words": argmax(alignment.all_words),
+        "words_without_digits": argmax(alignment.words_without_digits),
+    }

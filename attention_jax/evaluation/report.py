@@ -1,0 +1,54 @@
+"""An evaluation as rows of text: name, figure, how it was measured."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from attention_jax.evaluation.attention_alignment import ArgmaxAccuracy
+from attention_jax.evaluation.held_out import Evaluation
+
+
+def rows(
+    evaluation: Evaluation, facts: Mapping[str, Any]
+) -> list[tuple[str, str, str]]:
+    """The figures, and the facts of `held_out.provenance` that belong beside them."""
+    table = [
+        (metric.name, f"{metric.score:.2f}", metric.signature)
+        for metric in evaluation.metrics
+    ]
+    if evaluation.alignment is not None:
+        alignment = evaluation.alignment
+        table += [
+            _alignment_row("attention on the known word", alignment.all_words),
+            _alignment_row("... words without digits", alignment.words_without_digits),
+        ]
+    versions = facts["versions"]
+    shown = ("attention_jax", "jax", "flax", "python")
+    table += [
+        (
+            "sentences per second",
+            f"{evaluation.sentences_per_second:,.0f}",
+            f"greedy, {facts['decoding']['batch_size']} at a time; compilation not counted",
+        ),
+        ("seed", str(facts["seed"]), f"of the data: {facts['data']['seed']}"),
+        ("split hash", facts["split_hash"][:12], facts["split_hash"]),
+        (
+            "versions",
+            "",
+            ", ".join(f"{name} {versions[name]}" for name in shown if name in versions),
+        ),
+        ("device", "", facts["device"]),
+    ]
+    return table
+
+
+def _alignment_row(name: str, accuracy: ArgmaxAccuracy) -> tuple[str, str, str]:
+    if accuracy.share is None:
+        return name, "–", "no exactly translated phrase has such a word"
+    return (
+        name,
+        f"{100 * accuracy.share:.1f}",
+        (
+            f"{accuracy.hits:,} of {accuracy.words:,} words of exactly translated "
+            f"phrases; {100 * accuracy.chance:.1f} by chance"
+        ),
+    )

@@ -1,0 +1,53 @@
+"""Every example in the documentation runs."""
+
+import shlex
+import sys
+
+import pytest
+from absl import flags
+
+from tests.markdown import ROOT, blocks, commands
+
+PAGES = ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
+
+
+@pytest.fixture
+def clean_registry():
+    from attention_jax.score_function import scores
+
+    entries, origins = dict(scores._entries), dict(scores._origins)
+    yield
+    scores._entries, scores._origins = entries, origins
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_examples_run_in_order(page, tmp_path, monkeypatch, clean_registry):
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "__main__"}
+    for number, block in enumerate(blocks(page, "python"), 1):
+        code = compile(block, f"{page}, block {number}", "exec")
+        exec(code, namespace)  # noqa: S102 - our own pages
+
+
+@pytest.mark.parametrize(
+    "command",
+    sorted({c for page in [*PAGES, "experiments/README.md"] for c in commands(page)}),
+)
+def test_commands_parse(command, monkeypatch):
+    """Program, flags and config fields exist; nothing is run."""
+    from importlib import import_module
+
+    from experiments import command_line
+
+    monkeypatch.chdir(ROOT)
+    words = shlex.split(command.split("-m ", 1)[1], comments=True)
+    words = words[: words.index("<")] if "<" in words else words
+    module = import_module(words[0])
+    # A user's own file does not exist here; the built-in score stands in for it.
+    argv = [words[0], *(w.replace("mine.py:manhattan", "dot") for w in words[1:])]
+    values = flags.FlagValues()
+    module.define_flags(values)
+    has_config = any(word.startswith("--config=") for word in argv)
+    parsed = command_line.parse(argv, values, config=has_config)
+    assert parsed.positional == []
+    assert sys.modules[words[0]].main

@@ -1,0 +1,55 @@
+import pytest
+
+from experiments import command_line, plot_attention
+from tests.tiny_run import tiny_run
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return tiny_run(tmp_path_factory)
+
+
+def run(*arguments):
+    return command_line.run(
+        plot_attention.main,
+        plot_attention.define_flags,
+        required=("workdir", "text", "output"),
+        argv=["plot_attention", *arguments],
+    )
+
+
+def test_draws_the_runs_own_translation(workdir, tmp_path, capsys):
+    output = tmp_path / "attention.png"
+    assert run(f"--workdir={workdir}", "--text=ba bi bo", f"--output={output}") == 0
+    assert output.read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out == f"bo bi ba\nwrote {output}\n"
+
+
+def test_draws_a_given_translation(workdir, tmp_path, capsys, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "attention_jax.evaluation.figures.plot_weights",
+        lambda *arguments, path: drawn.append(arguments[1:]),
+    )
+    output = tmp_path / "attention.pdf"
+    arguments = (f"--workdir={workdir}", "--text=ba bi", f"--output={output}")
+    assert run(*arguments, "--target=ba zz ba") == 0
+    assert drawn == [(("ba", "bi"), ("ba", "zz", "ba"))]
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [("a.gif", ".png, .pdf, .svg"), ("no/such/a.png", "does not exist")],
+)
+def test_a_file_that_cannot_be_written_is_found_first(output, message, capsys):
+    assert run("--workdir=nowhere", "--text=a", f"--output={output}") == 2
+    err = capsys.readouterr().err
+    assert message in err and err.count("\n") == 1
+
+
+def test_a_text_without_words(workdir, tmp_path, capsys):
+    output = f"--output={tmp_path / 'a.png'}"
+    assert run(f"--workdir={workdir}", "--text= ", output) == 1
+    assert "source has no words" in capsys.readouterr().err
+    assert run(f"--workdir={workdir}", "--text=ba", "--target= ", output) == 1
+    assert "target has no words" in capsys.readouterr().err

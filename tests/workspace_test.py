@@ -1,0 +1,105 @@
+"""WORKSPACE.md and README.md stay true: places, recipes, names, configs."""
+
+import ast
+import pathlib
+import re
+
+import pytest
+
+import attention_jax as aj
+from tests.markdown import ROOT
+
+WORKSPACE = (ROOT / "WORKSPACE.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def section(text: str, title: str) -> str:
+    return re.split(r"^## ", text.split(f"## {title}\n", 1)[1], flags=re.MULTILINE)[0]
+
+
+def paths(text: str) -> list[str]:
+    quoted = re.findall(r"`([^`\s]+)`", text)
+    return [q for q in quoted if re.fullmatch(r"[\w/]+(\.py|\.md|/)(::\w+)?", q)]
+
+
+def test_every_place_named_exists():
+    named = paths(WORKSPACE)
+    assert len(named) > 30
+    for name in named:
+        place, _, function = name.partition("::")
+        assert (ROOT / place).exists() or "/" not in place, (
+            f"WORKSPACE.md names {place}"
+        )
+        if function:
+            assert f"def {function}(" in (ROOT / place).read_text(), name
+
+
+def test_the_map_names_every_part_of_the_package():
+    described = section(WORKSPACE, "Map")
+    for entry in (ROOT / "attention_jax").iterdir():
+        if entry.name.startswith("__") or entry.suffix == ".typed":
+            continue
+        name = f"attention_jax/{entry.name}" + ("/" if entry.is_dir() else "")
+        assert f"`{name}`" in described, f"the map has no line for {name}"
+
+
+def test_every_recipe_starts_from_a_test():
+    recipes = re.split(r"^\d+\. ", section(WORKSPACE, "Recipes"), flags=re.MULTILINE)[
+        1:
+    ]
+    assert len(recipes) >= 4
+    for recipe in recipes:
+        assert "`tests/" in recipe, recipe[:60]
+
+
+def test_nothing_computes_scores_with_flax():
+    for name in ("scores", "normalizers", "averaging", "masks", "combinators"):
+        tree = ast.parse((ROOT / f"attention_jax/{name}.py").read_text())
+        imported = [
+            (getattr(node, "module", None) or node.names[0].name)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
+        assert not any(module.startswith("flax") for module in imported), name
+
+
+def test_nothing_in_the_package_reads_flags_or_prints():
+    for path in (ROOT / "attention_jax").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id != "print", f"{path} prints"
+            if isinstance(node, ast.ImportFrom) and node.module == "absl":
+                assert "flags" not in [n.name for n in node.names], f"{path}: flags"
+
+
+@pytest.mark.parametrize(
+    ("heading", "names"),
+    [("scores", aj.score_names()), ("normalisers", aj.normalizer_names())],
+)
+def test_the_readme_lists_what_is_registered(heading, names):
+    table = README.split(f"| {heading} | |\n|---|---|\n", 1)[1].split("\n\n", 1)[0]
+    listed = re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
+    assert listed == list(names)
+
+
+def config_files() -> list[pathlib.Path]:
+    return sorted((ROOT / "configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", config_files(), ids=lambda path: path.stem)
+def test_every_config_says_what_it_asks(path):
+    """Question, command, minutes, result, date."""
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    assert docstring.split("\n")[0].endswith("?"), "the first line is a question"
+    assert f"--config=configs/{path.name}" in docstring, "the command"
+    for fact in ("Minutes: ", "Result: ", "Date: "):
+        assert f"\n{fact}" in docstring, fact
+    assert f"`configs/{path.name}`" in (ROOT / "experiments/README.md").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_everything_public_is_importable_and_documented():
+    for name in aj.__all__:
+        value = getattr(aj, name)
+        assert value.__doc__, name
