@@ -7,7 +7,7 @@ from attention_jax.models.encoder import Encoded, Encoder
 from attention_jax.models.encoder_decoder import EncoderDecoder, ModelOutput
 from attention_jax.models.functional import Model, build_model
 from attention_jax.models.memory import DecoderState, Memory
-from attention_jax.models.readouts import LinearReadout, TanhReadout, readouts
+from attention_jax.models.readouts import LinearReadout, TanhReadout
 from attention_jax.models.recurrent import (
     Cell,
     GRUState,
@@ -23,7 +23,6 @@ from attention_jax.models.scans import plain_scan, recurrent_scan
 from attention_jax.models.wirings import (
     Wiring,
     register_wiring,
-    wirings,
 )
 
 __all__ = [
@@ -49,10 +48,8 @@ __all__ = [
     "gru_step",
     "lstm_step",
     "plain_scan",
-    "readouts",
     "recurrent_scan",
     "register_cell",
     "register_wiring",
     "scan_cell",
-    "wirings",
 ]

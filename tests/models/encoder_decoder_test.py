@@ -203,7 +203,7 @@ def test_dropout_is_random_by_its_key_alone(wiring):
 
     expected = logits(plain, None)
     np.testing.assert_allclose(logits(model, None), expected, atol=1e-6)
-    # What is kept is scaled up: at a vanishing rate dropout is the identity.
+    # At a vanishing rate dropout is the identity.
     np.testing.assert_allclose(logits(nearly, cheap_key(1)), expected, atol=1e-4)
     one, again, two = (logits(model, cheap_key(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, again)

@@ -1,0 +1,55 @@
+"""The shapes that scores and normalisers are annotated with are the shapes they have."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from beartype import beartype
+from jaxtyping import TypeCheckError, jaxtyped
+
+import attention_jax as aj
+
+S, Q, A = 7, 6, 5
+
+
+def checked(function):
+    return jaxtyped(typechecker=beartype)(function)
+
+
+def score_arguments(name):
+    score = aj.get_score(name)
+    params = aj.init_score_params(
+        jax.random.key(0), score, query_size=Q, key_size=Q, alignment_size=A
+    )
+    prepared = aj.prepare_keys(score, jnp.ones((S, Q)), params).arrays
+    positions = {
+        "query_position": jnp.int32(0),
+        "key_positions": jnp.arange(S),
+        "key_length": jnp.int32(S),
+    }
+    return prepared, {**params, **(positions if score.positions else {})}
+
+
+@pytest.mark.parametrize("name", aj.score_names())
+def test_scores(name):
+    prepared, arguments = score_arguments(name)
+    function = checked(aj.get_score(name).function)
+    assert function(jnp.ones(Q), prepared, **arguments).shape == (S,)
+    with pytest.raises(TypeCheckError):
+        function(jnp.ones((1, Q)), prepared, **arguments)
+
+
+@pytest.mark.parametrize("name", aj.normalizer_names())
+def test_normalizers(name):
+    function = checked(aj.get_normalizer(name).function)
+    where = jnp.ones((3, S), bool)
+    assert function(jnp.ones((3, S)), where).shape == (3, S)
+    with pytest.raises(TypeCheckError):
+        function(jnp.ones((3, S)), jnp.ones((3, S), int))
+
+
+def test_average():
+    function = checked(aj.average)
+    assert function(jnp.ones((3, S)), jnp.ones((3, S, 2))).shape == (3, 2)
+    with pytest.raises(TypeCheckError):
+        function(jnp.ones((3, S)), np.ones((3, S + 1, 2), np.float32))
