@@ -219,7 +219,7 @@ def _entmax15_threshold(shifted: Array) -> Array:
     spread = counts * (mean_of_squares - mean * mean)
     roots = mean - jnp.sqrt(jnp.maximum((1 - spread) / counts, 0))
     size = jnp.sum(roots <= ordered, axis=-1, keepdims=True)
-    chosen = jnp.arange(1, ordered.shape[-1] + 1) == size
+    chosen = counts == size.astype(counts.dtype)
     return jnp.sum(jnp.where(chosen, roots, 0), axis=-1, keepdims=True)
 
 
