@@ -35,7 +35,7 @@ from attention_jax.normalizers import (
     sparsemax,
     top_k_softmax,
 )
-from attention_jax.parameters import Param
+from attention_jax.parameters import Param, log_constant
 from attention_jax.prepared import PreparedKeys, prepare_keys
 from attention_jax.registry import DuplicateNameError, UnknownNameError
 from attention_jax.score_function import (
@@ -115,6 +115,7 @@ __all__ = [
     "load_run",
     "local_gaussian",
     "location",
+    "log_constant",
     "low_rank_bilinear",
     "masks",
     "normalizer_names",

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from attention_jax.checks import floating
 from attention_jax.types import Array, Float
 
 
@@ -25,10 +26,11 @@ def average(
 
     Raises:
       ValueError: the numbers of weights and values differ.
+      TypeError: weights or values are not floating-point.
 
     Cost: 2·S·V FLOPs.
     """
-    weights, values = jnp.asarray(weights), jnp.asarray(values)
+    weights, values = floating("weights", weights), floating("values", values)
     if weights.ndim < 1 or values.ndim < 2 or weights.shape[-1] != values.shape[-2]:
         raise ValueError(
             "average needs weights [..., S] and values [..., S, V] with one S, "

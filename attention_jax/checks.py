@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from attention_jax.masks import wide
 from attention_jax.parameters import AXES
 from attention_jax.score_function import Score
 from attention_jax.types import Array
@@ -37,7 +38,7 @@ def integers(name: str, value: Any) -> Array:
     array = jnp.asarray(value)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"{name} must be integers, but the dtype is {array.dtype}")
-    return array
+    return wide(array)
 
 
 def compute_dtype(query: Array) -> Any:

@@ -66,11 +66,12 @@ def _load_file(kind: str, place: str) -> object:
     # The name depends on the path alone, so that an edited file re-registers as itself.
     name = f"attention_jax_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        # Not exec_module: its cached bytecode would hide an edit within the same second.
+        exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102
     except Exception as error:
         del sys.modules[name]
         raise UnknownNameError(

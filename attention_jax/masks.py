@@ -8,7 +8,7 @@ S keys) so that batching slices them without anyone building [..., T, S].
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +49,7 @@ class Mask:
         return Not(self)
 
 
+@dataclass_transform(frozen_default=True)
 def _mask_type(*, leaves: dict[str, str], static: tuple[str, ...] = ()) -> Callable:
     """A frozen dataclass and pytree: `leaves` maps each array field to its axes."""
 
@@ -143,7 +144,13 @@ class ByPosition(_Leafed):
     predicate: Callable[[Array, Array], Array]
 
     def row(self, query_position, key_positions):
-        return self.predicate(query_position, key_positions)
+        allowed = jnp.asarray(self.predicate(query_position, key_positions))
+        if allowed.dtype != bool:
+            raise TypeError(
+                "masks.by_position: predicate must return booleans (True = attend), "
+                f"but returned {allowed.dtype}"
+            )
+        return allowed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -299,4 +306,11 @@ def _integers(name: str, values: ArrayLike) -> Array:
     array = jnp.asarray(values)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"{name} must be integers, but the dtype is {array.dtype}")
-    return array
+    return wide(array)
+
+
+def wide(integers: Array) -> Array:
+    """Integers that neither wrap below 0 nor above 127: at least int32, signed."""
+    dtype = integers.dtype
+    narrow = not jnp.issubdtype(dtype, jnp.signedinteger) or dtype.itemsize < 4
+    return integers.astype(jnp.int32) if narrow else integers

@@ -11,7 +11,7 @@ from attention_jax import by_value, loading
 from attention_jax.registry import Registry
 from attention_jax.types import Array, Bool, Float
 
-normalizers = Registry["Normalizer"]("normalizer")
+normalizers: "Registry[Normalizer]" = Registry("normalizer")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,13 +41,14 @@ def bilinear_normal(rng: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Arr
     return jax.random.normal(rng, shape, dtype) / math.sqrt(max(math.prod(shape), 1))
 
 
-def log_constant(value: float) -> Initializer:
-    """The logarithm of `value`: how a positive scalar is stored."""
+@dataclasses.dataclass(frozen=True)
+class log_constant:
+    """The logarithm of `value`: how a positive scalar is stored. Equal values are equal."""
 
-    def initialize(rng: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
-        return jnp.full(shape, math.log(value), dtype)
+    value: float
 
-    return initialize
+    def __call__(self, rng: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+        return jnp.full(shape, math.log(self.value), dtype)
 
 
 @dataclasses.dataclass(frozen=True)

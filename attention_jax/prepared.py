@@ -65,7 +65,11 @@ class PreparedKeys:
         return dataclasses.replace(self, arrays=jax.tree.unflatten(tree, cleaned))
 
     def astype(self, dtype: Any) -> "PreparedKeys":
-        cast = jax.tree.map(lambda leaf: leaf.astype(dtype), self.arrays)
+        def cast_floating(leaf: Array) -> Array:
+            floats = jnp.issubdtype(leaf.dtype, jnp.floating)
+            return leaf.astype(dtype) if floats else leaf
+
+        cast = jax.tree.map(cast_floating, self.arrays)
         return dataclasses.replace(self, arrays=cast)
 
 
@@ -113,6 +117,8 @@ def run_prepare(
         leading = keys.shape[:-2]
         arrays = map_leading(prepare, leading, [arrays], [2])
     leaves = jax.tree.leaves(arrays)
+    if not leaves:
+        raise ValueError(f"prepare of the score {score.name!r} returned no array")
     core_ndims = tuple(leaf.ndim - (keys.ndim - 2) for leaf in leaves)
     for leaf, core in zip(leaves, core_ndims, strict=True):
         if core < 1 or leaf.shape[leaf.ndim - core] != keys.shape[-2]:

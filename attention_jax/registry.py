@@ -73,6 +73,10 @@ class Registry(Generic[T]):
         except KeyError:
             raise unknown_name(self.kind, name, self._entries) from None
 
+    def entries(self) -> tuple[T, ...]:
+        """What is registered, in the same order as `names`."""
+        return tuple(self._entries.values())
+
     def names(self) -> tuple[str, ...]:
         """The names, in the order they were first registered."""
         return tuple(self._entries)

@@ -16,7 +16,7 @@ from attention_jax.types import Array
 
 POSITION_ARGUMENTS = ("query_position", "key_positions", "key_length")
 
-scores = Registry["Score"]("score")
+scores: "Registry[Score]" = Registry("score")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +126,10 @@ def get_score(score: Any) -> Score:
         function, keywords = by_value.unwrap_partial(score)
         return bind(get_score(function), **keywords)
     if callable(score):
+        # register_score(f, ...) without rebinding f leaves the bare function behind.
+        for entry in scores.entries():
+            if entry.function is score and not entry.hyper:
+                return entry
         return Score(score)
     raise TypeError(
         "score must be a name, a function, 'package.module:function' or "

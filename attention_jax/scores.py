@@ -8,6 +8,7 @@ keys alone is computed once per sentence.
 import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from attention_jax.parameters import (
@@ -336,7 +337,7 @@ def local_gaussian(
     _require_one_size("local_gaussian", query, keys)
     if sigma <= 0:
         raise ValueError(f"local_gaussian: sigma must be positive, not {sigma}")
-    share = 1 / (1 + jnp.exp(-jnp.sum(v * jnp.tanh(w @ query))))
+    share = jax.nn.sigmoid(jnp.sum(v * jnp.tanh(w @ query)))
     centre = key_length.astype(query.dtype) * share
     offsets = key_positions.astype(query.dtype) - centre
     return keys @ query - offsets * offsets / (2 * sigma * sigma)

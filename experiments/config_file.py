@@ -124,10 +124,12 @@ def load_config(argument: str) -> "ExperimentConfig":
         raise ConfigFileError(f"the config file {path} {state}{hint}")
     try:
         spec = importlib.util.spec_from_file_location("config_file", file.resolve())
-        if spec is None or spec.loader is None:
+        if spec is None:
             raise ConfigFileError(f"the config file {path} is not a .py file")
         module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        # Not exec_module: its cached bytecode would hide an edit within the same second.
+        code = compile(file.read_bytes(), str(file.resolve()), "exec")
+        exec(code, module.__dict__)  # noqa: S102
         get_config = getattr(module, "get_config", None)
         if not callable(get_config):
             raise ConfigFileError(f"the config file {path} has no get_config()")

@@ -81,6 +81,7 @@ def start_lines(row: dict[str, Any]) -> list[str]:
             f"{pairs['test']:,} test pairs; vocabularies of {row['source_vocabulary']:,} "
             f"and {row['target_vocabulary']:,}; split {row['split_hash'][:12]}"
         ),
+        "data: " + ", ".join(f"{fact}: {value}" for fact, value in row["data"].items()),
         f"model: {row['parameters']:,} parameters",
         (
             f"batches: {row['steps_per_epoch']:,} an epoch, shapes {shapes}, "

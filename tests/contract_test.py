@@ -56,12 +56,20 @@ def test_agrees_with_the_oracle(score, normalizer):
         assert_close(output.statistics[name], expected, err_msg=name)
 
 
+@pytest.mark.parametrize("implementation", ["reference", *IMPLEMENTATIONS])
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
 @pytest.mark.parametrize("score", aj.score_names())
-def test_dtypes(score, dtype, x64):
+def test_dtypes(score, dtype, implementation, x64):
     kind = ml_dtypes.bfloat16 if dtype == "bfloat16" else np.dtype(dtype)
     case = arrays(score, dtype=kind)
-    output = run(case, score, "softmax", return_weights=True)
+    output = run(
+        case,
+        score,
+        "softmax",
+        return_weights=True,
+        implementation=implementation,
+        chunk_size=2,
+    )
     exact = as_float64(case)
     context, weights, _ = oracles.attention(
         *exact[:3], exact.mask, score=score, normalizer="softmax", params=exact.params
@@ -82,8 +90,9 @@ def test_float64_stays_float64(normalizer, x64):
     assert_close(output.context, context, "float64")
 
 
+@pytest.mark.parametrize("implementation", ["reference", *IMPLEMENTATIONS])
 @pytest.mark.parametrize(("score", "normalizer"), list(pairs()))
-def test_empty_rows_and_masked_nans_reach_nothing(score, normalizer):
+def test_empty_rows_and_masked_nans_reach_nothing(score, normalizer, implementation):
     """The last query attends to nothing; the third key is masked for every query."""
     case = arrays(score)
 
@@ -93,11 +102,12 @@ def test_empty_rows_and_masked_nans_reach_nothing(score, normalizer):
             score,
             normalizer,
             return_weights=True,
-            statistics=("entropy", "max_weight"),
+            statistics=("entropy", "max_weight", "logsumexp"),
+            implementation=implementation,
+            chunk_size=2,
         )
-        return jnp.sum(jnp.sin(output.context)) + sum(
-            jnp.sum(x) for x in output.statistics.values()
-        ), output
+        finite = [jnp.where(jnp.isfinite(x), x, 0) for x in output.statistics.values()]
+        return jnp.sum(jnp.sin(output.context)) + sum(map(jnp.sum, finite)), output
 
     poisoned = case._replace(keys=case.keys.copy(), values=case.values.copy())
     poisoned.keys[2] = [np.nan, np.inf, -np.inf, np.nan, 1e38, 0]
@@ -190,6 +200,43 @@ def test_odd_sizes(score, T, S):
     assert_close(output.weights, weights)
     for name, expected in statistics.items():
         assert_close(output.statistics[name], expected, err_msg=name)
+
+
+@pytest.mark.parametrize("implementation", ["reference", *IMPLEMENTATIONS])
+@pytest.mark.parametrize("shared", [False, True])
+def test_masked_nans_with_leading_axes_and_shared_keys(implementation, shared):
+    """A key shared by heads is silenced only if no head attends to it."""
+    case = arrays("additive", leading=(2, 3))
+    if shared:
+        case = case._replace(keys=case.keys[:, :1], values=case.values[:, :1])
+    mask = masks.dense(case.mask) & masks.padding([[7], [5]])
+    given = {"mask": mask, "implementation": implementation, "chunk_size": 2}
+    clean = run(case, "additive", "softmax", **given)
+    for array in (case.keys, case.values):
+        array[:, :, 2] = np.nan
+        array[1, :, 5:] = np.inf
+    poisoned = run(case, "additive", "softmax", **given)
+    np.testing.assert_array_equal(poisoned.context, clean.context)
+
+
+def test_attend_silences_what_is_masked():
+    case = arrays("additive")
+    case.keys[2], case.values[2] = np.nan, np.inf
+
+    def total(query, keys, values, params):
+        return jnp.sum(
+            aj.attend(
+                query[0],
+                keys,
+                values,
+                score="additive",
+                where=np.arange(7) != 2,
+                params=params,
+            ).context
+        )
+
+    gradients = jax.grad(total, argnums=(0, 1, 2, 3))(*case[:4])
+    assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(gradients))
 
 
 @pytest.mark.parametrize("normalizer", aj.normalizer_names())

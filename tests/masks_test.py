@@ -134,3 +134,25 @@ def test_arrays_broadcast(shape):
 def test_errors(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_narrow_and_unsigned_integers_do_not_wrap():
+    lengths = masks.padding(np.array([250], np.uint8))
+    dense = dense_mask(lengths, jnp.arange(1), jnp.arange(300))
+    assert int(dense.sum()) == 250
+    query = np.ones((1, 3), np.float32)
+    keys = np.eye(3, dtype=np.float32)
+    steps = {"query_positions": np.array([0], np.uint8), "mask": masks.window(0, 1)}
+    narrow = aj.attention(
+        query, keys, keys, key_positions=np.arange(3, dtype=np.uint8), **steps
+    )
+    np.testing.assert_allclose(narrow.context, [[0.5, 0.5, 0]])
+
+
+def test_a_predicate_must_return_booleans():
+    def distance(query_position, key_positions):
+        return key_positions - query_position
+
+    query = np.ones((2, 3), np.float32)
+    with pytest.raises(TypeError, match="must return booleans.*int32"):
+        aj.attention(query, query, query, mask=~masks.by_position(distance))

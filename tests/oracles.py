@@ -1,6 +1,6 @@
 """Slow float64 NumPy oracles, one query and one key at a time, written from the formulas.
 
-A registered score or normaliser without an oracle here fails `registry_oracles_test`.
+A registered score or normaliser without an oracle here fails `registry_test`.
 """
 
 import math

@@ -1,6 +1,7 @@
 """Finding, declaring, binding and wrapping scores."""
 
 import functools
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +44,9 @@ def test_four_forms_and_a_score_itself_are_one_score(score_file):
     assert aj.get_score(f"{score_file}:half_bilinear").name == "half_bilinear"
 
 
-def test_a_file_is_loaded_once_and_again_when_edited(score_file):
+def test_a_file_is_loaded_once_and_again_when_edited(score_file, monkeypatch):
+    """An edit of the same size within the same second too: no stale bytecode."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     reference = f"{score_file}:half_bilinear"
     first = aj.get_score(reference)
     assert aj.get_score(reference) is first
@@ -154,6 +157,21 @@ def test_a_taken_name_is_refused_and_the_same_cell_may_run_twice(clean_registry)
     assert aj.get_score("from_a_cell")(ones[0], ones)[0] == 3
     with pytest.raises(ValueError, match="the score name 'dot' is taken"):
         aj.register_score(lambda query, keys: keys @ query, name="dot")
+
+
+def test_a_registered_function_is_found_without_rebinding_it(clean_registry):
+    def plain(query, keys, *, w):
+        return keys @ (query @ w)
+
+    registered = aj.register_score(plain, params={"w": "QK"})
+    assert aj.get_score(plain) is registered
+
+
+def test_equal_declarations_are_equal():
+    def declared():
+        return aj.Param("", aj.log_constant(2.0))
+
+    assert declared() == declared() and hash(declared()) == hash(declared())
 
 
 def test_binding_a_learned_parameter_is_refused():

@@ -69,7 +69,6 @@ def check_operands(
     arrays = {"query": query, "values": values}
     if isinstance(keys, PreparedKeys):
         check_prepared_for(score, keys)
-        num_keys, key_size, key_leading = keys.length, None, keys.leading
     else:
         keys = arrays["keys"] = floating("keys", keys)
     for name, array in arrays.items():
@@ -79,7 +78,9 @@ def check_operands(
                 f"{name} must be {axes.get(name, '[..., S, V]')}, "
                 f"but the shape is {array.shape}"
             )
-    if not isinstance(keys, PreparedKeys):
+    if isinstance(keys, PreparedKeys):
+        num_keys, key_size, key_leading = keys.length, None, keys.leading
+    else:
         num_keys, key_size, key_leading = keys.shape[-2], keys.shape[-1], lead(keys, 2)
     if values.shape[-2] != num_keys:
         raise ValueError(

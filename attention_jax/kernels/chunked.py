@@ -24,8 +24,8 @@ from attention_jax.kernels.rows import Rows, attend_rows
 from attention_jax.masks import Mask
 from attention_jax.types import Array, Bool
 
-# What one block's largest intermediate may take. Measured on 2 cores: from 1 to 8 MiB the
-# matmuls are large enough and the block stays near the cache.
+# What one block's largest intermediate may take: large enough for matmuls to be worth
+# their call, small enough to stay near the cache.
 BLOCK_BYTES = 4 * 2**20
 
 
@@ -132,7 +132,8 @@ def over_blocks(
     num_queries = query.shape[0]
     blocks = max(1, math.ceil(num_queries / block))
     if blocks == 1:
-        return rows(query, query_positions, numbers, mask, None)
+        # Rematerialised too: the loop over sequences would keep every sequence's scores.
+        return jax.checkpoint(rows)(query, query_positions, numbers, mask, None)
     # Blocks of equal size with as little filling as possible.
     block = math.ceil(num_queries / blocks)
     padded = blocks * block

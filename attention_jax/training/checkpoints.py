@@ -13,7 +13,7 @@ from attention_jax.training.state import TrainState
 class Progress(NamedTuple):
     """What a resumed run needs to know besides the arrays."""
 
-    minutes: float = 0.0  # of training so far, compilation included
+    minutes: float = 0.0  # so far; compilation and dev evaluation included
     best_loss: float = math.inf  # lowest dev loss so far, nats per token
     best_step: int = 0  # where it was
     compilations: int = 0

@@ -22,6 +22,8 @@ from attention_jax.training.resumption import check_same_config, check_same_data
 from attention_jax.training.run_directory import RunDirectory
 from attention_jax.training.state import TrainState, init_state
 from attention_jax.training.step import make_train_step
+from attention_jax.training.stored_config import with_absolute_paths
+from attention_jax.validation import validate
 
 Log = Callable[[dict[str, Any]], None]
 
@@ -30,7 +32,7 @@ class TrainResult(NamedTuple):
     """How a run ended."""
 
     step: int
-    minutes: float  # of training, over all restarts
+    minutes: float  # over all restarts; compilation and dev evaluation included
     finished: bool  # False: max_minutes came before the last step
     best_step: int  # the step with the lowest dev loss, 0 if there is none
     best_loss: float  # that loss, nats per token
@@ -47,10 +49,11 @@ def train(
 
     Called again after an interruption, however violent, with the same configuration it
     ends with the same parameters, bit for bit, as an undisturbed run on that machine: a
-    batch and its dropout are functions of the seed and the step.
+    batch and its dropout are functions of the seed and the step. (`max_minutes` is a limit
+    by the clock, so where it stops a run is not repeatable.)
 
     Args:
-      config: validated.
+      config: checked by `validate`; file names may start with ~.
       workdir: the run's directory; made when data and model have been built.
       log: receives each row of metrics, a dict with its kind as "event".
       command: what the run's record says it was started by.
@@ -60,6 +63,8 @@ def train(
       NonFiniteLossError: the loss or a gradient overflowed; names the step.
       OSError, ValueError, LookupError: data or model cannot be built.
     """
+    validate(config)
+    config = with_absolute_paths(config)
     run = RunDirectory(workdir)
     check_same_config(run, config)
     resumed = run.exists() and run.codecs_path.is_file()

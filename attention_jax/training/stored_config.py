@@ -24,7 +24,7 @@ def config_from_dict(values: dict[str, Any]) -> ExperimentConfig:
 
     Raises:
       UnknownNameError: `values` has a field that ExperimentConfig has not.
-      TypeError: a value is not of its field's type.
+      ValueError: a value is not of its field's type.
     """
     config = ExperimentConfig()
     _fill(config, values, "config")
@@ -33,7 +33,7 @@ def config_from_dict(values: dict[str, Any]) -> ExperimentConfig:
 
 def _fill(section: Any, values: object, prefix: str) -> None:
     if not isinstance(values, dict):
-        raise TypeError(f"{prefix} must be an object of fields, got {values!r}")
+        raise ValueError(f"{prefix} must be an object of fields, got {values!r}")
     types = {
         field.name: type(getattr(section, field.name))
         for field in dataclasses.fields(section)
@@ -50,7 +50,7 @@ def _fill(section: Any, values: object, prefix: str) -> None:
         if types[name] is float and type(value) is int:
             value = float(value)
         if type(value) is not types[name]:
-            raise TypeError(
+            raise ValueError(
                 f"{prefix}.{name} must be of type {types[name].__name__}, got {value!r}"
             )
         setattr(section, name, value)

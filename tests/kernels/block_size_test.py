@@ -83,3 +83,15 @@ def test_memory_grows_with_the_keys_not_with_queries_times_keys(score):
     assert long < 4.2 * short
     assert temporaries(4096, "reference", score) > 4096 * 4096 * 4
     assert long < 16384 * 16384 * 4 / 8
+
+
+def test_many_short_sequences_keep_no_scores_for_the_backward_pass():
+    """Each sequence is one block; the loop over sequences must not stack their scores."""
+    x = np.ones((64, 256, 8), np.float32)
+
+    def loss(x):
+        return aj.attention(x, x, x, implementation="chunked").context.sum()
+
+    compiled = jax.jit(jax.grad(loss)).lower(x).compile()
+    scores = 64 * 256 * 256 * 4
+    assert compiled.memory_analysis().temp_size_in_bytes < scores / 4

@@ -59,7 +59,9 @@ def test_missing_stored_field_gets_its_default_and_is_named(caplog):
 def test_stored_value_of_the_wrong_type_is_named(value):
     values = config_to_dict(ExperimentConfig())
     values["training"]["steps"] = value
-    with pytest.raises(TypeError, match=r"config\.training\.steps must be of type int"):
+    with pytest.raises(
+        ValueError, match=r"config\.training\.steps must be of type int"
+    ):
         config_from_dict(values)
 
 
