@@ -27,7 +27,12 @@ def test_every_place_named_exists():
     assert len(named) > 30
     for name in named:
         place, _, function = name.partition("::")
-        folders = (ROOT, ROOT / "tests", *(ROOT / "attention_jax").rglob("*/"))
+        folders = (
+            ROOT,
+            ROOT / "tests",
+            ROOT / "experiments",
+            *(ROOT / "attention_jax").rglob("*/"),
+        )
         found = any((folder / place).exists() for folder in folders)
         assert found or (ROOT / "attention_jax" / place).exists(), place
         if function:

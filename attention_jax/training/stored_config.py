@@ -33,7 +33,10 @@ def config_from_dict(values: dict[str, Any]) -> ExperimentConfig:
 
 def _fill(section: Any, values: object, prefix: str) -> None:
     if not isinstance(values, dict):
-        raise ValueError(f"{prefix} must be an object of fields, got {values!r}")
+        # The file is damaged; no argument has the wrong type.
+        raise ValueError(  # noqa: TRY004
+            f"{prefix} must be an object of fields, got {values!r}"
+        )
     types = {
         field.name: type(getattr(section, field.name))
         for field in dataclasses.fields(section)
