@@ -11,7 +11,7 @@ def linear(
     """x W + b over any leading axes, as one two-dimensional product.
 
     With the leading axes flattened the kernel's gradient is a plain xᵀ ȳ; a product of
-    three-dimensional arrays transposes the result, which doubles its time on a CPU.
+    three-dimensional arrays transposes the result too.
     """
     y = x.reshape(-1, x.shape[-1]) @ kernel
     if bias is not None:
