@@ -11,6 +11,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 
+from absl import logging
+
 # Called with bytes so far and bytes in all (None if the server does not say).
 Progress = Callable[[int, int | None], None]
 
@@ -51,13 +53,13 @@ def fetch(
       OSError: the network, the server or the disk does not play along; or what came has
         another checksum. The message names the URL or the path.
     """
-    if path.exists():
+    if _is_whole(path, sha256):
         return path
     part = path.with_name(path.name + ".part")
     with _disk_errors(path, remedy):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(path.with_name(path.name + ".lock")):
-            if path.exists():  # another process was faster
+            if _is_whole(path, sha256):  # another process was faster
                 return path
             resumed = part.exists() and part.stat().st_size > 0
             _download(url, part, remedy)
@@ -186,6 +188,16 @@ def _open(part: pathlib.Path, mode: str):
         return part.open(mode)
     except OSError as error:
         raise _DiskError(error) from error
+
+
+def _is_whole(path: pathlib.Path, sha256: str) -> bool:
+    """Whether the cached file is there and undamaged; a damaged one is fetched anew."""
+    if not path.exists():
+        return False
+    if _sha256(path) == sha256:
+        return True
+    logging.warning("%s is damaged; downloading it again", path)
+    return False
 
 
 def _sha256(path: pathlib.Path) -> str:

@@ -91,6 +91,14 @@ def test_a_file_is_downloaded_once(server, tmp_path):
     assert server.requests == [None]
 
 
+def test_a_damaged_copy_is_downloaded_again(server, tmp_path):
+    path = tmp_path / "pairs.txt"
+    path.write_bytes(CONTENT[:-1] + b"?")
+    get(server, path)
+    assert path.read_bytes() == CONTENT
+    assert server.requests == [None]
+
+
 def test_a_broken_connection_is_taken_up_where_it_stopped(server, tmp_path):
     server.breaks = [100_000, 200_000]
     path = tmp_path / "pairs.txt"
