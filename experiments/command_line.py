@@ -125,6 +125,7 @@ def parse(
             if override:
                 check_field(override.group(1))
         if not any(re.match(r"--?config(=.|$)", argument) for argument in argv[1:]):
+            _check_names(argv, [*flag_values, "config", "help"])
             raise UsageError("--config=FILE.py is required; see --help")
         _define_config(flag_values, argv)
         types_by_flag |= {
@@ -142,6 +143,12 @@ def parse(
         if not found:
             raise UsageError(str(error)) from None
         name, value = found.groups()
+        choices = getattr(flag_values[name].parser, "enum_values", None)
+        if choices:
+            raise UsageError(
+                f"--{name} is one of {', '.join(choices)}, got {value!r}"
+                f"{nearest(value, choices)}"
+            ) from None
         raise UsageError(
             f"--{name} takes {_article(types_by_flag.get(name, 'value'))}, got {value!r}"
         ) from None
@@ -179,6 +186,19 @@ def _define_config(flag_values: flags.FlagValues, argv: list[str]) -> None:
         sys_argv=argv,
         parse_fn=load_config,
     )
+
+
+def _check_names(argv: Sequence[str], known: Sequence[str]) -> None:
+    """Raises UsageError for a flag of no known name: a misspelt one is not a missing one."""
+    for argument in argv[1:]:
+        found = re.match(r"--?([\w.]+)", argument)
+        if found and found.group(1).removeprefix("no") not in known:
+            name = f"--{found.group(1)}"
+            if name.removeprefix("--") in known or name.startswith("--config."):
+                continue
+            raise UsageError(
+                f"unknown flag {name}{nearest(name, [f'--{flag}' for flag in known])}"
+            )
 
 
 def _article(type_name: str) -> str:

@@ -66,6 +66,18 @@ def error_line(capsys):
 BASE = ["--config=configs/good.py", "--workdir=w"]
 
 
+def test_a_choice_that_is_none_lists_the_choices(folder, capsys):
+    def with_choice(flag_values):
+        flags.DEFINE_enum(
+            "split", "a", ["train", "test"], "Which.", flag_values=flag_values
+        )
+
+    argv = ["program.py", "--split=tset"]
+    assert command_line.run(lambda arguments: None, with_choice, argv=argv) == 2
+    line = error_line(capsys)
+    assert line == "--split is one of train, test, got 'tset'; did you mean test?"
+
+
 def test_main_receives_flags_and_the_config(folder):
     arguments = parsed([*BASE, "--beam_size", "5"])
     assert arguments.workdir == "w"
@@ -193,6 +205,10 @@ def test_a_mistake_is_one_line_and_status_2(folder, capsys, name):
     [
         ([], "--config=FILE.py is required"),
         (["--workdir=w"], "--config=FILE.py is required"),
+        (
+            ["--confg=c.py", "--workdir=w"],
+            "unknown flag --confg; did you mean --config",
+        ),
         (["--config=configs/good.py"], "--workdir is required"),
         (["--workdir=w", "--config="], "--config=FILE.py is required"),
         (["--workdir=w", "--config=configs/god.py"], "did you mean configs/good.py?"),
