@@ -8,7 +8,7 @@ Without attention one fixed vector has to remember the whole sequence
     python -m experiments.train --config=configs/synthetic_reverse.py --workdir=runs/reverse
 
 Minutes: 1 on two CPU cores.
-Result: see experiments/README.md.
+Result: none claimed; a fast check of the whole pipeline.
 Date: 2026-11-22.
 """
 

@@ -12,13 +12,16 @@ import attention_jax as aj
 PAIRED_SCORES = ("scaled_dot", "additive")
 
 
-def pairs(keep=lambda score, normalizer: True):
-    """Every registered score × normaliser; outside the fast selection marked `full`."""
+def pairs(keep=lambda score, normalizer: True, *, paired=PAIRED_SCORES):
+    """Every registered score × normaliser; outside the fast selection marked `full`.
+
+    The fast selection is every score with softmax and every normaliser with `paired`.
+    """
     for score in aj.score_names():
         for normalizer in aj.normalizer_names():
             if not keep(score, normalizer):
                 continue
-            fast = normalizer == "softmax" or score in PAIRED_SCORES
+            fast = normalizer == "softmax" or score in paired
             marks = () if fast else (pytest.mark.full,)
             yield pytest.param(score, normalizer, marks=marks)
 

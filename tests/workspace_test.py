@@ -99,6 +99,7 @@ def test_every_config_says_what_it_asks(path):
     assert f"--config=configs/{path.name}" in docstring, "the command"
     for fact in ("Minutes: ", "Result: ", "Date: "):
         assert f"\n{fact}" in docstring, fact
+    assert re.search(r"^Result: (none|\d)", docstring, re.MULTILINE), "a figure or none"
     assert f"`configs/{path.name}`" in (ROOT / "experiments/README.md").read_text(
         encoding="utf-8"
     )

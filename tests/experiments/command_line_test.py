@@ -69,7 +69,7 @@ BASE = ["--config=configs/good.py", "--workdir=w"]
 def test_a_choice_that_is_none_lists_the_choices(folder, capsys):
     def with_choice(flag_values):
         flags.DEFINE_enum(
-            "split", "a", ["train", "test"], "Which.", flag_values=flag_values
+            "split", "test", ["train", "test"], "Which.", flag_values=flag_values
         )
 
     argv = ["program.py", "--split=tset"]
