@@ -426,9 +426,9 @@ def test_every_implementation_agrees_with_the_reference(
         )
 
     expected = both(structural, implementation="reference")
-    for chunk_size in (1, 3):
-        actual = both(structural, implementation=implementation, chunk_size=chunk_size)
-        jax.tree.map(lambda a, e: assert_close(a, e, table=BACKWARD), actual, expected)
+    # Two full blocks and a filled one; other sizes are tested below, forwards.
+    actual = both(structural, implementation=implementation, chunk_size=3)
+    jax.tree.map(lambda a, e: assert_close(a, e, table=BACKWARD), actual, expected)
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
