@@ -80,10 +80,11 @@ def run(
     logging.basicConfig(level=logging.WARNING, format=f"{program}: %(message)s")
     flag_values = flags.FlagValues()
     define_flags(flag_values)
-    if HELP_FLAGS.intersection(argv[1:]):
-        print(_help(main, program, flag_values, config, required, positional))
-        return 0
     try:
+        if HELP_FLAGS.intersection(argv[1:]):
+            text = _help(main, program, flag_values, config, required, positional)
+            print(text, flush=True)
+            return 0
         arguments = parse(
             argv, flag_values, config=config, required=required, positional=positional
         )
@@ -152,8 +153,9 @@ def parse(
         raise UsageError(
             f"--{name} takes {_article(types_by_flag.get(name, 'value'))}, got {value!r}"
         ) from None
-    except flags.Error as error:
-        raise UsageError(str(error)) from None
+    except (flags.Error, ValueError) as error:
+        # absl raises a bare ValueError for --noFLAG=VALUE.
+        raise UsageError(_sentence(error)) from None
     for name in required:
         if flag_values[name].value in (None, "", []):
             raise UsageError(f"--{name} is required; see --help")

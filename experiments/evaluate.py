@@ -51,6 +51,10 @@ def main(arguments: types.SimpleNamespace) -> None:
         raise command_line.UsageError(
             f"--output: the folder {str(output.parent)!r} does not exist"
         )
+    if output and output.is_dir():
+        raise command_line.UsageError(
+            f"--output: {str(output)!r} is a folder, not a file"
+        )
     from attention_jax.evaluation import held_out, report
     from attention_jax.run import load_run
     from attention_jax.training.json_files import write_json
