@@ -19,14 +19,33 @@ def floating(name: str, value: Any) -> Array:
     Raises:
       TypeError: it is no array, or not of a floating-point dtype.
     """
-    if isinstance(value, str) or value is None or isinstance(value, Mapping):
-        raise TypeError(f"{name} must be an array, not {type(value).__name__}")
-    array = jnp.asarray(value)
+    array = as_array(name, value)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
             f"{name} must be floating-point, but the dtype is {array.dtype}"
         )
     return array
+
+
+def as_array(name: str, value: Any) -> Array:
+    """`value` as a JAX array.
+
+    Raises:
+      TypeError: it holds something other than numbers and booleans.
+      ValueError: its rows are of unequal length.
+    """
+    if isinstance(value, jax.Array):
+        return value
+    if isinstance(value, str) or value is None or isinstance(value, Mapping):
+        raise TypeError(f"{name} must be an array, not {type(value).__name__}")
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        # Strings, objects, dates (TypeError) and ragged lists (ValueError).
+        came = f"dtype {value.dtype}" if isinstance(value, np.ndarray) else repr(value)
+        raise type(error)(
+            f"{name} must be an array of numbers, got {came:.200}"
+        ) from error
 
 
 def integers(name: str, value: Any) -> Array:
@@ -35,7 +54,7 @@ def integers(name: str, value: Any) -> Array:
     Raises:
       TypeError: its dtype is not an integer's.
     """
-    array = jnp.asarray(value)
+    array = as_array(name, value)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"{name} must be integers, but the dtype is {array.dtype}")
     return wide(array)
@@ -68,12 +87,13 @@ def check_params(
         )
     names = score.param_names
     missing = [name for name in names if name not in params]
+    extra = sorted(map(str, set(params) - set(names)))
     if missing:
+        unknown = f"; unknown: {', '.join(extra)}" * bool(extra)
         raise ValueError(
             f"the score {score.name!r} needs the params {', '.join(names)}; "
-            f"missing: {', '.join(missing)}. init_score_params makes them."
+            f"missing: {', '.join(missing)}{unknown}. init_score_params makes them."
         )
-    extra = sorted(set(params) - set(names))
     if extra:
         takes = ", ".join(names) or "none"
         raise ValueError(

@@ -235,8 +235,18 @@ def padding(key_lengths: ArrayLike) -> Mask:
     Args:
       key_lengths: integers, broadcastable to the leading axes of the call: [B] for keys
         [B, S, K], [B, 1] for [B, heads, S, K].
+
+    Raises:
+      TypeError: they are not integers. ValueError: one is negative. (The values of a JAX
+        array are not looked at: that would wait for the device.)
     """
-    return Padding(_integers("masks.padding: key_lengths", key_lengths))
+    lengths = _integers("masks.padding: key_lengths", key_lengths)
+    if not isinstance(key_lengths, jax.Array) and np.any(np.asarray(key_lengths) < 0):
+        raise ValueError(
+            "masks.padding: key_lengths must be at least 0, "
+            f"but one is {np.min(key_lengths)}"
+        )
+    return Padding(lengths)
 
 
 def segments(query_ids: ArrayLike, key_ids: ArrayLike) -> Mask:
@@ -303,7 +313,10 @@ def as_mask(mask: Any) -> Mask:
 
 
 def _integers(name: str, values: ArrayLike) -> Array:
-    array = jnp.asarray(values)
+    try:
+        array = jnp.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be integers, got {values!r}") from error
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"{name} must be integers, but the dtype is {array.dtype}")
     return wide(array)

@@ -41,6 +41,10 @@ class Score:
     hyper: by_value.Hyperparameters = ()
 
     def __post_init__(self):
+        if not callable(self.function):
+            raise TypeError(
+                f"a score must be a function of (query, keys), not {self.function!r}"
+            )
         by_value.copy_identity(self, self.function)
         _check_signature(self)
 
@@ -87,9 +91,14 @@ def register_score(
     Returns:
       The `Score`, which is called like the function.
 
+    Registering a function of the same module and name again, as a notebook cell run twice
+    does, replaces the entry: from then on the name means the new function. A `Score`, a
+    model or a compiled function made before keeps the old one.
+
     Raises:
       DuplicateNameError: another function has the name.
       ValueError: the declaration and the signature disagree.
+      TypeError: `function` is not callable.
     """
 
     def decorate(function: Callable[..., Array]) -> Score:
@@ -235,6 +244,16 @@ def _check_signature(score: Score) -> None:
     except (TypeError, ValueError):
         return
     arguments = signature.parameters.values()
+    data = [
+        a for a in arguments if a.kind in (a.POSITIONAL_ONLY, a.POSITIONAL_OR_KEYWORD)
+    ]
+    taken = 2 if any(a.kind is a.VAR_POSITIONAL for a in arguments) else len(data)
+    needed = sum(a.default is a.empty for a in data)
+    if taken < 2 or needed > 2:
+        raise ValueError(
+            f"the score {score.name!r} must take (query, keys) by position, and what "
+            f"else it takes by keyword, after a *; its signature is {signature}"
+        )
     if any(a.kind is a.VAR_KEYWORD for a in arguments):
         return
     keywords = {a.name: a for a in arguments if a.kind is a.KEYWORD_ONLY}

@@ -2,7 +2,9 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from attention_jax.averaging import average
 from attention_jax.checks import check_params, compute_dtype, floating, integers
@@ -153,10 +155,20 @@ def weigh(
             "key_length": last + 1,
         }
     scores = score(query, prepared, **arguments)
+    if not isinstance(scores, jax.Array | np.ndarray):
+        raise TypeError(
+            f"the score {score.name!r} must return an array of one score per key, "
+            f"but returned {type(scores).__name__}"
+        )
     if scores.shape != key_positions.shape:
         raise ValueError(
             f"the score {score.name!r} must return one score per key, "
             f"{list(key_positions.shape)}, but returned {list(scores.shape)}"
+        )
+    if not jnp.issubdtype(scores.dtype, jnp.floating):
+        raise TypeError(
+            f"the score {score.name!r} must return floating-point scores, which have a "
+            f"gradient, but returned {scores.dtype}"
         )
     return scores, normalizer(scores, where)
 

@@ -3,6 +3,9 @@
 import jax
 import pytest
 
+from attention_jax.normalizer_function import normalizers
+from attention_jax.score_function import scores
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
@@ -12,3 +15,12 @@ def x64():
     """Runs a test with 64-bit types enabled."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(autouse=True)
+def registrations_end_with_the_test():
+    """What one test registers, no other sees: tests run in any order."""
+    before = [(r, dict(r._entries), dict(r._origins)) for r in (scores, normalizers)]
+    yield
+    for registry, entries, origins in before:
+        registry._entries, registry._origins = entries, origins

@@ -11,17 +11,8 @@ from tests.markdown import ROOT, blocks, commands
 PAGES = ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
 
 
-@pytest.fixture
-def clean_registry():
-    from attention_jax.score_function import scores
-
-    entries, origins = dict(scores._entries), dict(scores._origins)
-    yield
-    scores._entries, scores._origins = entries, origins
-
-
 @pytest.mark.parametrize("page", PAGES)
-def test_python_examples_run_in_order(page, tmp_path, monkeypatch, clean_registry):
+def test_python_examples_run_in_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
     for number, block in enumerate(blocks(page, "python"), 1):

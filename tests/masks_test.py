@@ -120,6 +120,8 @@ def test_arrays_broadcast(shape):
             TypeError,
             "key_lengths must be integers.*float32",
         ),
+        (lambda: masks.padding([3, -1]), ValueError, "at least 0, but one is -1"),
+        (lambda: masks.padding(["first"]), TypeError, "integers, got ..first.."),
         (lambda: masks.prefix(True), TypeError, "length must be integers.*bool"),
         (lambda: masks.segments(0, [1]), ValueError, "query_ids needs an axis"),
         (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import attention_jax as aj
-from attention_jax.score_function import Score, scores
+from attention_jax.score_function import Score
 
 MINE = """
 import attention_jax as aj
@@ -21,15 +21,7 @@ def half_bilinear(query, keys, *, w):
 
 
 @pytest.fixture
-def clean_registry():
-    """Forgets what a test registers."""
-    entries, origins = dict(scores._entries), dict(scores._origins)
-    yield
-    scores._entries, scores._origins = entries, origins
-
-
-@pytest.fixture
-def score_file(tmp_path, clean_registry):
+def score_file(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(MINE)
     return path
@@ -136,7 +128,7 @@ def test_a_combinator_keeps_params_prepare_and_positions():
         ({"params": {"w": "QK"}, "positions": True}, "given 'key_length'"),
     ],
 )
-def test_declaration_and_signature_must_agree(declare, message, clean_registry):
+def test_declaration_and_signature_must_agree(declare, message):
     def mine(query, keys, *, w):
         return keys @ (query @ w)
 
@@ -145,7 +137,30 @@ def test_declaration_and_signature_must_agree(declare, message, clean_registry):
     assert "mine" not in aj.score_names()
 
 
-def test_a_taken_name_is_refused_and_the_same_cell_may_run_twice(clean_registry):
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (3, TypeError, "must be a function of .query, keys., not 3"),
+        (lambda query: query, ValueError, r"must take \(query, keys\).*\(query\)"),
+        (lambda query, keys, w: query, ValueError, r"by keyword.*\(query, keys, w\)"),
+    ],
+)
+def test_what_is_no_function_of_query_and_keys_is_refused(function, error, message):
+    with pytest.raises(error, match=message):
+        aj.register_score(function)
+
+
+def test_hyperparameters_of_combinators_are_numbers():
+    with pytest.raises(TypeError, match="soft_cap: cap must be a number, not 'x'"):
+        aj.soft_cap("dot", "x")
+    with pytest.raises(ValueError, match="soft_cap: cap must be positive, not nan"):
+        aj.soft_cap("dot", float("nan"))
+    with pytest.raises(TypeError, match="with_alibi: slope must be a number, not True"):
+        aj.with_alibi("dot", True)
+    assert aj.with_alibi("dot", jnp.float32(0.5)) == aj.with_alibi("dot", 0.5)
+
+
+def test_a_taken_name_is_refused_and_the_same_cell_may_run_twice():
     def cell(scale):
         @aj.register_score
         def from_a_cell(query, keys):
@@ -159,7 +174,7 @@ def test_a_taken_name_is_refused_and_the_same_cell_may_run_twice(clean_registry)
         aj.register_score(lambda query, keys: keys @ query, name="dot")
 
 
-def test_a_registered_function_is_found_without_rebinding_it(clean_registry):
+def test_a_registered_function_is_found_without_rebinding_it():
     def plain(query, keys, *, w):
         return keys @ (query @ w)
 
@@ -226,7 +241,7 @@ def test_init_score_params_errors(sizes, message):
         )
 
 
-def test_missing_value_size_is_named(clean_registry):
+def test_missing_value_size_is_named():
     @aj.register_score(params={"w": "V"})
     def odd(query, keys, *, w):
         return keys @ query + w.sum()
