@@ -2,11 +2,19 @@
 
 import math
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+from absl import logging
 
+from attention_jax.training.disk_errors import (
+    QuietWriters,
+    cannot_write,
+    disk_error,
+    forget_writes,
+)
 from attention_jax.training.state import TrainState
 
 
@@ -24,18 +32,39 @@ class Checkpoints:
     """The last `keep` checkpoints of a run and the one with the lowest dev loss.
 
     A context manager: leaving it waits for the last write. A process killed in the middle
-    of a write leaves the earlier checkpoints as they were. (Orbax writes into a temporary
-    folder, which it renames.)
+    of a write leaves the earlier checkpoints as they were, and so does a full disk. (Orbax
+    writes into a temporary folder, which it renames.)
+
+    Raises:
+      OSError: a checkpoint cannot be written; names its step, the folder and the reason.
+        It is written in the background, so this may come with the next `save` or on
+        leaving.
     """
 
     def __init__(self, path: pathlib.Path, *, keep: int = 3):
+        self._path = path
+        self._begun = 0
+        self._failed = False
+        self._quiet = QuietWriters()
         self._manager = _open(path, keep=keep, writing=True)
 
     def __enter__(self) -> Self:
+        self._quiet.start()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._manager.close()
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            self._write(self._manager.close)
+        except OSError as late:
+            if error is None:
+                raise
+            # What has ended the work already comes first; a full disk is told once.
+            if not isinstance(error, OSError):
+                logging.warning("%s", late)
+        finally:
+            # What a failed write left hanging reports until the interpreter exits.
+            if not self._failed:
+                self._quiet.stop()
 
     def steps(self) -> list[int]:
         """The steps there are checkpoints of, in order."""
@@ -52,17 +81,39 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         step = int(state.step)
+        # First, so that its error is known to be that of the write before.
+        self._write(self._manager.wait_until_finished)
         if step in self._manager.all_steps():
             return
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardSave(state.params),
-                optimizer=ocp.args.StandardSave(state.opt_state),
-                progress=ocp.args.JsonSave(progress._asdict()),
-            ),
-            metrics={"dev_loss": dev_loss},
+        self._begun = step
+        arguments = ocp.args.Composite(
+            params=ocp.args.StandardSave(state.params),
+            optimizer=ocp.args.StandardSave(state.opt_state),
+            progress=ocp.args.JsonSave(progress._asdict()),
         )
+        self._write(
+            lambda: self._manager.save(
+                step, args=arguments, metrics={"dev_loss": dev_loss}
+            )
+        )
+
+    def _write(self, work: Callable[[], object]) -> None:
+        """Calls `work`; if the disk fails it, raises the one error that says so."""
+        try:
+            work()
+            return
+        except Exception as error:
+            reason = disk_error(error)
+            if reason is None:
+                raise
+            self._failed = True
+            forget_writes(error)
+        good = [step for step in self.steps() if step != self._begun]
+        hint = f"the same training command resumes from {good[-1]}" if good else ""
+        what = f"checkpoint {self._begun} into {self._path}"
+        # Outside of the handler: as this one's context the library's error would keep
+        # alive what `forget_writes` forgets.
+        raise cannot_write(what, reason, hint=hint)
 
     def restore(self, step: int, like: TrainState) -> tuple[TrainState, Progress]:
         """The state and the progress at `step`; `like` has the arrays' shapes and types."""

@@ -7,9 +7,22 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
+from attention_jax.training.disk_errors import cannot_write
+
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Replaces the file in one step: a reader sees the old text or the new."""
+    """Replaces the file in one step: a reader sees the old text or the new.
+
+    Raises:
+      OSError: it cannot be written; names the file and the reason.
+    """
+    try:
+        _replace(path, text)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _replace(path: pathlib.Path, text: str) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
@@ -48,9 +61,17 @@ def read_json(path: pathlib.Path) -> Any:
 
 
 def append_lines(path: pathlib.Path, values: Iterable[Any]) -> None:
-    """Adds one JSON line for each value."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(_lines(values))
+    """Adds one JSON line for each value.
+
+    Raises:
+      OSError: they cannot be written; names the file and the reason. The last line may
+        then be cut, which `read_lines` allows for.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(_lines(values))
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def read_lines(path: pathlib.Path) -> list[Any]:

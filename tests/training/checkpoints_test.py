@@ -141,3 +141,94 @@ def test_killed_while_writing_leaves_whole_checkpoints(tmp_path, delay):
             np.testing.assert_array_equal(state.opt_state["table"], float(step))
             assert progress.minutes == step
     assert not [name for name in os.listdir(path) if "tmp" in name]
+
+
+FULL = """
+import pathlib, resource, sys
+import numpy as np
+from attention_jax.training.checkpoints import Checkpoints, Progress
+from attention_jax.training.state import TrainState
+
+def state(step):
+    # As many arrays as a model has: the writes of the others are under way when one fails.
+    random = np.random.default_rng(step)
+    params = {f"w{i}": random.random((100, 100), np.float32) for i in range(20)}
+    return TrainState(np.int32(step), params, params)
+
+try:
+    with Checkpoints(pathlib.Path(sys.argv[1])) as checkpoints:
+        checkpoints.save(state(1), Progress(), dev_loss=1.0)
+        checkpoints._manager.wait_until_finished()
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
+        checkpoints.save(state(2), Progress(), dev_loss=0.5)
+except OSError as error:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    print(error)
+"""
+
+
+def test_a_write_that_the_disk_refuses_is_one_line_and_spares_the_others(tmp_path):
+    path = tmp_path / "c"
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"cannot write checkpoint 2 into {path}: File too large; "
+        "the same training command resumes from 1\n"
+    )
+    with Checkpoints(path) as checkpoints:
+        assert checkpoints.steps() == [1]
+
+
+class FullManager:
+    """Writes in the background, in vain."""
+
+    def close(self):
+        raise ValueError(
+            'RESOURCE_EXHAUSTED: Error writing "a": Failed to write 3 bytes to file 7: '
+            "No space left on device [os_error_code='28']"
+        )
+
+    def all_steps(self):
+        return [5]
+
+
+@pytest.fixture
+def full(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints._manager, checkpoints._begun = FullManager(), 5
+    yield checkpoints
+    checkpoints._quiet.stop()
+
+
+def test_the_last_write_failing_is_an_error_on_leaving(full):
+    message = "^cannot write checkpoint 5 into .*: No space left on device$"
+    with pytest.raises(OSError, match=message), full:
+        pass
+
+
+def test_what_ended_the_work_is_not_hidden_by_a_write_that_failed_too(full, caplog):
+    with pytest.raises(KeyboardInterrupt), full:
+        raise KeyboardInterrupt
+    assert "cannot write checkpoint 5" in caplog.text
+
+
+def test_a_full_disk_is_told_once(full, caplog):
+    with pytest.raises(OSError, match="^first$"), full:
+        raise OSError("first")
+    assert caplog.text == ""
+
+
+def test_an_error_that_is_not_the_disks_keeps_its_traceback(full, monkeypatch):
+    def bug():
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(full._manager, "close", bug, raising=False)
+    with pytest.raises(ValueError, match="^a bug$"), full:
+        pass

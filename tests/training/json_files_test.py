@@ -1,4 +1,6 @@
+import errno
 import os
+import pathlib
 
 import pytest
 
@@ -76,3 +78,21 @@ def test_drop_lines_after_a_step(tmp_path):
     drop_lines_after(path, 10)
     append_lines(path, [{"step": 11}])
     assert [line["step"] for line in read_lines(path)] == [5, 10, 11]
+
+
+def test_a_full_disk_is_named_with_the_file(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    message = rf"^cannot write {tmp_path}/a\.json: No space left on device$"
+    with pytest.raises(OSError, match=message) as raised:
+        write_json(tmp_path / "a.json", 1)
+    assert raised.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="Linux has it")
+def test_lines_for_a_full_disk_are_one_error():
+    with pytest.raises(OSError, match="^cannot write /dev/full: No space left on dev"):
+        append_lines(pathlib.Path("/dev/full"), [{"step": 1}])

@@ -1,0 +1,85 @@
+"""What a full or failing disk says, in one line."""
+
+import gc
+import logging
+import os
+import re
+import sys
+import traceback
+
+# How tensorstore ends the message of a failed system call.
+_CODE = re.compile(r"os_error_code='(\d+)'")
+_SIGNS = ("RESOURCE_EXHAUSTED", "ENOSPC", "No space left", "Error writing")
+
+
+def cannot_write(what: object, error: OSError, *, hint: str = "") -> OSError:
+    """`error` as one that says what could not be written and why, and keeps its number."""
+    reason = error.strerror or str(error) or type(error).__name__
+    wrapped = type(error)(f"cannot write {what}: {reason}{hint and '; '}{hint}")
+    wrapped.errno = error.errno
+    return wrapped
+
+
+def disk_error(error: BaseException) -> OSError | None:
+    """The system's error behind an exception of the checkpoint library, None if there is none.
+
+    The library raises ValueErrors, and others, around what the system answered.
+    """
+    text = str(error)
+    code = _CODE.search(text)
+    if code:
+        return OSError(int(code.group(1)), os.strerror(int(code.group(1))))
+    if isinstance(error, OSError):
+        return error
+    if any(sign in text for sign in _SIGNS):
+        return OSError(" ".join(text.split()))
+    cause = error.__cause__
+    return None if cause is None else disk_error(cause)
+
+
+class QuietWriters:
+    """Keeps the checkpoint library's threads from reporting what is about to be raised.
+
+    A failed write is told by the exception that the caller gets. The library's threads log
+    it too, with a traceback each; and every write begun beside it then finds its event loop
+    closed, which Python reports one by one.
+    """
+
+    def __init__(self):
+        self._loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+
+    def start(self) -> None:
+        """Silences them."""
+        for logger in self._loggers:
+            logger.addFilter(_is_news)
+        self._before = sys.unraisablehook
+        sys.unraisablehook = self._report
+
+    def stop(self) -> None:
+        """Lets them speak again."""
+        for logger in self._loggers:
+            logger.removeFilter(_is_news)
+        sys.unraisablehook = self._before
+
+    def _report(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            self._before(unraisable)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return error is None or disk_error(error) is None
+
+
+def forget_writes(error: BaseException) -> None:
+    """Ends the writes that a failed one left hanging, now and in silence.
+
+    At the interpreter's exit each would complain that it is shutting down.
+    """
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda unraisable: None
+    try:
+        traceback.clear_frames(error.__traceback__)
+        gc.collect()
+    finally:
+        sys.unraisablehook = before
