@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from absl import logging
 
 from attention_jax.training.disk_errors import (
@@ -122,14 +123,13 @@ class Checkpoints:
         restored = self._manager.restore(
             step,
             args=ocp.args.Composite(
-                params=ocp.args.StandardRestore(_on_device(like.params)),
-                optimizer=ocp.args.StandardRestore(_on_device(like.opt_state)),
+                params=ocp.args.StandardRestore(_host_arrays(like.params)),
+                optimizer=ocp.args.StandardRestore(_host_arrays(like.opt_state)),
                 progress=ocp.args.JsonRestore(),
             ),
         )
-        state = TrainState(
-            jnp.asarray(step, jnp.int32), restored["params"], restored["optimizer"]
-        )
+        arrays = _on_default_device((restored["params"], restored["optimizer"]))
+        state = TrainState(jnp.asarray(step, jnp.int32), *arrays)
         return state, Progress(**restored["progress"])
 
 
@@ -159,11 +159,10 @@ def load_params(path: pathlib.Path, like: Any, *, step: int | None = None) -> An
         raise FileNotFoundError(
             f"{path} has no checkpoint of step {step}; it has {steps}"
         )
-    restored = manager.restore(
-        step, args=ocp.args.Composite(params=ocp.args.StandardRestore(_on_device(like)))
-    )
+    arguments = ocp.args.Composite(params=ocp.args.StandardRestore(_host_arrays(like)))
+    restored = manager.restore(step, args=arguments)
     manager.close()
-    return restored["params"]
+    return _on_default_device(restored["params"])
 
 
 def _open(path: pathlib.Path, *, keep: int | None, writing: bool):
@@ -187,13 +186,18 @@ def _open(path: pathlib.Path, *, keep: int | None, writing: bool):
     return ocp.CheckpointManager(path, options=options)
 
 
-def _on_device(like: Any) -> Any:
-    """Shapes and types of `like`, to be restored to the default device.
+def _host_arrays(like: Any) -> Any:
+    """Arrays on the host of the shapes and types of `like`, for orbax to restore as such.
 
     A run trained on an accelerator can then be read on a machine without one.
     """
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    return jax.tree.map(
-        lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding),
-        like,
-    )
+    return jax.tree.map(lambda array: np.empty(array.shape, array.dtype), like)
+
+
+def _on_default_device(restored: Any) -> Any:
+    """Copies on the default device, not committed to it.
+
+    Just so are freshly initialised arrays. A jitted function compiles anew for committed
+    ones, which orbax would restore: a resumed run compiled each shape twice.
+    """
+    return jax.tree.map(jnp.array, restored)

@@ -12,6 +12,7 @@ import pytest
 
 from attention_jax.configuration import TrainingConfig
 from attention_jax.training.checkpoints import Checkpoints, Progress, load_params
+from attention_jax.training.compilation import CompilationCounter
 from attention_jax.training.optimizer import make_optimizer
 from attention_jax.training.state import TrainState, init_state
 from attention_jax.training.step import make_train_step
@@ -51,6 +52,22 @@ def test_restored_state_is_bit_identical_though_the_saved_one_was_donated(tmp_pa
     ):
         assert left.dtype == right.dtype
         np.testing.assert_array_equal(left, right)
+
+
+def test_a_restored_state_compiles_nothing_anew(tmp_path):
+    model, optimizer = bigram_model(), make_optimizer(TrainingConfig())
+    state = init_state(model, optimizer, seed=0)
+    train_step = make_train_step(model, optimizer)
+    with CompilationCounter("train_step") as compilations:
+        state, _ = train_step(state, random_batch(0))
+        with Checkpoints(tmp_path / "c") as checkpoints:
+            checkpoints.save(state, Progress(), dev_loss=math.inf)
+            state, _ = checkpoints.restore(1, like())
+        for step in (1, 2):
+            state, _ = train_step(state, random_batch(step))
+    assert compilations.count == 1
+    loaded = load_params(tmp_path / "c", like().params)
+    assert not loaded["table"].committed
 
 
 def test_the_last_ones_and_the_best_are_kept(tmp_path):
