@@ -6,15 +6,28 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from attention_jax import user_code
 from attention_jax.registry import UnknownNameError, unknown_name
 
-_loaded_files: dict[tuple[Path, str], object] = {}
+_loaded_files: dict[tuple[Path, str], Any] = {}
 
 
 def is_reference(text: str) -> bool:
-    """Whether `text` names a function in a module or a file rather than a registered one."""
-    return ":" in text
+    """Whether `text` names a function in a module or a file rather than a registered one.
+
+    A file without a function is a reference too: one that `load_reference` explains.
+    """
+    return ":" in text or text.endswith(".py")
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """The module or file, and the function in it; "" for what is missing."""
+    if reference.endswith(".py"):
+        return reference, ""
+    place, _, name = reference.rpartition(":")
+    return place, name
 
 
 def load_reference(kind: str, reference: str) -> Callable:
@@ -26,8 +39,8 @@ def load_reference(kind: str, reference: str) -> Callable:
     Raises:
       UnknownNameError: no such module, file or attribute, or importing it failed.
     """
-    place, _, name = reference.rpartition(":")
-    if not place or not name:
+    place, name = split_reference(reference)
+    if not place or not (name or place.endswith(".py")):
         raise UnknownNameError(
             f"{kind} {reference!r} is not of the form package.module:function or "
             "path/file.py:function"
@@ -35,24 +48,52 @@ def load_reference(kind: str, reference: str) -> Callable:
     module = (
         _load_file(kind, place) if place.endswith(".py") else _load_module(kind, place)
     )
+    if not name:
+        defined = ", ".join(defined_in(module)) or "no function"
+        raise UnknownNameError(
+            f"the {kind} {reference!r} is a file: name its function, {place}:FUNCTION. "
+            f"The file defines {defined}."
+        )
     try:
         return getattr(module, name)
     except AttributeError:
-        public = [n for n in vars(module) if not n.startswith("_")]
-        callables = [n for n in public if callable(getattr(module, n))]
-        raise unknown_name(f"{kind} in {place}", name, callables) from None
+        raise unknown_name(f"{kind} in {place}", name, defined_in(module)) from None
 
 
-def _load_module(kind: str, name: str) -> object:
+def defined_in(module: Any) -> list[str]:
+    """The public functions, and objects called like functions, that a module made itself.
+
+    For a package that made none and collects those of its modules, these.
+    """
+    public = [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and callable(value)
+    ]
+    own = [name for name in public if not _is_imported(module, getattr(module, name))]
+    return own or (public if hasattr(module, "__path__") else [])
+
+
+def _is_imported(module: Any, value: object) -> bool:
+    """Whether another module has made `value`: the one it says it is from has it too.
+
+    A partial or a combined score names the module of the function inside it as its own, but
+    is not found there.
+    """
+    home = getattr(value, "__module__", None) or type(value).__module__
+    if home == module.__name__ or home not in sys.modules:
+        return False
+    return any(value is other for other in vars(sys.modules[home]).values())
+
+
+def _load_module(kind: str, name: str) -> Any:
     try:
         return importlib.import_module(name)
-    except Exception as error:
-        raise UnknownNameError(
-            f"cannot import {name!r} for the {kind}: {type(error).__name__}: {error}"
-        ) from error
+    except (Exception, SystemExit) as error:
+        raise _cannot_import(kind, name, error) from error
 
 
-def _load_file(kind: str, place: str) -> object:
+def _load_file(kind: str, place: str) -> Any:
     path = Path(place).expanduser().resolve()
     try:
         source = path.read_bytes()
@@ -72,10 +113,17 @@ def _load_file(kind: str, place: str) -> object:
     try:
         # Not exec_module: its cached bytecode would hide an edit within the same second.
         exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise UnknownNameError(
-            f"cannot import {place!r} for the {kind}: {type(error).__name__}: {error}"
-        ) from error
+        raise _cannot_import(kind, place, error, file=path) from error
     _loaded_files[path, digest] = module
     return module
+
+
+def _cannot_import(
+    kind: str, place: str, error: BaseException, *, file: Path | None = None
+) -> UnknownNameError:
+    return UnknownNameError(
+        f"cannot import {place!r} for the {kind}: "
+        f"{user_code.told(error, file=file or '')}"
+    )

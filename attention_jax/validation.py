@@ -98,11 +98,15 @@ def validate(config: ExperimentConfig) -> None:
       UnknownNameError: a name that is not registered, of a score or a tokenizer, say.
     """
     for name, value in _fields(config, "config"):
-        path = name.removeprefix("config.")
-        if path in RANGES and not RANGES[path].holds(value):
-            raise ValueError(f"{name} must be {RANGES[path]}, got {value}")
+        check_range(name.removeprefix("config."), value, name=name)
     _check_names(config)
     _check_together(config)
+
+
+def check_range(path: str, value: Any, *, name: str) -> None:
+    """Raises ValueError, calling the field `name`, if `value` is out of the field's range."""
+    if path in RANGES and not RANGES[path].holds(value):
+        raise ValueError(f"{name} must be {RANGES[path]}, got {value}")
 
 
 def _fields(section: Any, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -1,6 +1,8 @@
 """From a configuration to pure functions of a plain dict of parameters."""
 
 import functools
+import inspect
+import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from attention_jax import user_code
 from attention_jax.configuration import ModelConfig
 from attention_jax.kernels.dispatch import attention
 from attention_jax.models.encoder_decoder import EncoderDecoder, ModelOutput
@@ -18,6 +21,7 @@ from attention_jax.models.wirings import wirings
 from attention_jax.normalizer_function import get_normalizer
 from attention_jax.score_function import get_score, init_score_params
 from attention_jax.types import Array
+from attention_jax.validation import check_range
 
 Params = dict[str, Any]
 
@@ -58,8 +62,9 @@ def build_model(
 
     Raises:
       UnknownNameError: no such wiring, cell, readout, score or normaliser.
-      ValueError: a size below 1, a dropout rate outside [0, 1), a score that does not
-        take decoder states against encoder states, a readout that cannot be tied.
+      ValueError: a size below 1, a dropout rate outside [0, 1), a score or a normaliser
+        that raises or does not take decoder states against encoder states, a readout
+        that cannot be tied.
     """
     _check_numbers(config, source_vocabulary, target_vocabulary)
     wiring = wirings.get(config.attention)
@@ -116,57 +121,36 @@ def _build(
     return Model(init, apply, encode, start, step)
 
 
-_AT_LEAST_1 = (
-    "embedding_size",
-    "encoder_size",
-    "encoder_layers",
-    "decoder_size",
-    "decoder_layers",
-)
-_AT_LEAST_0 = ("alignment_size", "readout_size")
-_RATES = ("dropout", "attention_dropout")
-
-
 def _check_numbers(
     config: ModelConfig, source_vocabulary: int, target_vocabulary: int
 ) -> None:
+    for field, value in vars(config).items():
+        check_range(f"model.{field}", value, name=f"model.{field}")
     vocabularies = {
         "source_vocabulary": source_vocabulary,
         "target_vocabulary": target_vocabulary,
     }
-    sizes = {f"model.{name}": getattr(config, name) for name in _AT_LEAST_1}
-    for name, size in {**sizes, **vocabularies}.items():
+    for name, size in vocabularies.items():
         if size < 1:
-            raise ValueError(f"{name} must be at least 1, not {size}")
-    for name in _AT_LEAST_0:
-        if getattr(config, name) < 0:
-            raise ValueError(
-                f"model.{name} must be at least 0, not {getattr(config, name)}"
-            )
-    for name in _RATES:
-        if not 0 <= getattr(config, name) < 1:
-            raise ValueError(
-                f"model.{name} must be in [0, 1), not {getattr(config, name)}"
-            )
+            raise ValueError(f"{name} must be at least 1, got {size}")
 
 
 def _check_score(config: ModelConfig, score: Any, normalizer: Any) -> None:
     """Runs the score on abstract states of the configured widths."""
-    directions = 2 if config.bidirectional else 1
-    source_size = directions * config.encoder_size
+    source_size = (2 if config.bidirectional else 1) * config.encoder_size
     extra = {"alignment_size": config.alignment_size} if config.alignment_size else {}
 
-    def run() -> Array:
+    def run(query_size: int) -> Array:
         params = init_score_params(
             jax.random.key(0),
             score,
-            query_size=config.decoder_size,
+            query_size=query_size,
             key_size=source_size,
             **extra,
         )
         states = jnp.zeros((1, 2, source_size))
         return attention(
-            jnp.zeros((1, 1, config.decoder_size)),
+            jnp.zeros((1, 1, query_size)),
             states,
             states,
             score=score,
@@ -175,17 +159,44 @@ def _check_score(config: ModelConfig, score: Any, normalizer: Any) -> None:
         ).context
 
     try:
+        jax.eval_shape(functools.partial(run, config.decoder_size))
+    except Exception as error:
+        by_user = bool(user_code.place(error))
+        if not by_user and not isinstance(error, TypeError | ValueError):
+            raise
+        told = (
+            f"raised {user_code.told(error)}"
+            if by_user
+            else user_code.first_line(error)
+        )
+        field = "normalizer" if _came_by(error, normalizer.function) else "score"
+        what = f"model.{field}={getattr(config, field)}"
+        if _works(functools.partial(run, source_size)):
+            wide = f"model.encoder_size={config.encoder_size}"
+            if config.bidirectional:
+                wide = f"2 x {wide} = {source_size}"
+            what += (
+                " does not take queries of width "
+                f"model.decoder_size={config.decoder_size} with keys of the encoder's "
+                f"output width {wide}:{' it' * by_user}"
+            )
+        elif not by_user:
+            what += ":"
+        raise ValueError(f"{what} {told}") from error
+
+
+def _works(run: Callable[[], Array]) -> bool:
+    try:
         jax.eval_shape(run)
-    except (TypeError, ValueError) as error:
-        wide = f"model.encoder_size={config.encoder_size}"
-        if config.bidirectional:
-            wide = f"2 x {wide} = {source_size}"
-        reason = str(error).strip().split("\n", 1)[0]
-        raise ValueError(
-            f"model.score={config.score} does not take queries of width "
-            f"model.decoder_size={config.decoder_size} with keys of the encoder's "
-            f"output width {wide}: {reason}"
-        ) from error
+    except Exception:  # noqa: BLE001 - whatever a user's function raises
+        return False
+    return True
+
+
+def _came_by(error: BaseException, function: Any) -> bool:
+    """Whether the body of `function` was being executed when `error` was raised."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return any(f.f_code is code for f, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _check_tied(config: ModelConfig) -> None:

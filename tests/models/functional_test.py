@@ -113,16 +113,20 @@ def test_unknown_names(field, kind, wiring):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("embedding_size", 0, "model.embedding_size must be at least 1, not 0"),
+        ("embedding_size", 0, "model.embedding_size must be at least 1, got 0"),
         ("encoder_size", -1, "model.encoder_size must be at least 1"),
         ("encoder_layers", 0, "model.encoder_layers must be at least 1"),
         ("decoder_size", 0, "model.decoder_size must be at least 1"),
         ("decoder_layers", 0, "model.decoder_layers must be at least 1"),
         ("alignment_size", -1, "model.alignment_size must be at least 0"),
         ("readout_size", -2, "model.readout_size must be at least 0"),
-        ("dropout", 1.0, r"model.dropout must be in \[0, 1\), not 1.0"),
-        ("attention_dropout", -0.1, r"model.attention_dropout must be in \[0, 1\)"),
-        ("dropout", float("nan"), r"model.dropout must be in \[0, 1\), not nan"),
+        ("dropout", 1.0, "model.dropout must be at least 0 and below 1, got 1.0"),
+        ("attention_dropout", -0.1, "model.attention_dropout must be at least 0"),
+        (
+            "dropout",
+            float("nan"),
+            "model.dropout must be at least 0 and below 1, got nan",
+        ),
     ],
 )
 def test_numbers_out_of_range(field, value, message):
@@ -131,7 +135,7 @@ def test_numbers_out_of_range(field, value, message):
 
 
 def test_vocabularies_out_of_range():
-    with pytest.raises(ValueError, match="target_vocabulary must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="target_vocabulary must be at least 1, got 0"):
         build_model(config(), 13, 0)
 
 
@@ -157,6 +161,65 @@ def test_a_users_score_of_equal_widths_says_so_too():
     build_model(config(score=reference, decoder_size=6), 13, 11)
     with pytest.raises(ValueError, match="plain_product.*model.decoder_size=4"):
         build_model(config(score=reference), 13, 11)
+
+
+RAISING = """
+import jax.numpy as jnp
+
+def broken(query, keys):
+    raise RuntimeError("boom\\nand more")
+
+def mistaken(query, keys):
+    return jnp.zeros(3) + jnp.zeros(4)
+
+def branching(query, keys):
+    return keys @ query if keys.sum() > 0 else -keys @ query
+
+def too_many(query, keys):
+    return keys
+
+def picky(query, keys):
+    if query.shape[-1] != keys.shape[-1]:
+        raise ValueError("widths differ")
+    return keys @ query
+
+def normalizer(scores, where):
+    return scores / undefined
+"""
+
+
+@pytest.mark.parametrize(
+    ("field", "function", "size", "message"),
+    [
+        ("score", "broken", 4, "raised RuntimeError in line 5 of mine.py: boom$"),
+        ("score", "mistaken", 4, "raised TypeError in line 8 of mine.py: add got inco"),
+        (
+            "score",
+            "branching",
+            6,
+            "raised TracerBoolConversionError in line 11 of mine",
+        ),
+        ("score", "too_many", 4, ": the score 'too_many' must return one score per ke"),
+        (
+            "score",
+            "picky",
+            4,
+            "does not .* 2 x model.encoder_size=3 = 6: it raised ValueError in line 18 of",
+        ),
+        ("normalizer", "normalizer", 4, "raised NameError in line 22 of mine.py: name"),
+    ],
+)
+def test_a_users_function_that_raises_is_told_with_its_line(
+    tmp_path, monkeypatch, field, function, size, message
+):
+    (tmp_path / "mine.py").write_text(RAISING)
+    monkeypatch.chdir(tmp_path)
+    sizes = {"score": "bilinear", "decoder_size": size, "alignment_size": 0}
+    settings = config(**{**sizes, field: f"mine.py:{function}"})
+    message = rf"^model\.{field}=mine\.py:{function}:? ?{message}"
+    with pytest.raises(ValueError, match=message) as raised:
+        build_model(settings, 13, 11)
+    assert "\n" not in str(raised.value)
 
 
 def test_what_cannot_be_tied():
