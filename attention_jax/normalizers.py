@@ -6,12 +6,32 @@ weights are settled once for all of them in `Normalizer.__call__`.
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from attention_jax.normalizer_function import register_normalizer
 from attention_jax.types import Array, Bool, Float
 
+# Names what a kernel may keep for the backward pass: one number a row, not one a score.
+PER_ROW = "attention_per_row"
 
-@register_normalizer
+
+def softmax_ratio(
+    scores: Float[Array, "... S"],
+    where: Bool[Array, "... S"] | None = None,
+    *,
+    temperature: float = 1.0,
+) -> tuple[Float[Array, "... S"], Float[Array, "... 1"]]:
+    """exp((e_i − max e) / τ) and their sum."""
+    if temperature <= 0:
+        raise ValueError(f"softmax: temperature must be positive, not {temperature}")
+    scaled = scores if temperature == 1.0 else scores / temperature
+    exponentials = jnp.exp(scaled - _maximum(scaled, where))
+    if where is not None:
+        exponentials = jnp.where(where, exponentials, 0)
+    return exponentials, jnp.sum(exponentials, axis=-1, keepdims=True)
+
+
+@register_normalizer(ratio=softmax_ratio)
 def softmax(
     scores: Float[Array, "... S"],
     where: Bool[Array, "... S"] | None = None,
@@ -36,13 +56,8 @@ def softmax(
 
     Cost: about 5·S FLOPs and S exponentials a row.
     """
-    if temperature <= 0:
-        raise ValueError(f"softmax: temperature must be positive, not {temperature}")
-    scaled = scores if temperature == 1.0 else scores / temperature
-    exponentials = jnp.exp(scaled - _maximum(scaled, where))
-    if where is not None:
-        exponentials = jnp.where(where, exponentials, 0)
-    return exponentials / jnp.sum(exponentials, axis=-1, keepdims=True)
+    exponentials, total = softmax_ratio(scores, where, temperature=temperature)
+    return exponentials / total
 
 
 @register_normalizer
@@ -152,7 +167,19 @@ def top_k_softmax(
     return softmax.function(scores, kept if where is None else kept & where)
 
 
-@register_normalizer
+def softmax_one_ratio(
+    scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
+) -> tuple[Float[Array, "... S"], Float[Array, "... 1"]]:
+    """exp(e_i − m) and exp(−m) + their sum, m = max(0, max e)."""
+    maximum = jnp.maximum(_maximum(scores, where), 0)
+    exponentials = jnp.exp(scores - maximum)
+    if where is not None:
+        exponentials = jnp.where(where, exponentials, 0)
+    total = jnp.sum(exponentials, axis=-1, keepdims=True)
+    return exponentials, jnp.exp(-maximum) + total
+
+
+@register_normalizer(ratio=softmax_one_ratio)
 def softmax_one(
     scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
 ) -> Float[Array, "... S"]:
@@ -168,12 +195,8 @@ def softmax_one(
 
     Source: Miller 2023, "Attention is off by one"; Xiao et al. 2024, arXiv:2309.17453.
     """
-    maximum = jnp.maximum(_maximum(scores, where), 0)
-    exponentials = jnp.exp(scores - maximum)
-    if where is not None:
-        exponentials = jnp.where(where, exponentials, 0)
-    total = jnp.sum(exponentials, axis=-1, keepdims=True)
-    return exponentials / (jnp.exp(-maximum) + total)
+    exponentials, total = softmax_one_ratio(scores, where)
+    return exponentials / total
 
 
 def _masked(scores: Array, where: Array | None, fill: float) -> Array:
@@ -183,7 +206,8 @@ def _masked(scores: Array, where: Array | None, fill: float) -> Array:
 def _maximum(scores: Array, where: Array | None) -> Array:
     """The row maximum, a constant to derivatives; 0 if every score is −inf."""
     maximum = jnp.max(_masked(scores, where, -jnp.inf), axis=-1, keepdims=True)
-    return jax.lax.stop_gradient(jnp.where(jnp.isneginf(maximum), 0, maximum))
+    finite = jnp.where(jnp.isneginf(maximum), 0, maximum)
+    return checkpoint_name(jax.lax.stop_gradient(finite), PER_ROW)
 
 
 def _shift(scores: Array, where: Array | None) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 
 from attention_jax.averaging import average
 from attention_jax.checks import check_params, compute_dtype, floating, integers
-from attention_jax.normalizer_function import Normalizer, get_normalizer
+from attention_jax.normalizer_function import get_normalizer
 from attention_jax.prepared import PreparedKeys, run_prepare
 from attention_jax.score_function import Score, get_score
 from attention_jax.types import Array, ArrayLike, Bool, Float, Int
@@ -118,9 +118,8 @@ def attend(
         if isinstance(keys, PreparedKeys)
         else run_prepare(score, keys, params, dtype)
     )
-    _, weights = weigh(
+    scores = score_keys(
         score,
-        normalizer,
         query.astype(dtype),
         prepared.arrays,
         {name: value.astype(dtype) for name, value in params.items()},
@@ -128,21 +127,21 @@ def attend(
         integers("query_position", query_position),
         key_positions,
     )
+    weights = normalizer(scores, where)
     context = average(weights, values.astype(dtype))
     return Attended(context.astype(query.dtype), weights.astype(query.dtype))
 
 
-def weigh(
+def score_keys(
     score: Score,
-    normalizer: Normalizer,
     query: Float[Array, "Q"],
     prepared: Any,
     params: dict[str, Array],
     where: Bool[Array, "S"] | None,
     query_position: Int[Array, ""],
     key_positions: Int[Array, "S"],
-) -> tuple[Float[Array, "S"], Float[Array, "S"]]:
-    """The first two stages for one query: its scores and its weights."""
+) -> Float[Array, "S"]:
+    """The first stage for one query: its scores, checked."""
     arguments = dict(params)
     if score.positions:
         if where is None:
@@ -170,7 +169,7 @@ def weigh(
             f"the score {score.name!r} must return floating-point scores, which have a "
             f"gradient, but returned {scores.dtype}"
         )
-    return scores, normalizer(scores, where)
+    return jnp.asarray(scores)
 
 
 def check_prepared_for(score: Score, keys: PreparedKeys) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from attention_jax.checks import compute_dtype
 from attention_jax.kernels.operands import Operands, Options
 from attention_jax.prepared import PreparedKeys, run_prepare
-from attention_jax.single_query import weigh
+from attention_jax.single_query import score_keys
 
 
 def prepared_keys(operands: Operands, options: Options, dtype: Any) -> PreparedKeys:
@@ -41,16 +41,10 @@ def bytes_per_query(operands: Operands, options: Options) -> int:
 
     def one_query(query: Any, keys: Any, params: Any) -> Any:
         positions = jnp.arange(operands.num_keys)
-        return weigh(
-            options.score,
-            options.normalizer,
-            query,
-            keys,
-            params,
-            None,
-            positions.sum(),
-            positions,
+        scores = score_keys(
+            options.score, query, keys, params, None, positions.sum(), positions
         )
+        return options.normalizer(scores)
 
     query = jax.ShapeDtypeStruct(operands.query.shape[-1:], dtype)
     jaxpr = jax.make_jaxpr(one_query)(query, keys, params).jaxpr

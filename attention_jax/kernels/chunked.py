@@ -22,6 +22,7 @@ from attention_jax.kernels.operands import Operands, Options
 from attention_jax.kernels.reference import row_numbers
 from attention_jax.kernels.rows import Rows, attend_rows
 from attention_jax.masks import Mask
+from attention_jax.normalizers import PER_ROW
 from attention_jax.types import Array, Bool
 
 # What one block's largest intermediate may take: large enough for matmuls to be worth
@@ -93,6 +94,13 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
     )
 
 
+# In the backward pass a block's scores are computed again; of each row, its context and one
+# or two numbers are kept.
+rematerialized = functools.partial(
+    jax.checkpoint, policy=jax.checkpoint_policies.save_only_these_names(PER_ROW)
+)
+
+
 def loop(
     function: Callable, in_axes: tuple, axis_size: int, arrays: list[Array]
 ) -> Any:
@@ -133,7 +141,7 @@ def over_blocks(
     blocks = max(1, math.ceil(num_queries / block))
     if blocks == 1:
         # Rematerialised too: the loop over sequences would keep every sequence's scores.
-        return jax.checkpoint(rows)(query, query_positions, numbers, mask, None)
+        return rematerialized(rows)(query, query_positions, numbers, mask, None)
     # Blocks of equal size with as little filling as possible.
     block = math.ceil(num_queries / blocks)
     padded = blocks * block
@@ -146,7 +154,7 @@ def over_blocks(
         for name, leaf in zip(axes, leaves, strict=True)
     ]
 
-    @jax.checkpoint
+    @rematerialized
     def one_block(slices: tuple) -> Rows:
         query, query_positions, numbers, valid, sliced = slices
         remaining = iter(sliced)

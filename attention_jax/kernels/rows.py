@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from attention_jax.averaging import average
 from attention_jax.kernels.operands import Options
+from attention_jax.kernels.query_first import query_first
 from attention_jax.kernels.statistics import COLUMN_SUM, row_statistics
-from attention_jax.single_query import weigh
+from attention_jax.normalizers import PER_ROW
+from attention_jax.single_query import score_keys
 from attention_jax.types import Array, Bool, Float, Int
 
 
@@ -52,10 +55,11 @@ def attend_rows(
     more than filling; the others do not count in sums over rows.
     """
 
-    def one(query, where, query_position):
-        return weigh(
+    describes = options.return_weights or options.statistics
+
+    def one(query, where, query_position, row_index):
+        scores = score_keys(
             options.score,
-            options.normalizer,
             query,
             prepared,
             params,
@@ -63,15 +67,28 @@ def attend_rows(
             query_position,
             key_positions,
         )
+        if describes:
+            weights, total = options.normalizer(scores, where), None
+        else:
+            weights, total = options.normalizer.as_ratio(scores, where)
+        used = weights
+        if dropout_rng is not None:
+            kept = keep_row(
+                dropout_rng, row_index, scores.shape[0], options.dropout_rate
+            )
+            used = jnp.where(kept, weights / (1 - options.dropout_rate), 0)
+        context = average(used, values)
+        return context, total, (scores, weights) if describes else None
 
-    in_axes = (0, None if where is None else 0, 0)
-    scores, weights = jax.vmap(one, in_axes=in_axes)(query, where, query_positions)
-    used = weights
-    if dropout_rng is not None:
-        kept = keep_rows(
-            dropout_rng, row_indices, values.shape[-2], options.dropout_rate
-        )
-        used = jnp.where(kept, weights / (1 - options.dropout_rate), 0)
+    in_axes = (0, None if where is None else 0, 0, 0)
+    context, total, described = jax.vmap(query_first(one), in_axes=in_axes)(
+        query, where, query_positions, row_indices
+    )
+    if total is not None:
+        context = checkpoint_name(context, PER_ROW) / checkpoint_name(total, PER_ROW)
+    if described is None:
+        return Rows(context, None, {}, None)
+    scores, weights = described
     statistics = {
         name: row_statistics.get(name)(scores, weights, where)
         for name in options.statistics
@@ -82,21 +99,17 @@ def attend_rows(
         counted = weights if valid is None else jnp.where(valid[:, None], weights, 0)
         column_sum = jnp.sum(counted, axis=0)
     return Rows(
-        average(used, values),
+        context,
         weights if options.return_weights else None,
         statistics,
         column_sum,
     )
 
 
-def keep_rows(
-    rng: Array, row_indices: Int[Array, "t"], num_keys: int, rate: float
-) -> Bool[Array, "t S"]:
-    """True with probability 1 − rate, for each row from its own number alone."""
-
-    def one(index: Array) -> Array:
-        return jax.random.bernoulli(
-            jax.random.fold_in(rng, index), 1 - rate, (num_keys,)
-        )
-
-    return jax.vmap(one)(row_indices)
+def keep_row(
+    rng: Array, row_index: Int[Array, ""], num_keys: int, rate: float
+) -> Bool[Array, "S"]:
+    """True with probability 1 − rate, from the row's own number alone."""
+    return jax.random.bernoulli(
+        jax.random.fold_in(rng, row_index), 1 - rate, (num_keys,)
+    )

@@ -1,0 +1,101 @@
+"""Products of one query with a matrix, rewritten for a block of queries.
+
+A score is written for one query, and its natural product is `keys @ query`. Mapped over t
+queries that is a matrix product with the scores as [S, t], which are then transposed: on a
+CPU every later pass strides through memory, and the forward pass takes three times as long.
+`query @ keysᵀ` is the same number, and t of them are rows, [t, S].
+
+The matrix is transposed behind an optimisation barrier, which has its reason in the backward
+pass: the gradient of the matrix then comes out as [Q, S] from a product that reads the large
+[t, S] factor in the order of memory. Without the barrier the compiler folds the transposition
+back into that product, which is two to three times slower.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.extend.core import Literal
+
+
+def query_first(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, computing matrix · vector as vector · (matrixᵀ)ᵀ.
+
+    Rewritten are the products of a vector that depends on the arguments with a matrix that
+    does not; everything else is left as it is, and the results are the same up to the
+    order of additions.
+
+    Args:
+      function: of arrays (or None), to be mapped over queries; what does not depend on the
+        query is closed over.
+    """
+
+    def rewritten(*arguments: Any) -> Any:
+        traced, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        outputs = _evaluate(
+            traced.jaxpr,
+            traced.consts,
+            jax.tree.leaves(arguments),
+            [True] * len(traced.jaxpr.invars),
+        )[0]
+        return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
+
+    return rewritten
+
+
+def _evaluate(
+    jaxpr: Any, consts: list[Any], inputs: list[Any], dependent: list[bool]
+) -> tuple[list[Any], list[bool]]:
+    """The jaxpr's outputs, and which of them depend on the dependent inputs."""
+    values = dict(zip(jaxpr.constvars, consts, strict=True))
+    values |= zip(jaxpr.invars, inputs, strict=True)
+    varying = {v for v, one in zip(jaxpr.invars, dependent, strict=True) if one}
+
+    def read(variable: Any) -> Any:
+        return variable.val if isinstance(variable, Literal) else values[variable]
+
+    def varies(variable: Any) -> bool:
+        return not isinstance(variable, Literal) and variable in varying
+
+    for equation in jaxpr.eqns:
+        operands = [read(v) for v in equation.invars]
+        depend = [varies(v) for v in equation.invars]
+        results, result_depend = _apply(equation, operands, depend)
+        values |= zip(equation.outvars, results, strict=True)
+        varying |= {
+            v for v, one in zip(equation.outvars, result_depend, strict=True) if one
+        }
+    return [read(v) for v in jaxpr.outvars], [varies(v) for v in jaxpr.outvars]
+
+
+def _apply(
+    equation: Any, operands: list[Any], depend: list[bool]
+) -> tuple[list[Any], list[bool]]:
+    primitive, params = equation.primitive, equation.params
+    if primitive is jax.lax.dot_general_p and any(depend) and not all(depend):
+        vector, matrix = operands if depend[0] else reversed(operands)
+        axes = params["dimension_numbers"][0]
+        if (vector.ndim, matrix.ndim) == (1, 2) and len(axes[0]) == 1:
+            axis = axes[1 if depend[0] else 0][0]
+            precision = params["precision"]
+            if isinstance(precision, tuple) and not depend[0]:
+                precision = precision[::-1]
+            product = primitive.bind(
+                vector,
+                jax.lax.optimization_barrier(matrix.T),
+                **params
+                | {
+                    "dimension_numbers": (((0,), (1 - axis,)), ((), ())),
+                    "precision": precision,
+                },
+            )
+            return [product], [True]
+    # Products of jnp are jits inside.
+    if primitive.name in ("jit", "pjit"):
+        inner = params["jaxpr"]
+        return _evaluate(inner.jaxpr, inner.consts, operands, depend)
+    # As jax.core.eval_jaxpr does it, modes such as enable_x64 included.
+    with equation.ctx.manager:
+        results = primitive.bind(*operands, **primitive.get_bind_params(params))
+    results = list(results) if primitive.multiple_results else [results]
+    return results, [any(depend)] * len(results)
