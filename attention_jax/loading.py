@@ -60,6 +60,16 @@ def load_reference(kind: str, reference: str) -> Callable:
         raise unknown_name(f"{kind} in {place}", name, defined_in(module)) from None
 
 
+def users_module(name: str) -> Path | None:
+    """The file of a module that can be imported and is the user's own; None for others."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except Exception:  # noqa: BLE001 - it imports the packages that the module is in
+        return None
+    origin = spec and spec.origin
+    return Path(origin) if origin and user_code.is_users(origin) else None
+
+
 def defined_in(module: Any) -> list[str]:
     """The public functions, and objects called like functions, that a module made itself.
 

@@ -41,7 +41,7 @@ class Translation(NamedTuple):
     weights: Float[np.ndarray, "T S"]
 
 
-class Attended(NamedTuple):
+class SentenceAttention(NamedTuple):
     """What `plot_weights` takes, in another order: words and [T, S] weights."""
 
     source_tokens: tuple[str, ...]
@@ -91,7 +91,7 @@ class Run:
             shortest.setdefault(_width(length) if length else 0, sentence)
         self.translate(list(shortest.values()))
 
-    def attend(self, source: str, target: str | None = None) -> Attended:
+    def attend(self, source: str, target: str | None = None) -> SentenceAttention:
         """The attention over the words of `source` behind each word of `target`.
 
         Args:
@@ -117,7 +117,7 @@ class Run:
                 raise ValueError(f"{name} has no words: {text!r}")
         if target is None:
             translation = self.decode([source])[0]
-            return Attended(
+            return SentenceAttention(
                 translation.source_tokens,
                 translation.target_tokens,
                 translation.weights,
@@ -133,7 +133,7 @@ class Run:
         weights = np.asarray(_forced_weights(self.model, self.params, batch))[0]
         source_tokens = _shown(self.source_codec, source)
         target_tokens = _shown(self.target_codec, target)
-        return Attended(
+        return SentenceAttention(
             source_tokens,
             target_tokens,
             weights[: len(target_tokens), : len(source_tokens)],
@@ -200,6 +200,10 @@ class Run:
         return max(1, int(source_length * ratio) + offset)
 
 
+# What `checkpoint` may be: the one of the lowest dev loss, and the last one.
+CHECKPOINTS = ("best", "last")
+
+
 def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Run:
     """The run in `workdir`, ready to translate.
 
@@ -208,12 +212,15 @@ def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Ru
       checkpoint: "best", of the lowest dev loss, or "last".
 
     Raises:
-      FileNotFoundError: no such directory, no run in it, or no checkpoint yet.
+      OSError: no such directory, no run in it, no checkpoint yet, or a user's file that
+        the run needs is gone; names it.
       ValueError: `checkpoint` is neither, or a file of the run is damaged.
     """
-    if checkpoint not in ("best", "last"):
+    if checkpoint not in CHECKPOINTS:
         raise ValueError(f"checkpoint must be 'best' or 'last', got {checkpoint!r}")
     directory = RunDirectory(workdir)
+    if directory.path.is_file():
+        raise NotADirectoryError(f"{directory.path} is a file, not a run directory")
     if not directory.path.is_dir():
         raise FileNotFoundError(f"there is no run directory {directory.path}")
     config = directory.load_config()

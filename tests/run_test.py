@@ -186,6 +186,8 @@ def test_the_best_and_the_last_checkpoint(run, workdir, tmp_path):
 def test_directories_that_hold_no_finished_run(workdir, tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no run directory .*nowhere"):
         load_run(tmp_path / "nowhere")
+    with pytest.raises(NotADirectoryError, match="config.json is a file, not a run"):
+        load_run(workdir / "config.json")
     with pytest.raises(FileNotFoundError, match="holds no run"):
         load_run(tmp_path)
     begun = RunDirectory(tmp_path / "begun")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from attention_jax.data.alignment import link_tokens
 from attention_jax.data.pairs import Pair
 from attention_jax.data.sources import load_splits
-from attention_jax.data.splits import split_hash
 from attention_jax.evaluation.attention_alignment import (
     AlignedPhrase,
     AlignmentAccuracy,
@@ -22,7 +21,7 @@ from attention_jax.evaluation.translation_quality import (
     exact_match,
 )
 from attention_jax.training.provenance import environment
-from attention_jax.training.resumption import ChangedRunError
+from attention_jax.training.resumption import check_same_data
 from attention_jax.training.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -134,13 +133,7 @@ def load_split(
     if max_sentences < 0:
         raise ValueError(f"max_sentences must be at least 0, got {max_sentences}")
     splits = load_splits(directory.load_config().data)
-    sessions = directory.load_record().get("sessions", [])
-    now = split_hash(splits)
-    if sessions and sessions[0]["split_hash"] != now:
-        raise ChangedRunError(
-            f"{directory.path} was trained on other data: the splits' hash was "
-            f"{sessions[0]['split_hash'][:12]} and is {now[:12]}"
-        )
+    check_same_data(directory, splits)
     pairs = getattr(splits, split)
     if not pairs:
         raise ValueError(f"the {split} split of {directory.path} is empty")

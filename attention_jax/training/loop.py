@@ -61,15 +61,18 @@ def train(
     Raises:
       ChangedRunError: workdir belongs to a run of another configuration or data.
       NonFiniteLossError: the loss or a gradient overflowed; names the step.
-      OSError, ValueError, LookupError: data or model cannot be built.
+      OSError: `workdir` cannot be written, known before any work; a file cannot be read;
+        or the disk is full, and what was saved before stays.
+      ValueError, LookupError: data or model cannot be built.
     """
     validate(config)
     config = with_absolute_paths(config)
     run = RunDirectory(workdir)
+    run.check_writable()
     check_same_config(run, config)
     resumed = run.exists() and run.codecs_path.is_file()
     experiment = prepare(config, codecs_path=run.codecs_path if resumed else None)
-    check_same_data(run, experiment)
+    check_same_data(run, experiment.splits)
     state = init_state(experiment.model, experiment.optimizer, seed=config.seed)
     if not resumed:
         run.save_config(config)

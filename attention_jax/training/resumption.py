@@ -1,10 +1,12 @@
 """Whether a run may go on: it must be the same experiment on the same data."""
 
 from attention_jax.configuration import ExperimentConfig
-from attention_jax.data.splits import split_hash
-from attention_jax.training.preparation import Experiment
+from attention_jax.data.splits import Splits, split_hash
 from attention_jax.training.run_directory import RunDirectory
 from attention_jax.training.stored_config import differences, with_absolute_paths
+
+# Fields named when two configurations differ: the rest is counted.
+_SHOWN = 5
 
 
 class ChangedRunError(ValueError):
@@ -17,19 +19,21 @@ def check_same_config(run: RunDirectory, config: ExperimentConfig) -> None:
         return
     changed = differences(run.load_config(), with_absolute_paths(config))
     if changed:
+        more = len(changed) - _SHOWN
+        listed = changed[:_SHOWN] + [f"and {more} more"] * (more > 0)
         raise ChangedRunError(
-            f"{run.path} holds a run of another configuration "
-            f"({'; '.join(changed)}); give this one its own --workdir"
+            f"{run.path} holds a run of another configuration ({'; '.join(listed)}); "
+            "give this one a workdir of its own"
         )
 
 
-def check_same_data(run: RunDirectory, experiment: Experiment) -> None:
+def check_same_data(run: RunDirectory, splits: Splits) -> None:
     """Raises ChangedRunError unless the data is what a run begun in `run` was given."""
     sessions = run.load_record().get("sessions", [])
-    before, now = sessions[:1], split_hash(experiment.splits)
+    before, now = sessions[:1], split_hash(splits)
     if before and before[0]["split_hash"] != now:
         raise ChangedRunError(
             f"{run.path} was begun with other data: the splits' hash was "
             f"{before[0]['split_hash'][:12]} and is {now[:12]}; "
-            "give this data its own --workdir"
+            "put that data back, or train on this in another workdir"
         )

@@ -9,8 +9,10 @@ checkpoints/    one folder a step
 """
 
 import datetime
+import errno
 import os
 import pathlib
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,7 +50,7 @@ class RunDirectory:
 
         Paths are stored absolute, those of `path/file.py:function` included, and with the
         hashes of the functions' files in record.json, so that a later command finds the
-        same code or is told that it has changed.
+        same code or is told that it has changed. So are the hashes of users' modules.
         """
         config = with_absolute_paths(config)
         files = {
@@ -63,21 +65,54 @@ class RunDirectory:
         """The run's configuration; warns when a user's file changed since the run began.
 
         Raises:
-          FileNotFoundError: no run was started here, or a user's file is gone.
+          OSError: no run was started here, or a user's file is gone; names it.
           ValueError, TypeError, UnknownNameError: config.json is damaged or of another
             version.
         """
         if not self.exists():
             raise FileNotFoundError(f"{self.path} holds no run: it has no config.json")
         config = config_from_dict(read_json(self.config_path))
+        found = user_files(config)
         for name, stored in self.load_record().get("user_files", {}).items():
-            if file_hash(pathlib.Path(stored["path"])) != stored["sha256"]:
+            file = found.get(name) or pathlib.Path(stored["path"])
+            try:
+                changed = file_hash(file) != stored["sha256"]
+            except OSError as error:
+                raise type(error)(
+                    f"the run in {self.path} needs {file} (config.{name}), which cannot "
+                    f"be read: {error.strerror}; put it back, or write its new place "
+                    f"into {self.config_path.name}"
+                ) from error
+            if changed:
                 logging.warning(
-                    "%s (config.%s) has changed since the run began",
-                    stored["path"],
-                    name,
+                    "%s (config.%s) has changed since the run began", file, name
                 )
         return config
+
+    def check_writable(self) -> None:
+        """Raises OSError, saying why, unless the directory can be made and written to.
+
+        Tries it in a temporary folder, which it removes again.
+        """
+        there = next(
+            path for path in (self.path, *self.path.parents) if os.path.lexists(path)
+        )
+        try:
+            if not there.is_dir():
+                kind = "file" if there.exists() else "broken link"
+                raise NotADirectoryError(errno.ENOTDIR, f"{there} is a {kind}")
+            with tempfile.TemporaryDirectory(prefix=".workdir-", dir=there) as folder:
+                # The folders that are still to be made: a name may be too long.
+                inside = pathlib.Path(folder) / self.path.relative_to(there)
+                inside.mkdir(parents=True, exist_ok=True)
+                (inside / self.config_path.name).write_text("{}")
+        except OSError as error:
+            verb = "written to" if there == self.path and there.is_dir() else "made"
+            reason = error.strerror or str(error)
+            where = "" if str(there) in reason else f", in {there}"
+            raise type(error)(
+                f"workdir {self.path} cannot be {verb}: {reason}{where}"
+            ) from error
 
     def load_record(self) -> dict[str, Any]:
         """record.json, or an empty dict before there is one."""

@@ -8,6 +8,7 @@ from typing import Any
 from absl import logging
 
 from attention_jax.configuration import ExperimentConfig
+from attention_jax.loading import split_reference, users_module
 from attention_jax.registry import unknown_name
 
 
@@ -88,24 +89,45 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def user_files(config: ExperimentConfig) -> dict[str, pathlib.Path]:
-    """The fields that name a function as `path/file.py:function`, and those files."""
-    fields = {
-        "model.score": config.model.score,
-        "model.normalizer": config.model.normalizer,
+    """The fields that name a function of the user's, and the files that define them.
+
+    That is the file of `path/file.py:function`, and of `package.module:function` unless
+    the module comes with this package, with Python or with another library.
+    """
+    files = _named_files(config)
+    for name, reference in _references(config).items():
+        module, function = split_reference(reference)
+        if name not in files and module and function:
+            file = users_module(module)
+            files |= {name: file} if file else {}
+    return files
+
+
+def _named_files(config: ExperimentConfig) -> dict[str, pathlib.Path]:
+    """Those of them that are named by a path."""
+    places = {
+        name: split_reference(reference)[0]
+        for name, reference in _references(config).items()
     }
     return {
-        name: pathlib.Path(value.rpartition(":")[0])
-        for name, value in fields.items()
-        if value.rpartition(":")[0].endswith(".py")
+        n: pathlib.Path(place) for n, place in places.items() if place.endswith(".py")
+    }
+
+
+def _references(config: ExperimentConfig) -> dict[str, str]:
+    """The fields that may refer to a function outside this package."""
+    return {
+        "model.score": config.model.score,
+        "model.normalizer": config.model.normalizer,
     }
 
 
 def with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:
     """A copy whose paths, data files and user functions, do not depend on the folder."""
     config = copy.deepcopy(config)
-    for name, file in user_files(config).items():
+    for name, file in _named_files(config).items():
         section, field = name.split(".")
-        function = getattr(getattr(config, section), field).rpartition(":")[2]
+        function = split_reference(getattr(getattr(config, section), field))[1]
         absolute = f"{file.expanduser().resolve()}:{function}"
         setattr(getattr(config, section), field, absolute)
     for field in ("path", "target_path"):

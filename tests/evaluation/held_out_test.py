@@ -120,7 +120,7 @@ def test_data_that_have_changed_are_refused(directory, tmp_path):
     sessions[0]["split_hash"] = "0" * 64
     copy.update_record({"sessions": sessions})
     with pytest.raises(
-        ChangedRunError, match="trained on other data.* was 000000000000"
+        ChangedRunError, match="begun with other data.* was 000000000000"
     ):
         held_out.load_split(copy, "test")
 

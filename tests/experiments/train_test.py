@@ -239,6 +239,38 @@ def test_another_configuration_is_refused_field_by_field(finished, config):
         train(config, workdir)
 
 
+def test_only_the_first_differences_are_listed(finished, config):
+    workdir, _, _ = finished
+    for field in ("steps", "batch_size", "log_every", "eval_every", "warmup_steps"):
+        setattr(config.training, field, getattr(config.training, field) + 1)
+    config.seed, config.model.dropout = 9, 0.1
+    with pytest.raises(
+        ChangedRunError, match=r"\(seed: 3 -> 9; .*; and 2 more\);"
+    ) as e:
+        train(config, workdir)
+    assert str(e.value).count(" -> ") == 5
+
+
+def test_a_workdir_that_cannot_be_is_found_before_the_data_is_read(
+    config, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("attention_jax.training.loop.prepare", None)
+    (tmp_path / "run").write_text("")
+    with pytest.raises(
+        NotADirectoryError, match="workdir .* cannot be made: .* a file"
+    ):
+        train(config, tmp_path / "run")
+
+
+def test_a_full_disk_while_training_is_its_error(config, tmp_path, monkeypatch):
+    def full(path, rows):
+        raise OSError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr("attention_jax.training.loop.append_lines", full)
+    with pytest.raises(OSError, match=r"^cannot write .*metrics\.jsonl: No space left"):
+        train(config, tmp_path / "run")
+
+
 def test_other_data_is_refused(config, tmp_path):
     pairs = tmp_path / "pairs.tsv"
     lines = [f"{a} {b}\t{b} {a}" for a in "abcdefgh" for b in "stuvwxyz"]

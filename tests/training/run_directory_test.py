@@ -110,6 +110,87 @@ def test_changed_score_file_is_a_warning_and_an_unchanged_one_is_not(tmp_path, c
     assert "scores.py (config.model.score) has changed" in caplog.text
 
 
+def test_a_moved_score_file_is_named_with_its_field(tmp_path):
+    file = tmp_path / "scores.py"
+    file.write_text(SCORE)
+    run = RunDirectory(tmp_path / "run")
+    run.save_config(ExperimentConfig(model=ModelConfig(score=f"{file}:my_score")))
+    file.unlink()
+    message = (
+        rf"needs {file} \(config\.model\.score\), which .* No such file.*put it bac"
+    )
+    with pytest.raises(FileNotFoundError, match=message):
+        run.load_config()
+
+
+def test_a_users_module_is_recorded_and_its_change_is_a_warning(
+    tmp_path, monkeypatch, caplog
+):
+    file = tmp_path / "my_module_of_scores.py"
+    file.write_text(SCORE)
+    monkeypatch.syspath_prepend(tmp_path)
+    score = "my_module_of_scores:my_score"
+    run = RunDirectory(tmp_path / "run")
+    run.save_config(ExperimentConfig(model=ModelConfig(score=score)))
+    [(field, stored)] = run.load_record()["user_files"].items()
+    assert (field, stored["path"]) == ("model.score", str(file))
+    assert run.load_config().model.score == score
+    assert caplog.text == ""
+    file.write_text(SCORE + "# another\n")
+    run.load_config()
+    assert f"{file} (config.model.score) has changed" in caplog.text
+    file.unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r"needs .*my_module_of_scores\.py \(conf"
+    ):
+        run.load_config()
+
+
+@pytest.mark.parametrize(
+    "score", ["attention_jax.scores:dot", "jax.numpy:dot", "operator:matmul", "dot"]
+)
+def test_what_is_installed_is_not_recorded(tmp_path, score):
+    run = RunDirectory(tmp_path / "run")
+    run.save_config(ExperimentConfig(model=ModelConfig(score=score)))
+    assert run.load_record()["user_files"] == {}
+
+
+def test_a_directory_that_can_be_written_is_left_as_it_is(tmp_path):
+    RunDirectory(tmp_path / "runs" / "a").check_writable()
+    RunDirectory(tmp_path).check_writable()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("file", "made: .*/file is a file$"),
+        ("file/run", "made: .*/file is a file$"),
+        ("link", "made: .*/link is a broken link$"),
+        ("x" * 300, "made: File name too long, in "),
+        ("new/" + "x" * 300, "made: File name too long, in "),
+    ],
+)
+def test_a_directory_that_cannot_be_made_is_said_to_be_so(tmp_path, name, message):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(
+        OSError, match=f"^workdir {tmp_path}/{name} cannot be {message}"
+    ):
+        RunDirectory(tmp_path / name).check_writable()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self").is_dir(), reason="Linux has it")
+def test_a_directory_where_nothing_can_be_written():
+    with pytest.raises(
+        OSError, match="^workdir /proc/run cannot be made: .*, in /proc$"
+    ):
+        RunDirectory("/proc/run").check_writable()
+    with pytest.raises(OSError, match="^workdir /proc cannot be written to: "):
+        RunDirectory("/proc").check_writable()
+
+
 def test_missing_score_file_is_an_os_error_before_anything_is_written(tmp_path):
     run = RunDirectory(tmp_path / "run")
     config = ExperimentConfig(model=ModelConfig(score=f"{tmp_path}/gone.py:f"))
