@@ -1,0 +1,238 @@
+"""The benchmark: every candidate of every case checked, then timed side by side."""
+
+import contextlib
+import dataclasses
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+
+from attention_jax.benchmarking import gate, machine, timing
+from attention_jax.benchmarking.candidates import (
+    Candidate,
+    OverBudget,
+    Prepared,
+    Unsupported,
+    own,
+)
+from attention_jax.benchmarking.cases import Case, Inputs, flops, make_inputs
+from attention_jax.benchmarking.peers import load, peers
+from attention_jax.benchmarking.workloads import Workload
+
+SCHEMA = "attention_jax.benchmark"
+VERSION = 1
+
+# Statuses of a row.
+MEASURED = "measured"
+WRONG = "wrong"
+UNSUPPORTED = "unsupported"
+OVER_BUDGET = "over budget"
+FAILED = "failed"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What to measure.
+
+    Attributes:
+      workloads: which. scores: which, for every workload; () takes each workload's own.
+      normalizers, dtypes, passes: which; a pass that a workload does not have is left out.
+      implementations: ours. peers: the others.
+      repeats: rounds of interleaved samples.
+      max_seconds: no further round of a case begins after this long, beyond three.
+      budget: bytes that one candidate may need.
+      baseline: the candidate that ratios are to.
+      seed: of the arrays.
+    """
+
+    workloads: tuple[Workload, ...]
+    implementations: tuple[str, ...]
+    scores: tuple[str, ...] = ()
+    normalizers: tuple[str, ...] = ("softmax",)
+    passes: tuple[str, ...] = ("forward", "gradient")
+    dtypes: tuple[str, ...] = ("float32",)
+    peers: tuple[str, ...] = ()
+    repeats: int = 10
+    max_seconds: float = 60.0
+    budget: int = 4 * 2**30
+    baseline: str = "auto"
+    seed: int = 0
+
+    def cases(self) -> list[Case]:
+        """Everything to compute, in order."""
+        return [
+            Case(workload, score, normalizer, dtype, which)
+            for workload in self.workloads
+            for score in self.scores or workload.scores
+            for normalizer in self.normalizers
+            for dtype in self.dtypes
+            for which in self.passes
+            if which in workload.passes
+        ]
+
+
+def benchmark(
+    plan: Plan,
+    *,
+    command: Sequence[str] = (),
+    log: Callable[[str], None] = lambda line: None,
+    save: Callable[[dict[str, Any]], None] = lambda result: None,
+) -> dict[str, Any]:
+    """Measures a plan.
+
+    Args:
+      plan: what.
+      command: how the program was called; recorded.
+      log: is told what happens, a line each.
+      save: is given the result so far after every case, "complete" false until the last.
+
+    Returns:
+      the result, JSON values only: see docs of `experiments.benchmark_attention`.
+    """
+    candidates: dict[str, Candidate] = {
+        name: own(name) for name in plan.implementations
+    }
+    found = {}
+    for name in plan.peers:
+        try:
+            found[name] = {"version": load(name)}
+            candidates[name] = peers.get(name).prepare
+        except Unsupported as error:
+            found[name] = {"unavailable": str(error)}
+            log(f"{name} is left out: {error}")
+    settings = {
+        "repeats": plan.repeats,
+        "max_seconds": plan.max_seconds,
+        "budget_bytes": plan.budget,
+        "baseline": plan.baseline,
+        "seed": plan.seed,
+    }
+    result: dict[str, Any] = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "complete": False,
+        "command": list(command),
+        "environment": machine.machine_facts(),
+        "peers": found,
+        "settings": settings,
+        "cases": [],
+    }
+    cases = plan.cases()
+    for number, case in enumerate(cases, 1):
+        log(f"{number}/{len(cases)} {case.name}")
+        result["cases"].append(measure_case(case, candidates, plan, log))
+        result["complete"] = number == len(cases)
+        save(result)
+    return result
+
+
+def measure_case(
+    case: Case,
+    candidates: dict[str, Candidate],
+    plan: Plan,
+    log: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Prepares, checks and times every candidate of one case.
+
+    Nothing that one candidate does ends the others: what it cannot do, what it gets wrong
+    and what it needs too much memory for is its row's `status` and `reason`.
+    """
+    with _wide_types(case):
+        inputs = make_inputs(case, seed=plan.seed)
+        right = gate.expected(case, inputs)
+        rows, runs = {}, {}
+        for name, candidate in candidates.items():
+            log(f"  {name}: preparing and checking")
+            row, prepared = _check(case, inputs, candidate, right, plan.budget)
+            rows[name] = {"candidate": name, "ours": name in plan.implementations} | row
+            if prepared is not None:
+                runs[name] = prepared.run
+        del right
+        gc.collect()
+        log(f"  timing {len(runs)} candidates")
+        peak = machine.matmul_peak(case.dtype)
+        samples, failures = timing.interleave(
+            runs, repeats=plan.repeats, max_seconds=plan.max_seconds
+        )
+        peak = max(peak, machine.matmul_peak(case.dtype))
+    for name, error in failures.items():
+        rows[name] |= {"status": FAILED, "reason": _reason(error)}
+    useful = flops(case)
+    baseline = plan.baseline if plan.baseline in samples else next(iter(samples), None)
+    for name, seconds in samples.items():
+        summary = timing.summarize(seconds)
+        rows[name] |= {
+            "seconds": summary,
+            "ratio": timing.ratio(seconds, samples[baseline or name]),
+            "peak_fraction": useful / summary["median"] / peak,
+        }
+    return {
+        **case.key(),
+        "shapes": _shapes(case.workload),
+        "flops": useful,
+        "peak_flops_per_second": peak,
+        "baseline": baseline,
+        "tolerance": gate.tolerance(case),
+        "rows": list(rows.values()),
+    }
+
+
+def _check(
+    case: Case, inputs: Inputs, candidate: Candidate, right: Any, budget: int
+) -> tuple[dict[str, Any], Prepared | None]:
+    """A candidate's row before timing, and what to time if it passed."""
+    try:
+        prepared = candidate(case, inputs, budget)
+        error, where = gate.largest_error(prepared.read(prepared.run()), right)
+        resident = machine.resident_growth(prepared.run)
+    except Unsupported as error:
+        return {"status": UNSUPPORTED, "reason": str(error)}, None
+    except OverBudget as error:
+        return {"status": OVER_BUDGET, "reason": str(error)}, None
+    # Whatever a library raises is its row, and ends no other's.
+    except Exception as error:  # noqa: BLE001
+        return {"status": FAILED, "reason": _reason(error)}, None
+    row = {
+        "status": MEASURED,
+        "error": error,
+        "lowering_seconds": prepared.lowering_seconds,
+        "compile_seconds": prepared.compile_seconds,
+        "xla": prepared.xla,
+        "resident_bytes": resident,
+    }
+    if error > gate.tolerance(case):
+        reason = f"the {where} is off by {error:.1e}, more than {gate.tolerance(case)}"
+        return row | {"status": WRONG, "reason": reason}, None
+    return row, prepared
+
+
+@contextlib.contextmanager
+def _wide_types(case: Case) -> Iterator[None]:
+    with jax.enable_x64(case.dtype == "float64"):
+        yield
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
+
+
+def _shapes(workload: Workload) -> dict[str, Any]:
+    return {
+        "leading": list(workload.leading),
+        **{axis: getattr(workload, axis) for axis in "TSQKV"},
+        "mask": workload.mask.name,
+        "key_lengths": [int(n) for n in workload.key_lengths().reshape(-1)],
+    }
+
+
+def wrong_rows(result: dict[str, Any]) -> list[str]:
+    """Which of our own implementations failed the gate or raised, and where."""
+    return [
+        f"{row['candidate']} on {' '.join(case[k] for k in Case.__annotations__ if k in case)}"
+        f": {row['reason']}"
+        for case in result["cases"]
+        for row in case["rows"]
+        if row["ours"] and row["status"] in (WRONG, FAILED)
+    ]

@@ -1,0 +1,118 @@
+"""Run times that compare: interleaved, in balanced order, with their spread."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+# One sample repeats a fast candidate until it takes about this long.
+SAMPLE_SECONDS = 0.02
+MOST_CALLS = 2000
+# Threads of one library's pool that still spin would slow the next library down.
+PAUSE_SECONDS = 0.005
+FEWEST_ROUNDS = 3
+
+
+def round_orders(candidates: int, rounds: int) -> list[list[int]]:
+    """The order of the candidates in each round: a Williams design.
+
+    Over `candidates` rounds (twice as many if their number is odd) each candidate is
+    equally often in each place, and directly after each other one equally often. Merely
+    rotating the order would keep everyone's predecessor.
+    """
+    first = [0]
+    low, high = 1, candidates - 1
+    while low <= high:
+        first.append(low)
+        if low < high:
+            first.append(high)
+        low, high = low + 1, high - 1
+    orders = []
+    for number in range(rounds):
+        order = [(one + number) % candidates for one in first[:candidates]]
+        # An odd design is balanced together with its mirror image.
+        mirrored = candidates % 2 and (number // candidates) % 2
+        orders.append(order[::-1] if mirrored else order)
+    return orders
+
+
+def calls_per_sample(run: Callable[[], Any]) -> int:
+    """How many calls make one sample long enough for the clock; warms up by the way."""
+    run()
+    started = time.perf_counter()
+    run()
+    seconds = max(time.perf_counter() - started, 1e-7)
+    return max(1, min(MOST_CALLS, round(SAMPLE_SECONDS / seconds)))
+
+
+def sample(run: Callable[[], Any], calls: int) -> float:
+    """Seconds per call, over `calls` calls."""
+    time.sleep(PAUSE_SECONDS)
+    started = time.perf_counter()
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - started) / calls
+
+
+def interleave(
+    runs: Mapping[str, Callable[[], Any]],
+    *,
+    repeats: int,
+    max_seconds: float = float("inf"),
+) -> tuple[dict[str, list[float]], dict[str, Exception]]:
+    """Seconds per call of each candidate in each round, and who raised what.
+
+    Args:
+      runs: what to call, by candidate; warmed up here.
+      repeats: rounds.
+      max_seconds: no round begins after this long, once there were FEWEST_ROUNDS.
+
+    Returns:
+      samples by candidate, sample i of each taken in the same round; a candidate that
+      raised has none, and its exception is in the second dictionary.
+    """
+    failures: dict[str, Exception] = {}
+    calls = {}
+    for name, run in runs.items():
+        try:
+            calls[name] = calls_per_sample(run)
+        # Out of memory has as many types as there are libraries.
+        except Exception as error:  # noqa: BLE001
+            failures[name] = error
+    names = list(calls)
+    samples: dict[str, list[float]] = {name: [] for name in names}
+    started = time.perf_counter()
+    for number, order in enumerate(round_orders(len(names), repeats)):
+        elapsed = time.perf_counter() - started
+        if number >= FEWEST_ROUNDS and elapsed > max_seconds:
+            break
+        for name in (names[i] for i in order):
+            if name in failures:
+                continue
+            try:
+                samples[name].append(sample(runs[name], calls[name]))
+            except Exception as error:  # noqa: BLE001
+                failures[name] = error
+    return {n: s for n, s in samples.items() if n not in failures}, failures
+
+
+def summarize(samples: list[float]) -> dict[str, Any]:
+    """Median, quartiles, minimum and the samples themselves, in seconds."""
+    low, _, high = (
+        statistics.quantiles(samples, n=4, method="inclusive")
+        if len(samples) > 1
+        else samples * 3
+    )
+    return {
+        "median": statistics.median(samples),
+        "low_quartile": low,
+        "high_quartile": high,
+        "min": min(samples),
+        "samples": samples,
+    }
+
+
+def ratio(samples: list[float], baseline: list[float]) -> float:
+    """The median over rounds of this candidate's time over the baseline's."""
+    pairs = zip(samples, baseline, strict=True)
+    return statistics.median(one / other for one, other in pairs)

@@ -1,0 +1,135 @@
+"""The flags of `benchmark_attention`, and the plan they mean."""
+
+import types
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from experiments.command_line import UsageError
+
+if TYPE_CHECKING:
+    from attention_jax.benchmarking import Plan
+
+LISTS = (
+    ("workloads", "quick", "Names or tags of workloads, or all; --list shows them."),
+    (
+        "scores",
+        "",
+        "Scores, all, or FILE.py:FUNCTION; by default each workload's own.",
+    ),
+    ("normalizers", "softmax", "Normalisers, or all."),
+    ("implementations", "all", "Implementations of ours, all or none."),
+    ("passes", "forward,gradient", "forward, and gradient for forward and backward."),
+    ("dtypes", "float32", "Any of float32, bfloat16, float16, float64."),
+    ("peers", "all", "Others to compare with: names, all that are installed, or none."),
+)
+
+
+def define(flag_values: flags.FlagValues) -> None:
+    """Defines the flags."""
+    for name, default, text in LISTS:
+        flags.DEFINE_list(name, default, text, flag_values=flag_values)
+    flags.DEFINE_integer(
+        "repeats",
+        10,
+        "Interleaved rounds.",
+        lower_bound=1,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_float(
+        "max_seconds",
+        60.0,
+        "No further round of a case begins after so long, beyond the first three.",
+        lower_bound=0.0,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_float(
+        "budget_gib",
+        4.0,
+        "What needs more memory than this is left out, with the reason.",
+        lower_bound=0.0,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "baseline", "auto", "The candidate that ratios are to.", flag_values=flag_values
+    )
+    flags.DEFINE_integer("seed", 0, "Of the arrays.", flag_values=flag_values)
+    flags.DEFINE_string(
+        "output", None, "A JSON file for the results.", flag_values=flag_values
+    )
+    flags.DEFINE_boolean(
+        "list", False, "List the workloads and stop.", flag_values=flag_values
+    )
+
+
+def plan(arguments: types.SimpleNamespace) -> "Plan":
+    """What the flags ask for.
+
+    Raises:
+      UsageError: a name is unknown; says which flag, and the nearest name.
+    """
+    from attention_jax.benchmarking import Plan, select_workloads
+    from attention_jax.benchmarking.cases import DTYPES, PASSES
+    from attention_jax.benchmarking.peers import peer_names
+    from attention_jax.kernels.dispatch import implementation_names
+    from attention_jax.normalizer_function import get_normalizer, normalizer_names
+    from attention_jax.score_function import get_score, score_names
+
+    def chosen(flag: str, known: Sequence[str]) -> tuple[str, ...]:
+        return _named(flag, lambda: _expand(flag, getattr(arguments, flag), known))
+
+    scores = tuple(arguments.scores)
+    scores = score_names() if scores == ("all",) else scores
+    normalizers = tuple(arguments.normalizers)
+    normalizers = normalizer_names() if normalizers == ("all",) else normalizers
+    _named("scores", lambda: [get_score(score) for score in scores])
+    _named("normalizers", lambda: [get_normalizer(one) for one in normalizers])
+    workloads = _named("workloads", lambda: select_workloads(arguments.workloads))
+    implementations = chosen("implementations", implementation_names())
+    peers = chosen("peers", peer_names())
+    if not workloads or not (implementations or peers):
+        raise UsageError("nothing to measure: no workload, or no candidate")
+    candidates = (*implementation_names(), *peer_names())
+    _named("baseline", lambda: _expand("baseline", [arguments.baseline], candidates))
+    return Plan(
+        workloads=workloads,
+        implementations=implementations,
+        scores=scores,
+        normalizers=normalizers,
+        passes=chosen("passes", PASSES),
+        dtypes=chosen("dtypes", DTYPES),
+        peers=peers,
+        repeats=arguments.repeats,
+        max_seconds=arguments.max_seconds,
+        budget=int(arguments.budget_gib * 2**30),
+        baseline=arguments.baseline,
+        seed=arguments.seed,
+    )
+
+
+def _expand(flag: str, given: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """`given`, with all and none for every and no known name.
+
+    Raises:
+      UnknownNameError: a name is not known.
+    """
+    from attention_jax.registry import unknown_name
+
+    if list(given) == ["all"]:
+        return tuple(known)
+    if list(given) == ["none"]:
+        return ()
+    for name in given:
+        if name not in known:
+            raise unknown_name(flag, name, known)
+    return tuple(dict.fromkeys(given))
+
+
+def _named(flag: str, find: Callable[[], Any]) -> Any:
+    """What `find` returns; its LookupErrors and TypeErrors name the flag."""
+    try:
+        return find()
+    except (LookupError, TypeError, ValueError) as error:
+        message = error.args[0] if error.args else error
+        raise UsageError(f"--{flag}: {message}") from error
