@@ -66,8 +66,9 @@ def users_module(name: str) -> Path | None:
         spec = importlib.util.find_spec(name)
     except Exception:  # noqa: BLE001 - it imports the packages that the module is in
         return None
-    origin = spec and spec.origin
-    return Path(origin) if origin and user_code.is_users(origin) else None
+    if spec is None or not spec.origin or not user_code.is_users(spec.origin):
+        return None
+    return Path(spec.origin)
 
 
 def defined_in(module: Any) -> list[str]:
