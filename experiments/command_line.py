@@ -18,7 +18,6 @@ import linecache
 import logging
 import os
 import pathlib
-import re
 import sys
 import traceback
 import types
@@ -27,9 +26,14 @@ from typing import Any
 
 from absl import flags
 
+from experiments.arguments import (
+    UsageError,
+    check_config_arguments,
+    illegal_value,
+    stray_argument,
+)
 from experiments.config_file import (
     ConfigFileError,
-    check_field,
     config_fields,
     describe_fields,
     load_config,
@@ -37,10 +41,6 @@ from experiments.config_file import (
 )
 
 HELP_FLAGS = {"--help", "-help", "-h", "--helpfull", "--helpshort", "-?"}
-
-
-class UsageError(Exception):
-    """A command line that cannot be run; one sentence. Exit status 2."""
 
 
 def run(
@@ -121,13 +121,7 @@ def parse(
     required = (*required, "config") if config else tuple(required)
     types_by_flag = {name: flag_values[name].flag_type() for name in flag_values}
     if config:
-        for argument in argv[1:]:
-            override = re.match(r"--?(?:no)?config\.([^=]*)", argument)
-            if override:
-                check_field(override.group(1))
-        if not any(re.match(r"--?config(=.|$)", argument) for argument in argv[1:]):
-            _check_names(argv, [*flag_values, "config", "help"])
-            raise UsageError("--config=FILE.py is required; see --help")
+        check_config_arguments(argv, [*flag_values])
         _define_config(flag_values, argv)
         types_by_flag |= {
             f"config.{field.path}": field.type for field in config_fields()
@@ -140,27 +134,19 @@ def parse(
         hint = nearest(f"--{error.flagname}", known)
         raise UsageError(f"unknown flag --{error.flagname}{hint}") from None
     except flags.IllegalFlagValueError as error:
-        found = re.match(r"flag --([\w.]+)=(.*?): ", str(error), re.DOTALL)
-        if not found:
-            raise UsageError(str(error)) from None
-        name, value = found.groups()
-        choices = getattr(flag_values[name].parser, "enum_values", None)
-        if choices:
-            raise UsageError(
-                f"--{name} is one of {', '.join(choices)}, got {value!r}"
-                f"{nearest(value, choices)}"
-            ) from None
-        raise UsageError(
-            f"--{name} takes {_article(types_by_flag.get(name, 'value'))}, got {value!r}"
-        ) from None
+        sentence = illegal_value(error, flag_values, types_by_flag)
+        raise UsageError(sentence) from None
     except (flags.Error, ValueError) as error:
         # absl raises a bare ValueError for --noFLAG=VALUE.
         raise UsageError(_sentence(error)) from None
-    for name in required:
-        if flag_values[name].value in (None, "", []):
-            raise UsageError(f"--{name} is required; see --help")
+    missing = [
+        name for name in flag_values if flag_values[name].value in (None, "", [])
+    ]
     if rest and not positional:
-        raise UsageError(f"unexpected argument {rest[0]!r}; flags start with --")
+        raise UsageError(stray_argument(rest[0], missing))
+    for name in required:
+        if name in missing:
+            raise UsageError(f"--{name} is required; see --help")
     values: dict[str, Any] = {
         name: flag_values[name].value for name in flag_values if "." not in name
     }
@@ -188,25 +174,6 @@ def _define_config(flag_values: flags.FlagValues, argv: list[str]) -> None:
         sys_argv=argv,
         parse_fn=load_config,
     )
-
-
-def _check_names(argv: Sequence[str], known: Sequence[str]) -> None:
-    """Raises UsageError for a flag of no known name: a misspelt one is not a missing one."""
-    for argument in argv[1:]:
-        found = re.match(r"--?([\w.]+)", argument)
-        if found and found.group(1).removeprefix("no") not in known:
-            name = f"--{found.group(1)}"
-            if name.removeprefix("--") in known or name.startswith("--config."):
-                continue
-            raise UsageError(
-                f"unknown flag {name}{nearest(name, [f'--{flag}' for flag in known])}"
-            )
-
-
-def _article(type_name: str) -> str:
-    names = {"str": "string", "float": "number", "int": "whole number"}
-    name = names.get(type_name, type_name)
-    return f"a {name}" if name != "bool" else "true or false"
 
 
 def _is_own_check(error: BaseException) -> bool:
@@ -246,17 +213,18 @@ def _help(
 ) -> str:
     """The program's docstring, its flags and, with `config`, the config's fields."""
     lines = [(sys.modules[main.__module__].__doc__ or program).strip(), ""]
+    must = [name for name in required if flag_values[name].default is None]
     usage = [f"usage: python -m experiments.{program}"]
     usage += ["--config=FILE.py"] * config
-    usage += [f"--{name}={name.upper()}" for name in required]
+    usage += [f"--{name}={name.upper()}" for name in must]
     usage += [positional] * bool(positional)
     lines += [" ".join(usage), "", "flags:"]
     if config:
         lines.append("  --config: FILE.py or FILE.py:VARIANT; fields below")
     for name in flag_values:
         flag = flag_values[name]
-        default = "required" if name in required else f"default {flag.default_as_str}"
-        if flag.default is None and name not in required:
+        default = "required" if name in must else f"default {flag.default_as_str}"
+        if flag.default is None and name not in must:
             default = "optional"
         lines.append(f"  --{name}: {flag.help} ({default})")
     if config:

@@ -2,22 +2,24 @@
 
 The fields, their types, defaults and comments are read from the source of
 `attention_jax/configuration.py`, so that `--help` and a mistyped field are answered
-without importing jax.
+without importing jax; the choices of other flags likewise.
 """
 
 import ast
 import difflib
 import functools
 import importlib.util
+import inspect
 import pathlib
 import traceback
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from attention_jax.configuration import ExperimentConfig
 
 CONFIGS = pathlib.Path("configs")
+_LISTED = 8
 
 
 class ConfigFileError(Exception):
@@ -33,13 +35,26 @@ class Field(NamedTuple):
     comment: str  # the comment block right above it, "" if there is none
 
 
-@functools.cache
-def config_fields() -> tuple[Field, ...]:
-    """Every field of ExperimentConfig, nested ones as `section.field`, in source order."""
+def package_source(name: str) -> str:
+    """The text of a file of attention_jax, found without importing the package."""
     spec = importlib.util.find_spec("attention_jax")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("attention_jax is not installed; try `make env`")
-    source = pathlib.Path(spec.origin).with_name("configuration.py").read_text("utf-8")
+    return (pathlib.Path(spec.origin).parent / name).read_text("utf-8")
+
+
+def package_constant(file: str, name: str) -> Any:
+    """The literal that a file of attention_jax assigns to `name`, at its top level."""
+    for node in ast.parse(package_source(file)).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return ast.literal_eval(node.value)
+    raise LookupError(f"attention_jax/{file} assigns no {name}")
+
+
+@functools.cache
+def config_fields() -> tuple[Field, ...]:
+    """Every field of ExperimentConfig, nested ones as `section.field`, in source order."""
+    source = package_source("configuration.py")
     lines = source.splitlines()
     classes = {
         node.name: node
@@ -114,14 +129,7 @@ def load_config(argument: str) -> "ExperimentConfig":
     path, separator, variant = argument.partition(":")
     file = pathlib.Path(path)
     if not file.is_file():
-        candidates = sorted({*CONFIGS.glob("*.py"), *file.parent.glob("*.py")})
-        by_name = {candidate.name: str(candidate) for candidate in candidates}
-        close = difflib.get_close_matches(
-            file.with_suffix(".py").name, list(by_name), n=1, cutoff=0.3
-        )
-        hint = f"; did you mean {by_name[close[0]]}?" if close else ""
-        state = "is a directory" if file.is_dir() else "does not exist"
-        raise ConfigFileError(f"the config file {path} {state}{hint}")
+        raise ConfigFileError(f"the config file {path} {_what_instead(file)}")
     try:
         spec = importlib.util.spec_from_file_location("config_file", file.resolve())
         if spec is None:
@@ -133,14 +141,15 @@ def load_config(argument: str) -> "ExperimentConfig":
         get_config = getattr(module, "get_config", None)
         if not callable(get_config):
             raise ConfigFileError(f"the config file {path} has no get_config()")
+        _check_variant(path, get_config, [variant] if separator else [])
         config = get_config(*([variant] if separator else []))
     except ConfigFileError:
         raise
     except SyntaxError as error:
-        raise ConfigFileError(
-            f"the config file {path} has a syntax error in line {error.lineno}: "
-            f"{error.msg}"
-        ) from error
+        where = f"has a syntax error in line {error.lineno}"
+        if error.lineno is None:
+            where = "is not Python source"
+        raise ConfigFileError(f"the config file {path} {where}: {error.msg}") from error
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = str(file.resolve())
@@ -157,3 +166,34 @@ def load_config(argument: str) -> "ExperimentConfig":
             f"got {type(config).__name__}"
         )
     return config
+
+
+def _what_instead(file: pathlib.Path) -> str:
+    """What is wrong with a path that is no file, and which config files there are."""
+    if file.is_dir():
+        inside = sorted(map(str, file.glob("*.py")))
+        more = [f"and {len(inside) - _LISTED} more"] * (len(inside) > _LISTED)
+        listed = ", ".join(inside[:_LISTED] + more) or "no .py file"
+        return f"is a directory; it has {listed}"
+    candidates = sorted({*CONFIGS.glob("*.py"), *file.parent.glob("*.py")})
+    by_name = {candidate.name: str(candidate) for candidate in candidates}
+    close = difflib.get_close_matches(
+        file.with_suffix(".py").name, list(by_name), n=1, cutoff=0.3
+    )
+    hint = f"; did you mean {by_name[close[0]]}?" if close else ""
+    return f"does not exist{hint}"
+
+
+def _check_variant(path: str, get_config: Callable, given: Sequence[str]) -> None:
+    """Raises ConfigFileError unless get_config can be called with the variants given."""
+    try:
+        inspect.signature(get_config).bind(*given)
+    except TypeError:
+        if given:
+            raise ConfigFileError(
+                f"get_config() of {path} takes no variant, got {given[0]!r}; "
+                f"did you mean --config={path}?"
+            ) from None
+        raise ConfigFileError(
+            f"get_config() of {path} needs a variant: --config={path}:VARIANT"
+        ) from None

@@ -9,22 +9,14 @@ import types
 
 from absl import flags
 
-from experiments import command_line
+from experiments import command_line, run_flags
 from experiments.table import print_table
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the flags."""
-    flags.DEFINE_string(
-        "workdir", None, "The run's directory.", flag_values=flag_values
-    )
-    flags.DEFINE_enum(
-        "split",
-        "test",
-        ["test", "dev", "train"],
-        "Which pairs.",
-        flag_values=flag_values,
-    )
+    run_flags.define_workdir(flag_values)
+    run_flags.define_split(flag_values)
     flags.DEFINE_integer(
         "max_sentences",
         0,
@@ -32,13 +24,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         lower_bound=0,
         flag_values=flag_values,
     )
-    flags.DEFINE_enum(
-        "checkpoint",
-        "best",
-        ["best", "last"],
-        "Whose parameters: those of the lowest dev loss or the last ones.",
-        flag_values=flag_values,
-    )
+    run_flags.define_checkpoint(flag_values)
     flags.DEFINE_string(
         "output", None, "A JSON file for the figures.", flag_values=flag_values
     )

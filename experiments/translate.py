@@ -14,25 +14,24 @@ from typing import cast
 
 from absl import flags
 
-from experiments import command_line
+from experiments import command_line, run_flags
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines --workdir and --checkpoint."""
-    flags.DEFINE_string(
-        "workdir", None, "The run's directory.", flag_values=flag_values
-    )
-    flags.DEFINE_enum(
-        "checkpoint",
-        "best",
-        ["best", "last"],
-        "Whose parameters: those of the lowest dev loss or the last ones.",
-        flag_values=flag_values,
-    )
+    run_flags.define_workdir(flag_values)
+    run_flags.define_checkpoint(flag_values)
 
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Translates until the input ends."""
+    for stream, name in ((sys.stdin, "input"), (sys.stdout, "output")):
+        # Python's own answer to a closed one, as in `<&-`.
+        if stream is None:
+            raise command_line.UsageError(
+                f"standard {name} is closed; sentences come from standard input and "
+                "their translations go to standard output"
+            )
     from attention_jax.run import load_run
     from experiments.line_stream import translate_lines
 

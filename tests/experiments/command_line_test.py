@@ -32,7 +32,15 @@ def folder(tmp_path, monkeypatch):
 
 def define_flags(flag_values):
     flags.DEFINE_string("workdir", None, "Where.", flag_values=flag_values)
-    flags.DEFINE_integer("beam_size", 1, "How many.", flag_values=flag_values)
+    flags.DEFINE_integer(
+        "beam_size",
+        1,
+        "How many.",
+        lower_bound=1,
+        upper_bound=64,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_bool("verbose", False, "Whether.", flag_values=flag_values)
 
 
 def run(arguments, main=lambda arguments: None, *, config=True, **keywords):
@@ -185,8 +193,32 @@ MISTAKES = {
         ["--wrokdir=x"],
         "unknown flag --wrokdir; did you mean --workdir?",
     ),
-    "own flag's type": (["--beam_size=x"], "--beam_size takes a whole number, got 'x'"),
-    "stray argument": (["stray"], "unexpected argument 'stray'"),
+    "own flag's type": (
+        ["--beam_size=x"],
+        "--beam_size takes a whole number of at least 1 and at most 64, got 'x'",
+    ),
+    "stray argument": (["stray"], "unexpected argument 'stray'; flags start with --"),
+    "below its bound": (
+        ["--beam_size=0"],
+        "--beam_size takes a whole number of at least 1 and at most 64, got '0'",
+    ),
+    "two configs": (
+        ["--config", "configs/good.py"],
+        "--config is given 2 times; it takes one file",
+    ),
+    "negated by no-": (
+        ["--no-config.model.bidirectional"],
+        "--no-config.model.bidirectional; did you mean --noconfig.model.bidirectional?",
+    ),
+    "negated and given a value": (
+        ["--noconfig.model.bidirectional=true"],
+        "takes no value, got 'true'; --config.model.bidirectional=true does",
+    ),
+    "a number negated": (
+        ["--noconfig.seed"],
+        "is for fields that are true or false; --config.seed takes a whole number",
+    ),
+    "own flag negated with a value": (["--noverbose=x"], "--noverbose"),
     "empty flag": (["--workdir="], "--workdir is required"),
 }
 
@@ -213,11 +245,30 @@ def test_a_mistake_is_one_line_and_status_2(folder, capsys, name):
         (["--workdir=w", "--config="], "--config=FILE.py is required"),
         (["--workdir=w", "--config=configs/god.py"], "did you mean configs/good.py?"),
         (["--workdir=w", "--config=good"], "did you mean configs/good.py?"),
-        (["--workdir=w", "--config=configs"], "is a directory"),
+        (
+            ["--workdir=w", "--config=configs"],
+            "the config file configs is a directory; it has configs/good.py",
+        ),
+        (["--workdir=w", "--config=empty"], "is a directory; it has no .py file"),
+        (
+            ["configs/good.py", "runs/x"],
+            "argument 'configs/good.py'; did you mean --config=configs/good.py?",
+        ),
+        (
+            ["--config=configs/good.py", "runs/x"],
+            "unexpected argument 'runs/x'; did you mean --workdir=runs/x?",
+        ),
+        (
+            [*BASE, "configs/good.py"],
+            "unexpected argument 'configs/good.py'; flags start with --",
+        ),
+        (["--noconfig.seed=3"], "--noconfig.seed is for fields that are true or false"),
+        (["--no-config.seed"], "--no-config.seed is for fields that are true or false"),
         (["--config.seed=3", *BASE], "before a value for --config was specified"),
     ],
 )
 def test_missing_flags_and_files(folder, capsys, arguments, message):
+    (folder / "empty").mkdir()
     assert run(arguments) == 2
     assert message in error_line(capsys)
 
@@ -246,8 +297,9 @@ CONFIG_FILES = {
     ),
     "wants a variant": (
         "def get_config(variant):\n    pass\n",
-        "raised TypeError: get_config() missing 1 required positional argument",
+        "get_config() of configs/bad.py needs a variant: --config=configs/bad.py:VARIANT",
     ),
+    "not text": ("x = 1\0\n", "configs/bad.py is not Python source: source code"),
 }
 
 
@@ -257,6 +309,15 @@ def test_an_unusable_config_file_is_one_line_and_status_2(folder, capsys, name):
     (folder / "configs" / "bad.py").write_text(text)
     assert run(["--config=configs/bad.py", "--workdir=w"]) == 2
     assert message in error_line(capsys)
+
+
+def test_a_variant_for_a_config_without_any(folder, capsys):
+    (folder / "configs" / "one.py").write_text("def get_config(): pass\n")
+    assert run(["--config=configs/one.py:fast", "--workdir=w"]) == 2
+    assert error_line(capsys) == (
+        "get_config() of configs/one.py takes no variant, got 'fast'; "
+        "did you mean --config=configs/one.py?"
+    )
 
 
 def raising(error):
@@ -326,6 +387,35 @@ def test_help_lists_every_field_with_type_default_and_comment(folder, capsys, fl
     assert "# A registered source: cldr, tatoeba" in out
     assert "--workdir: Where. (required)" in out
     assert "--beam_size: How many. (default '1')" in out
+
+
+def test_help_does_not_call_a_flag_with_a_default_required(capsys):
+    def with_default(flag_values):
+        flags.DEFINE_string("workdir", "runs/x", "Where.", flag_values=flag_values)
+
+    argv = ["program.py", "--help"]
+    assert (
+        command_line.run(
+            lambda arguments: None, with_default, required=("workdir",), argv=argv
+        )
+        == 0
+    )
+    out = capsys.readouterr().out
+    assert "--workdir: Where. (default 'runs/x')" in out
+    assert "required" not in out and "--workdir=WORKDIR" not in out
+
+
+def test_help_into_a_closed_pipe_ends_silently():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments.train", "--help"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, err = process.communicate()
+    assert (process.returncode, err) == (0, b"")
 
 
 def test_fields_are_those_of_the_dataclasses():

@@ -1,7 +1,11 @@
 import json
 
 import pytest
+from absl import flags
 
+from attention_jax.data.splits import Splits
+from attention_jax.evaluation import held_out
+from attention_jax.run import CHECKPOINTS
 from experiments import command_line, evaluate
 from tests.tiny_run import tiny_run
 
@@ -43,13 +47,28 @@ def test_a_missing_folder_is_found_before_any_work(tmp_path, capsys):
     assert "the folder" in capsys.readouterr().err
 
 
+def test_the_choices_are_the_librarys():
+    flag_values = flags.FlagValues()
+    evaluate.define_flags(flag_values)
+    assert flag_values["checkpoint"].parser.enum_values == list(CHECKPOINTS)
+    assert flag_values["split"].parser.enum_values == list(held_out.SPLITS)
+    assert set(held_out.SPLITS) == {*Splits._fields} - {"report"}
+    defaults = flag_values["checkpoint"].default, flag_values["split"].default
+    assert defaults == ("best", "test")
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
         (["--workdir=nowhere"], 1, "there is no run directory"),
         ([], 2, "--workdir is required"),
         (["--workdir=x", "--split=valid"], 2, "split"),
-        (["--workdir=x", "--max_sentences=-1"], 2, "max_sentences"),
+        (
+            ["--workdir=x", "--max_sentences=-1"],
+            2,
+            "--max_sentences takes a whole number of at least 0, got '-1'",
+        ),
+        (["--workdir=x", "--output=."], 2, "--output: '.' is a folder, not a file"),
     ],
 )
 def test_errors_are_one_line(arguments, status, message, capsys):

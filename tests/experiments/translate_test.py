@@ -60,6 +60,15 @@ def test_a_terminal_is_asked(workdir, monkeypatch, capsys):
     assert err.count("> ") == 3
 
 
+@pytest.mark.parametrize("name", ["input", "output"])
+def test_a_closed_stream_is_an_error_of_one_line(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, f"std{name[:-3]}", None)
+    assert run("--workdir=nowhere") == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"translate: standard {name} is closed; ")
+    assert line.count("\n") == 1
+
+
 def test_no_run_is_an_error_of_one_line(monkeypatch, capsys):
     piped(monkeypatch, b"a\n")
     assert run("--workdir=nowhere") == 1

@@ -1,0 +1,32 @@
+"""The flags of programs that read a trained run."""
+
+from absl import flags
+
+from experiments.config_file import package_constant
+
+
+def define_workdir(flag_values: flags.FlagValues) -> None:
+    """Defines --workdir."""
+    flags.DEFINE_string(
+        "workdir", None, "The run's directory.", flag_values=flag_values
+    )
+
+
+def define_checkpoint(flag_values: flags.FlagValues) -> None:
+    """Defines --checkpoint, whose choices are those of `load_run`."""
+    choices = package_constant("run.py", "CHECKPOINTS")
+    flags.DEFINE_enum(
+        "checkpoint",
+        choices[0],
+        choices,
+        "Whose parameters: those of the lowest dev loss or the last ones.",
+        flag_values=flag_values,
+    )
+
+
+def define_split(flag_values: flags.FlagValues) -> None:
+    """Defines --split, whose choices are those of `held_out.load_split`."""
+    choices = package_constant("evaluation/held_out.py", "SPLITS")
+    flags.DEFINE_enum(
+        "split", choices[0], choices, "Which pairs.", flag_values=flag_values
+    )
