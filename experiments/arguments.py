@@ -56,7 +56,7 @@ def _check_override(argument: str) -> None:
     if value is not None:
         raise UsageError(
             f"--{negation}config.{path} takes no value, got {value[1:]!r}; "
-            f"--config.{path}={value[1:]} does"
+            f"it means --config.{path}=false"
         )
     if negation == "no-":
         raise UsageError(

@@ -42,8 +42,8 @@ def cldr(config: DataConfig) -> Splits:
       ValueError: the locales do not share enough for so many distinct phrases.
     """
     pairs = generate_pairs(
-        parse_locale("data.source_language", config.source_language),
-        parse_locale("data.target_language", config.target_language),
+        parse_locale("config.data.source_language", config.source_language),
+        parse_locale("config.data.target_language", config.target_language),
         config.num_pairs,
         seed=config.seed,
     )
@@ -64,7 +64,9 @@ def generate_pairs(
       ValueError: `num_pairs` is not positive, or there are not so many phrases.
     """
     if num_pairs < 1:
-        raise ValueError(f"data.num_pairs must be at least 1 for cldr, got {num_pairs}")
+        raise ValueError(
+            f"config.data.num_pairs must be at least 1 for cldr, got {num_pairs}"
+        )
     rng = random.Random(seed)
     draw = _Drawing(shared_inventory(source, target), rng)
     found: dict[str, Pair] = {}
@@ -80,8 +82,8 @@ def generate_pairs(
             fruitless = 0
     if len(found) < num_pairs:
         raise ValueError(
-            f"data.num_pairs is {num_pairs}, and only {len(found)} distinct phrases in "
-            f"{source} and {target} were found"
+            f"config.data.num_pairs is {num_pairs}, and only {len(found)} distinct "
+            f"phrases {source} and {target} were found"
         )
     return list(found.values())
 

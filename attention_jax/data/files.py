@@ -12,7 +12,7 @@ def read_lines(path: str, *, field: str) -> list[str]:
 
     Args:
       path: the file.
-      field: the configuration field that named it, for the messages.
+      field: the configuration field that named it, for the messages, in full.
 
     Raises:
       OSError: the file cannot be read; for a missing one the message has the nearest name
@@ -41,9 +41,7 @@ def read_lines(path: str, *, field: str) -> list[str]:
 def read_bytes(path: str, *, field: str) -> bytes:
     """The file's bytes, or an OSError that names `field`, the path and what is there."""
     if not path:
-        raise ValueError(
-            f"{field} is empty: it must name a file (--config.{field}=FILE)"
-        )
+        raise ValueError(f"{field} is empty: it must name a file (--{field}=FILE)")
     try:
         return pathlib.Path(path).read_bytes()
     except FileNotFoundError:

@@ -37,11 +37,11 @@ def load_splits(config: DataConfig) -> Splits:
     for name in ("num_pairs", "num_dev", "num_test", "num_train"):
         value = getattr(config, name)
         if value < 0:
-            raise ValueError(f"data.{name} must be at least 0, got {value}")
+            raise ValueError(f"config.data.{name} must be at least 0, got {value}")
     splits = source(config)
     if config.num_train > len(splits.train):
         raise ValueError(
-            f"data.num_train is {config.num_train}, and {config.source} has only "
+            f"config.data.num_train is {config.num_train}, and {config.source} has only "
             f"{len(splits.train)} training pairs after the split"
         )
     report = {**splits.report, "leaks": len(find_leaks(splits))}

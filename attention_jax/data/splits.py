@@ -76,11 +76,11 @@ def split_by_group(
     """
     for name, value in (("num_dev", num_dev), ("num_test", num_test)):
         if value < 0:
-            raise ValueError(f"{name} must be at least 0, got {value}")
+            raise ValueError(f"config.data.{name} must be at least 0, got {value}")
     if num_dev + num_test > len(pairs):
         raise ValueError(
-            f"num_dev + num_test must be at most the number of pairs, {len(pairs)}; "
-            f"got {num_dev} + {num_test}"
+            "config.data.num_dev + config.data.num_test must be at most the number of "
+            f"pairs, {len(pairs)}; got {num_dev} + {num_test}"
         )
     groups = connected_groups(pairs)
     free = _without(groups, set(train_only))

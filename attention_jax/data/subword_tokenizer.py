@@ -35,7 +35,7 @@ class SubwordTokenizer:
         needed = len(alphabet - {" "}) + 2
         if subwords < needed:
             raise ValueError(
-                f"data.subwords must be at least {needed}, the number of distinct "
+                f"config.data.subwords must be at least {needed}, the number of distinct "
                 f"characters in the training texts and two more; got {subwords}"
             )
         model = Model(models.BPE(unk_token=_UNKNOWN))

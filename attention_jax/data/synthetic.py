@@ -120,13 +120,13 @@ def _symbols(config: DataConfig) -> int:
     for name, least in (("symbols", 2), ("min_length", 1), ("num_pairs", 1)):
         if getattr(config, name) < least:
             raise ValueError(
-                f"data.{name} must be at least {least} for synthetic, "
+                f"config.data.{name} must be at least {least} for synthetic, "
                 f"got {getattr(config, name)}"
             )
     if config.max_length < config.min_length:
         raise ValueError(
-            f"data.max_length is {config.max_length}, less than data.min_length, "
-            f"{config.min_length}"
+            f"config.data.max_length is {config.max_length}, less than "
+            f"config.data.min_length, {config.min_length}"
         )
     return config.symbols
 
@@ -149,8 +149,9 @@ def _counts(config: DataConfig) -> dict[int, int]:
     space = sum(config.symbols**length for length in lengths)
     if config.num_pairs > space:
         raise ValueError(
-            f"data.num_pairs is {config.num_pairs}, and there are only {space} sentences "
-            f"of {config.min_length} to {config.max_length} words out of {config.symbols}"
+            f"config.data.num_pairs is {config.num_pairs}, and there are only {space} "
+            f"sentences of {config.min_length} to {config.max_length} words out of "
+            f"{config.symbols}"
         )
     counts = {}
     left = config.num_pairs

@@ -43,8 +43,8 @@ def tatoeba(config: DataConfig) -> Splits:
     languages = (config.source_language, config.target_language)
     if languages.count("en") != 1:
         raise ValueError(
-            "tatoeba has English on exactly one side: of data.source_language and "
-            f"data.target_language one must be 'en', got {languages}"
+            "tatoeba has English on exactly one side: of config.data.source_language and "
+            f"config.data.target_language one must be 'en', got {languages}"
         )
     other = languages[0] if languages[1] == "en" else languages[1]
     if config.path:
@@ -78,7 +78,7 @@ def tatoeba(config: DataConfig) -> Splits:
 def _read(path: str) -> list[tuple[str, str, str]]:
     """English, other language and attribution of each line."""
     rows = []
-    for number, line in enumerate(read_lines(path, field="data.path"), start=1):
+    for number, line in enumerate(read_lines(path, field="config.data.path"), start=1):
         cells = line.split("\t")
         if not 2 <= len(cells) <= 3 or not cells[0].strip() or not cells[1].strip():
             raise ValueError(

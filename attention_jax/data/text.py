@@ -18,12 +18,19 @@ def tsv(config: DataConfig) -> Splits:
     columns = (config.source_column, config.target_column)
     for name, column in zip(("source", "target"), columns, strict=True):
         if column < 0:
-            raise ValueError(f"data.{name}_column must be at least 0, got {column}")
+            raise ValueError(
+                f"config.data.{name}_column must be at least 0, got {column}"
+            )
     if columns[0] == columns[1]:
-        raise ValueError(f"data.source_column and target_column are both {columns[0]}")
+        raise ValueError(
+            "config.data.source_column and config.data.target_column are both "
+            f"{columns[0]}"
+        )
     needed = max(columns) + 1
     rows = []
-    for number, line in enumerate(read_lines(config.path, field="data.path"), start=1):
+    for number, line in enumerate(
+        read_lines(config.path, field="config.data.path"), start=1
+    ):
         cells = line.split("\t")
         if not line.strip():
             cells = [""] * needed
@@ -44,8 +51,8 @@ def text(config: DataConfig) -> Splits:
       OSError: a file cannot be read.
       ValueError: one is not UTF-8, or they differ in their number of lines.
     """
-    source = read_lines(config.path, field="data.path")
-    target = read_lines(config.target_path, field="data.target_path")
+    source = read_lines(config.path, field="config.data.path")
+    target = read_lines(config.target_path, field="config.data.target_path")
     if len(source) != len(target):
         raise ValueError(
             f"line i of one file translates line i of the other, but {config.path} has "

@@ -1,7 +1,12 @@
+import ast
+import pathlib
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attention_jax import data
 from attention_jax.configuration import DataConfig
 from attention_jax.data import (
     Pair,
@@ -115,17 +120,27 @@ def test_two_files(tmp_path):
 def test_missing_files_suggest_the_nearest(tmp_path):
     write(tmp_path / "train.tsv", "a\tb\n")
     with pytest.raises(
-        FileNotFoundError, match=r"data\.path: no file .*mean .*train\.tsv"
+        FileNotFoundError, match=r"^config\.data\.path: no file .*mean .*train\.tsv"
     ):
         load_splits(tsv(str(tmp_path / "trian.tsv")))
     with pytest.raises(FileNotFoundError, match="no folder"):
         load_splits(tsv(str(tmp_path / "no" / "train.tsv")))
-    with pytest.raises(IsADirectoryError, match=r"data\.path.*is a folder"):
+    with pytest.raises(IsADirectoryError, match=r"^config\.data\.path.*is a folder"):
         load_splits(tsv(str(tmp_path)))
     with pytest.raises(
-        ValueError, match=r"data\.path is empty.*config\.data\.path=FILE"
+        ValueError, match=r"^config\.data\.path is empty.*--config\.data\.path=FILE"
     ):
         load_splits(tsv(""))
+
+
+def test_messages_name_fields_as_the_command_line_does():
+    """Everywhere in attention_jax/data: config.data.num_dev, not num_dev or data.num_dev."""
+    fields = "|".join(vars(DataConfig()))
+    bare = re.compile(rf"(?<!config\.)\bdata\.({fields})\b")
+    for path in pathlib.Path(data.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not bare.search(node.value), f"{path}, line {node.lineno}"
 
 
 def test_at_most_so_many_pairs_are_kept(tmp_path):

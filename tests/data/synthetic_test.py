@@ -99,7 +99,10 @@ def test_the_whole_space_can_be_asked_for_but_no_more():
     [
         ({"symbols": 1}, "data.symbols must be at least 2 for synthetic, got 1"),
         ({"min_length": 0}, "data.min_length must be at least 1"),
-        ({"max_length": 2}, "data.max_length is 2, less than data.min_length, 3"),
+        (
+            {"max_length": 2},
+            r"config\.data\.max_length is 2, less than config\.data\.min_length, 3",
+        ),
         ({"num_pairs": 0}, "data.num_pairs must be at least 1"),
     ],
 )

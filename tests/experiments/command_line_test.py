@@ -212,7 +212,7 @@ MISTAKES = {
     ),
     "negated and given a value": (
         ["--noconfig.model.bidirectional=true"],
-        "takes no value, got 'true'; --config.model.bidirectional=true does",
+        "takes no value, got 'true'; it means --config.model.bidirectional=false",
     ),
     "a number negated": (
         ["--noconfig.seed"],
