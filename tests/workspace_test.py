@@ -1,8 +1,11 @@
 """WORKSPACE.md and README.md stay true: places, recipes, names, configs."""
 
 import ast
+import importlib.metadata
 import pathlib
 import re
+import sys
+import tomllib
 
 import pytest
 
@@ -109,3 +112,33 @@ def test_everything_public_is_importable_and_documented():
     for name in aj.__all__:
         value = getattr(aj, name)
         assert value.__doc__, name
+
+
+def imported(path: pathlib.Path) -> set[str]:
+    """The top-level modules that a file imports, at its start or inside of functions."""
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            modules.add(node.module)
+    return {module.split(".")[0] for module in modules}
+
+
+def test_every_library_imported_is_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    declared = {re.split(r"[<>=\[]", line)[0] for line in project["dependencies"]}
+    providers = importlib.metadata.packages_distributions()
+    ours = {*sys.stdlib_module_names, "attention_jax", "experiments"}
+    for folder in ("attention_jax", "experiments"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for module in imported(path) - ours:
+                found = {n.lower().replace("_", "-") for n in providers.get(module, [])}
+                assert found & declared, f"{path} imports {module}, of {found}"
+
+
+def test_the_version_is_one():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    citation = (ROOT / "CITATION.cff").read_text("utf-8")
+    assert project["version"] == aj.__version__
+    assert f"\nversion: {aj.__version__}\n" in citation
