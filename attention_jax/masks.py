@@ -33,6 +33,17 @@ class Mask:
         """The trailing axes, "", "T", "S" or "TS", of each pytree leaf in order."""
         raise NotImplementedError
 
+    def keys_from(self, start: Int[Array, ""], width: int) -> "Mask":
+        """The same mask for `width` keys from index `start` on; no leading axes."""
+        leaves, tree = jax.tree.flatten(self)
+        sliced = [
+            jax.lax.dynamic_slice_in_dim(leaf, start, width, axis=-1)
+            if axes.endswith("S") and leaf.shape[-1] != 1
+            else leaf
+            for leaf, axes in zip(leaves, self.leaf_axes(), strict=True)
+        ]
+        return jax.tree.unflatten(tree, sliced)
+
     def __and__(self, other: Any) -> "Mask":
         return Both(self, as_mask(other))
 
@@ -105,6 +116,9 @@ class Padding(_Leafed):
         index = jnp.arange(key_positions.shape[-1], dtype=self.key_lengths.dtype)
         return index < self.key_lengths
 
+    def keys_from(self, start, width):
+        return Padding(self.key_lengths - jnp.astype(start, self.key_lengths.dtype))
+
 
 @_mask_type(leaves={"query_ids": "T", "key_ids": "S"})
 class Segments(_Leafed):
@@ -161,6 +175,11 @@ class _Pair(Mask):
     def leaf_axes(self) -> tuple[str, ...]:
         return self.first.leaf_axes() + self.second.leaf_axes()
 
+    def keys_from(self, start, width):
+        return type(self)(
+            self.first.keys_from(start, width), self.second.keys_from(start, width)
+        )
+
     def rows(self, query_position, key_positions):
         return (
             self.first.row(query_position, key_positions),
@@ -199,6 +218,9 @@ class Not(Mask):
 
     def leaf_axes(self) -> tuple[str, ...]:
         return self.inner.leaf_axes()
+
+    def keys_from(self, start, width):
+        return Not(self.inner.keys_from(start, width))
 
     def row(self, query_position, key_positions):
         return ~self.inner.row(query_position, key_positions)

@@ -24,8 +24,8 @@ class Normalizer:
 
     Attributes:
       function: (scores, where) -> weights.
-      ratio: (scores, where) -> (numerators [..., S], denominators [..., 1]) whose quotient
-        the weights are, or None.
+      ratio: scores -> (numerators [..., S], denominators [..., 1]) whose quotient the
+        weights are, or None. A score of −inf is a masked one.
       hyper: bound hyper-parameters, frozen by value.
     """
 
@@ -59,12 +59,11 @@ class Normalizer:
             ones = jnp.ones((*scores.shape[:-1], 1), scores.dtype)
             return self(scores, where), ones
         if where is None:
-            return self._bound(self.ratio)(scores, None)
-        where = jnp.broadcast_to(where, scores.shape)
+            return self._bound(self.ratio)(scores)
         numerators, denominators = self._bound(self.ratio)(
-            *_without_empty_rows(scores, where)
+            jnp.where(where, scores, -jnp.inf)
         )
-        return jnp.where(where, numerators, 0), denominators
+        return numerators, jnp.where(denominators == 0, 1, denominators)
 
     def _bound(self, function: Callable) -> Callable:
         return functools.partial(function, **by_value.thaw(self.hyper))
@@ -102,8 +101,9 @@ def register_normalizer(
     Args:
       function: the normaliser.
       name: what to call it; the function's name if not given.
-      ratio: optional, for speed: a function of the same arguments that returns numerators
-        [..., S] and denominators [..., 1], with weights = numerators / denominators.
+      ratio: optional, for speed: (scores, *, ...) -> numerators [..., S] and denominators
+        [..., 1], with weights = numerators / denominators. Masked scores are −inf there and
+        must get numerators 0; a row of them only may have denominator 0.
 
     Returns:
       The `Normalizer`, which is called like the function.

@@ -16,18 +16,13 @@ PER_ROW = "attention_per_row"
 
 
 def softmax_ratio(
-    scores: Float[Array, "... S"],
-    where: Bool[Array, "... S"] | None = None,
-    *,
-    temperature: float = 1.0,
+    scores: Float[Array, "... S"], *, temperature: float = 1.0
 ) -> tuple[Float[Array, "... S"], Float[Array, "... 1"]]:
     """exp((e_i − max e) / τ) and their sum."""
     if temperature <= 0:
         raise ValueError(f"softmax: temperature must be positive, not {temperature}")
     scaled = scores if temperature == 1.0 else scores / temperature
-    exponentials = jnp.exp(scaled - _maximum(scaled, where))
-    if where is not None:
-        exponentials = jnp.where(where, exponentials, 0)
+    exponentials = jnp.exp(scaled - _maximum(scaled))
     return exponentials, jnp.sum(exponentials, axis=-1, keepdims=True)
 
 
@@ -56,7 +51,8 @@ def softmax(
 
     Cost: about 5·S FLOPs and S exponentials a row.
     """
-    exponentials, total = softmax_ratio(scores, where, temperature=temperature)
+    masked = _masked(scores, where, -jnp.inf)
+    exponentials, total = softmax_ratio(masked, temperature=temperature)
     return exponentials / total
 
 
@@ -168,13 +164,11 @@ def top_k_softmax(
 
 
 def softmax_one_ratio(
-    scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
+    scores: Float[Array, "... S"],
 ) -> tuple[Float[Array, "... S"], Float[Array, "... 1"]]:
     """exp(e_i − m) and exp(−m) + their sum, m = max(0, max e)."""
-    maximum = jnp.maximum(_maximum(scores, where), 0)
+    maximum = jnp.maximum(_maximum(scores), 0)
     exponentials = jnp.exp(scores - maximum)
-    if where is not None:
-        exponentials = jnp.where(where, exponentials, 0)
     total = jnp.sum(exponentials, axis=-1, keepdims=True)
     return exponentials, jnp.exp(-maximum) + total
 
@@ -195,7 +189,7 @@ def softmax_one(
 
     Source: Miller 2023, "Attention is off by one"; Xiao et al. 2024, arXiv:2309.17453.
     """
-    exponentials, total = softmax_one_ratio(scores, where)
+    exponentials, total = softmax_one_ratio(_masked(scores, where, -jnp.inf))
     return exponentials / total
 
 
@@ -203,16 +197,17 @@ def _masked(scores: Array, where: Array | None, fill: float) -> Array:
     return scores if where is None else jnp.where(where, scores, fill)
 
 
-def _maximum(scores: Array, where: Array | None) -> Array:
+def _maximum(scores: Array) -> Array:
     """The row maximum, a constant to derivatives; 0 if every score is −inf."""
-    maximum = jnp.max(_masked(scores, where, -jnp.inf), axis=-1, keepdims=True)
+    maximum = jnp.max(scores, axis=-1, keepdims=True)
     finite = jnp.where(jnp.isneginf(maximum), 0, maximum)
     return checkpoint_name(jax.lax.stop_gradient(finite), PER_ROW)
 
 
 def _shift(scores: Array, where: Array | None) -> Array:
     """Scores with maximum 0; masked ones at −2, which is below every support."""
-    return _masked(scores - _maximum(scores, where), where, -2.0)
+    maximum = _maximum(_masked(scores, where, -jnp.inf))
+    return _masked(scores - maximum, where, -2.0)
 
 
 @jax.custom_jvp

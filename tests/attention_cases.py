@@ -10,6 +10,10 @@ import attention_jax as aj
 
 # Normalisers run with these two scores in the fast suite: one matmul, one not.
 PAIRED_SCORES = ("scaled_dot", "additive")
+# What has to agree with the reference.
+IMPLEMENTATIONS = [
+    name for name in aj.implementation_names() if name not in ("auto", "reference")
+]
 
 
 def pairs(keep=lambda score, normalizer: True, *, paired=PAIRED_SCORES):
@@ -66,4 +70,17 @@ def as_float64(case: Arrays) -> Arrays:
         *(np.asarray(a, np.float64) for a in case[:3]),
         {name: np.asarray(p, np.float64) for name, p in case.params.items()},
         case.mask,
+    )
+
+
+def run(case: Arrays, score, normalizer, **arguments):
+    """`attention` on the case, with its mask unless another is given."""
+    return aj.attention(
+        case.query,
+        case.keys,
+        case.values,
+        score=score,
+        normalizer=normalizer,
+        params=case.params,
+        **{"mask": case.mask, **arguments},
     )

@@ -40,6 +40,19 @@ def test_any_row_agrees_with_the_oracle(name, row):
     assert np.all(weights >= 0) and not np.any(weights[~where])
 
 
+@pytest.mark.parametrize("name", aj.normalizer_names())
+def test_a_ratio_is_its_weights(name):
+    """With masked entries and an empty row; denominators are never 0."""
+    scores = np.stack([SCORES, -SCORES, SCORES])
+    where = np.array([[1, 1, 1, 1, 1], [1, 0, 1, 0, 1], [0] * 5], bool)
+    normalizer = aj.get_normalizer(name)
+    for mask in (None, where):
+        numerators, denominators = normalizer.as_ratio(scores, mask)
+        assert denominators.shape == (3, 1) and np.all(denominators > 0)
+        quotients = numerators / jnp.broadcast_to(denominators, scores.shape)
+        assert_close(quotients, normalizer(scores, mask))
+
+
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 @settings(deadline=None, max_examples=25)
 @given(row=rows, shift=st.floats(-100, 100, width=32))

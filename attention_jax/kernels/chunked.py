@@ -9,7 +9,7 @@ of any order and mode come from JAX.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,17 +17,20 @@ import jax.numpy as jnp
 from attention_jax.batching import map_leading
 from attention_jax.checks import compute_dtype
 from attention_jax.kernels.block_size import prepared_keys, rows_per_block
-from attention_jax.kernels.masking import mask_leading, mask_rows, silence_unused
+from attention_jax.kernels.key_range import on_needed_keys, used_keys, widths
+from attention_jax.kernels.masking import mask_rows, silence_unused
 from attention_jax.kernels.operands import Operands, Options
 from attention_jax.kernels.reference import row_numbers
 from attention_jax.kernels.rows import Rows, attend_rows
 from attention_jax.masks import Mask
 from attention_jax.normalizers import PER_ROW
-from attention_jax.types import Array, Bool
+from attention_jax.types import Array, Bool, Float, Int
 
 # What one block's largest intermediate may take: large enough for matmuls to be worth
 # their call, small enough to stay near the cache.
 BLOCK_BYTES = 4 * 2**20
+# Below this a product of a block of queries with the keys is no longer near the peak.
+FEWEST_MASKED_ROWS = 256
 
 
 def attend_chunked(operands: Operands, options: Options) -> Rows:
@@ -38,44 +41,52 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
     any T.
     """
     dtype = compute_dtype(operands.query)
-    mask = operands.mask
+    mask, num_keys = operands.mask, operands.num_keys
+    chunk = options.chunk_size or rows_per_block(operands, options, BLOCK_BYTES)
+    if mask is not None and options.chunk_size is None:
+        # One block that holds every query needs every key that any of them attends to.
+        chunk = min(chunk, max(FEWEST_MASKED_ROWS, operands.num_queries // 2))
+    # Blocks of equal size with as little filling as possible.
+    blocks = max(1, math.ceil(operands.num_queries / chunk))
+    block = math.ceil(operands.num_queries / blocks)
+    ranges = jnp.zeros((blocks, 2), jnp.int32)
     if mask is not None:
-        rows = max(1, BLOCK_BYTES // max(1, operands.num_keys))
-        operands = silence_unused(operands, used_by_blocks(operands, rows))
+        used, ranges = used_keys(operands, blocks, block)
+        operands = silence_unused(operands, used)
     params = {name: value.astype(dtype) for name, value in operands.params.items()}
     prepared = prepared_keys(operands, options, dtype)
     leaves, tree = jax.tree.flatten(prepared.arrays)
     mask_leaves, mask_tree = jax.tree.flatten(mask)
     mask_cores = [] if mask is None else [len(axes) for axes in mask.leaf_axes()]
 
-    block = options.chunk_size or rows_per_block(operands, options, BLOCK_BYTES)
-
     def one_sequence(*arrays: Array) -> Rows:
-        query, values, query_positions, key_positions, numbers, *rest = arrays
-        prepared = jax.tree.unflatten(tree, rest[: len(leaves)])
+        query, values, query_positions, key_positions, numbers, ranges, *rest = arrays
+        prepared = rest[: len(leaves)]
         mask = jax.tree.unflatten(mask_tree, rest[len(leaves) :])
 
-        def rows(query, query_positions, numbers, mask, valid):
-            where = (
-                None
-                if mask is None
-                else mask_rows(mask, query_positions, key_positions)
-            )
-            return attend_rows(
-                options,
+        def rows(query, query_positions, numbers, key_range, mask, valid):
+            block = Block(
                 params,
                 query,
                 prepared,
                 values,
-                where,
                 query_positions,
                 key_positions,
                 numbers,
+                mask,
                 operands.dropout_rng,
                 valid,
             )
+            attend = functools.partial(attend_block, options, tree)
+            # Dropout is drawn for whole rows.
+            drops = operands.dropout_rng is not None
+            if mask is None or drops or len(widths(num_keys)) == 1:
+                return attend(block)
+            return attend_needed(attend, block, key_range, num_keys)
 
-        return over_blocks(rows, block, query, query_positions, numbers, mask)
+        return over_blocks(
+            rows, blocks, block, query, query_positions, numbers, ranges, mask
+        )
 
     return map_leading(
         one_sequence,
@@ -86,12 +97,90 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
             operands.query_positions,
             operands.key_positions,
             row_numbers(operands.leading, operands.num_queries),
+            ranges,
             *leaves,
             *mask_leaves,
         ],
-        [2, 2, 1, 1, 1, *prepared.core_ndims, *mask_cores],
+        [2, 2, 1, 1, 1, 2, *prepared.core_ndims, *mask_cores],
         mapper=loop,
     )
+
+
+class Block(NamedTuple):
+    """The arrays of one block of queries, of one sequence.
+
+    Attributes:
+      prepared: the leaves of the score's prepared keys, [S, ...] each.
+      numbers: of the rows, in the whole call.
+      valid: which rows are no filling, or None for all.
+    """
+
+    params: dict[str, Array]
+    query: Float[Array, "t Q"]
+    prepared: list[Array]
+    values: Float[Array, "S V"]
+    query_positions: Int[Array, "t"]
+    key_positions: Int[Array, "S"]
+    numbers: Int[Array, "t"]
+    mask: Mask | None
+    dropout_rng: Array | None
+    valid: Bool[Array, "t"] | None
+
+
+def attend_block(options: Options, tree: Any, block: Block) -> Rows:
+    """`attend_rows` on the block, whose mask has no leading axes."""
+    where = None
+    if block.mask is not None:
+        where = mask_rows(block.mask, block.query_positions, block.key_positions)
+    return attend_rows(
+        options,
+        block.params,
+        block.query,
+        jax.tree.unflatten(tree, block.prepared),
+        block.values,
+        where,
+        block.query_positions,
+        block.key_positions,
+        block.numbers,
+        block.dropout_rng,
+        block.valid,
+    )
+
+
+def attend_needed(
+    attend: Callable[[Block], Rows],
+    block: Block,
+    key_range: Int[Array, "2"],
+    num_keys: int,
+) -> Rows:
+    """`attend(block)`, computed on the keys that the block attends to and not many more.
+
+    Derivatives are those of `attend(block)` on all keys: the backward pass of a branch on
+    several widths writes zeros for every branch not taken, which costs more than it saves.
+    """
+
+    def narrow(block: Block, key_range: Array) -> Rows:
+        def on_some(start: Array, width: int) -> Rows:
+            def keys(array: Array) -> Array:
+                return jax.lax.dynamic_slice_in_dim(array, start, width)
+
+            assert block.mask is not None
+            some = block._replace(
+                prepared=[keys(leaf) for leaf in block.prepared],
+                values=keys(block.values),
+                key_positions=keys(block.key_positions),
+                mask=block.mask.keys_from(start, width),
+            )
+            return attend(some)
+
+        return on_needed_keys(on_some, key_range, num_keys)
+
+    def derivative(primals: tuple, tangents: tuple) -> tuple[Rows, Rows]:
+        return jax.jvp(lambda block, key_range: attend(block), primals, tangents)
+
+    needed = jax.custom_jvp(narrow)
+    needed.defjvp(derivative)
+    return needed(block, key_range)
 
 
 # In the backward pass a block's scores are computed again; of each row, its context and one
@@ -130,20 +219,21 @@ def _repeat(result: Any, times: int) -> Any:
 
 def over_blocks(
     rows: Callable[..., Rows],
+    blocks: int,
     block: int,
     query: Array,
     query_positions: Array,
     numbers: Array,
+    ranges: Array,
     mask: Mask | None,
 ) -> Rows:
-    """`rows` on blocks of at most `block` queries, joined; one block is not looped."""
+    """`rows` on each block of `block` queries, joined; one block is not looped."""
     num_queries = query.shape[0]
-    blocks = max(1, math.ceil(num_queries / block))
     if blocks == 1:
         # Rematerialised too: the loop over sequences would keep every sequence's scores.
-        return rematerialized(rows)(query, query_positions, numbers, mask, None)
-    # Blocks of equal size with as little filling as possible.
-    block = math.ceil(num_queries / blocks)
+        return rematerialized(rows)(
+            query, query_positions, numbers, ranges[0], mask, None
+        )
     padded = blocks * block
     valid = jnp.arange(padded) < num_queries if padded != num_queries else None
     split = functools.partial(_split, blocks=blocks, block=block)
@@ -156,14 +246,14 @@ def over_blocks(
 
     @rematerialized
     def one_block(slices: tuple) -> Rows:
-        query, query_positions, numbers, valid, sliced = slices
+        query, query_positions, numbers, key_range, valid, sliced = slices
         remaining = iter(sliced)
         whole = [
             next(remaining) if per else leaf
             for per, leaf in zip(per_block, leaves, strict=True)
         ]
         mask = jax.tree.unflatten(tree, whole)
-        return rows(query, query_positions, numbers, mask, valid)
+        return rows(query, query_positions, numbers, key_range, mask, valid)
 
     def step(column_sum: Array | None, slices: tuple) -> tuple[Array | None, Rows]:
         result = one_block(slices)
@@ -175,6 +265,7 @@ def over_blocks(
         split(query),
         split(query_positions),
         split(numbers),
+        ranges,
         None if valid is None else valid.reshape(blocks, block),
         [split(leaf) for per, leaf in zip(per_block, leaves, strict=True) if per],
     )
@@ -193,46 +284,3 @@ def _split(array: Array, *, blocks: int, block: int) -> Array:
     widths = [(0, filling)] + [(0, 0)] * (array.ndim - 1)
     padded = jnp.pad(array, widths) if filling else array
     return padded.reshape(blocks, block, *array.shape[1:])
-
-
-def used_by_blocks(operands: Operands, block: int) -> Bool[Array, "... S"]:
-    """Which keys some query attends to, over the mask's leading axes: never [T, S]."""
-    mask = operands.mask
-    assert mask is not None
-    leaves, tree = jax.tree.flatten(mask)
-    num_queries = operands.num_queries
-
-    def one_sequence(*arrays: Array) -> Array:
-        *leaves, query_positions, key_positions = arrays
-        mask = jax.tree.unflatten(tree, leaves)
-        if num_queries <= block:
-            return jnp.any(mask_rows(mask, query_positions, key_positions), axis=0)
-
-        def some(used: Array, start: Array) -> tuple[Array, None]:
-            # The last block is moved back into range; looking twice changes no `any`.
-            start = jnp.minimum(start, num_queries - block)
-
-            def rows(array: Array) -> Array:
-                return jax.lax.dynamic_slice_in_dim(array, start, block)
-
-            sliced = [
-                rows(leaf)
-                if axes.startswith("T") and leaf.shape[0] == num_queries
-                else leaf
-                for leaf, axes in zip(leaves, mask.leaf_axes(), strict=True)
-            ]
-            where = mask_rows(
-                jax.tree.unflatten(tree, sliced), rows(query_positions), key_positions
-            )
-            return used | jnp.any(where, axis=0), None
-
-        starts = jnp.arange(0, num_queries, block)
-        start = jnp.zeros(key_positions.shape, bool)
-        return jax.lax.scan(some, start, starts)[0]
-
-    return map_leading(
-        one_sequence,
-        mask_leading(mask, operands.query_positions, operands.key_positions),
-        [*leaves, operands.query_positions, operands.key_positions],
-        [*(len(axes) for axes in mask.leaf_axes()), 1, 1],
-    )

@@ -1,25 +1,23 @@
-"""Products of one query with a matrix, rewritten for a block of queries.
+"""Products of one query with a matrix, arranged for a block of queries.
 
 A score is written for one query, and its natural product is `keys @ query`. Mapped over t
 queries that is a matrix product with the scores as [S, t], which are then transposed: on a
 CPU every later pass strides through memory, and the forward pass takes three times as long.
 `query @ keysᵀ` is the same number, and t of them are rows, [t, S].
-
-The matrix is transposed behind an optimisation barrier, which has its reason in the backward
-pass: the gradient of the matrix then comes out as [Q, S] from a product that reads the large
-[t, S] factor in the order of memory. Without the barrier the compiler folds the transposition
-back into that product, which is two to three times slower.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 from jax.extend.core import Literal
 
+from attention_jax.types import Array
+
 
 def query_first(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, computing matrix · vector as vector · (matrixᵀ)ᵀ.
+    """`function`, computing matrix @ vector as vector @ matrixᵀ.
 
     Rewritten are the products of a vector that depends on the arguments with a matrix that
     does not; everything else is left as it is, and the results are the same up to the
@@ -80,16 +78,8 @@ def _apply(
             precision = params["precision"]
             if isinstance(precision, tuple) and not depend[0]:
                 precision = precision[::-1]
-            product = primitive.bind(
-                vector,
-                jax.lax.optimization_barrier(matrix.T),
-                **params
-                | {
-                    "dimension_numbers": (((0,), (1 - axis,)), ((), ())),
-                    "precision": precision,
-                },
-            )
-            return [product], [True]
+            kind = params["preferred_element_type"]
+            return [_product(vector, matrix, axis, precision, kind)], [True]
     # Products of jnp are jits inside.
     if primitive.name in ("jit", "pjit"):
         inner = params["jaxpr"]
@@ -99,3 +89,36 @@ def _apply(
         results = primitive.bind(*operands, **primitive.get_bind_params(params))
     results = list(results) if primitive.multiple_results else [results]
     return results, [any(depend)] * len(results)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
+def _product(
+    vector: Array, matrix: Array, axis: int, precision: Any, kind: Any
+) -> Array:
+    """Σ_j vector_j matrix_j over the matrix's `axis`."""
+    return jax.lax.dot_general(
+        vector,
+        matrix,
+        (((0,), (axis,)), ((), ())),
+        precision=precision,
+        preferred_element_type=kind,
+    )
+
+
+@_product.defjvp
+def _product_jvp(
+    axis: int, precision: Any, kind: Any, primals: tuple, tangents: tuple
+) -> tuple[Array, Array]:
+    """The product rule, with the matrix's tangent transposed behind a barrier.
+
+    Its reason is the backward pass, which is the transpose of this: the matrix's gradient
+    comes out as [Q, S], from a product that reads the large [t, S] factor in the order of
+    memory. Without the barrier the compiler folds the transposition back into that
+    product, which is two to three times slower on a CPU.
+    """
+    (vector, matrix), (vector_dot, matrix_dot) = primals, tangents
+    transposed = jax.lax.optimization_barrier(matrix_dot.T)
+    tangent = _product(vector_dot, matrix, axis, precision, kind) + _product(
+        vector, transposed, 1 - axis, precision, kind
+    )
+    return _product(vector, matrix, axis, precision, kind), tangent

@@ -12,6 +12,8 @@ row_statistics = Registry[Callable[..., Array]]("statistic")
 
 # Summed over the queries instead; the kernels accumulate it.
 COLUMN_SUM = "column_sum"
+# The one statistic that is an index of a key.
+ARGMAX = "argmax"
 
 
 def statistic_names() -> tuple[str, ...]:

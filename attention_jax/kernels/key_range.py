@@ -1,0 +1,135 @@
+"""Which keys a block of queries needs: those between the first and the last it attends to."""
+
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.batching import map_leading
+from attention_jax.kernels.masking import mask_leading, mask_rows
+from attention_jax.kernels.operands import Operands
+from attention_jax.kernels.rows import Rows
+from attention_jax.kernels.statistics import ARGMAX
+from attention_jax.types import Array, Bool, Int
+
+# Each width is one more branch to compile, so they are few; the shares of S are such that a
+# causal mask costs 5/8 of the whole and a narrow window 1/16.
+SHARES = (1, 3 / 4, 1 / 2, 1 / 4, 1 / 16)
+# Fewer keys than this are not worth a branch.
+FEWEST = 64
+
+
+def widths(num_keys: int) -> tuple[int, ...]:
+    """The numbers of keys that a block may be computed with, falling from S."""
+    fewest = min(num_keys, FEWEST)
+    return tuple(dict.fromkeys(max(fewest, math.ceil(num_keys * s)) for s in SHARES))
+
+
+def used_keys(
+    operands: Operands, blocks: int, block: int
+) -> tuple[Bool[Array, "... S"], Int[Array, "... blocks 2"]]:
+    """Which keys some query attends to, and each block's range of them.
+
+    Both over the mask's leading axes only, and never [T, S] at once.
+
+    Returns:
+      used: True where some query attends to the key.
+      ranges: the first key a block attends to, and one past the last; 0, 0 if none.
+    """
+    mask = operands.mask
+    assert mask is not None
+    leaves, tree = jax.tree.flatten(mask)
+    axes = mask.leaf_axes()
+    num_queries, num_keys = operands.num_queries, operands.num_keys
+    size = min(block, num_queries)
+
+    def one_sequence(*arrays: Array) -> tuple[Array, Array]:
+        *leaves, query_positions, key_positions = arrays
+
+        def of_block(start: Array) -> Array:
+            # The last block is moved back into range: it then sees rows of the one before,
+            # which at worst widens its range.
+            start = jnp.minimum(start, num_queries - size)
+
+            def rows(array: Array) -> Array:
+                return jax.lax.dynamic_slice_in_dim(array, start, size)
+
+            sliced = [
+                rows(leaf)
+                if letters.startswith("T") and leaf.shape[0] == num_queries
+                else leaf
+                for leaf, letters in zip(leaves, axes, strict=True)
+            ]
+            where = mask_rows(
+                jax.tree.unflatten(tree, sliced), rows(query_positions), key_positions
+            )
+            return jnp.any(where, axis=0)
+
+        def step(used: Array, start: Array) -> tuple[Array, Array]:
+            here = of_block(start)
+            return used | here, _range(here)
+
+        start = jnp.zeros(num_keys, bool)
+        return jax.lax.scan(step, start, jnp.arange(blocks) * block)
+
+    return map_leading(
+        one_sequence,
+        mask_leading(mask, operands.query_positions, operands.key_positions),
+        [*leaves, operands.query_positions, operands.key_positions],
+        [*(len(letters) for letters in axes), 1, 1],
+    )
+
+
+def _range(used: Bool[Array, "S"]) -> Int[Array, "2"]:
+    if used.shape[0] == 0:
+        return jnp.zeros(2, jnp.int32)
+    first = jnp.argmax(used)
+    last = used.shape[0] - jnp.argmax(used[::-1])
+    some = used[first]
+    return jnp.where(some, jnp.stack([first, last]), 0).astype(jnp.int32)
+
+
+def on_needed_keys(
+    attend: Callable[[Array, int], Rows], key_range: Int[Array, "2"], num_keys: int
+) -> Rows:
+    """`attend(start, width)` on the fewest keys that cover the range, over all S again.
+
+    Args:
+      attend: the rows' result with `width` keys from `start` on; `width` is static.
+      key_range: first key and one past the last.
+      num_keys: S.
+    """
+    choices = widths(num_keys)
+    first, last = key_range
+    # Widths fall, so those that suffice come first; the last of them is the best.
+    enough = jnp.array(choices) >= last - first
+
+    def branch(width: int) -> Rows:
+        start = jnp.minimum(first, num_keys - width)
+        return _over_all_keys(attend(start, width), start, num_keys)
+
+    return jax.lax.switch(
+        jnp.sum(enough) - 1, [functools.partial(branch, width) for width in choices]
+    )
+
+
+def _over_all_keys(rows: Rows, start: Array, num_keys: int) -> Rows:
+    """What was found for some keys, placed among all S."""
+
+    def place(array: Array | None) -> Array | None:
+        if array is None:
+            return None
+        whole = jnp.zeros((*array.shape[:-1], num_keys), array.dtype)
+        return jax.lax.dynamic_update_slice_in_dim(whole, array, start, axis=-1)
+
+    statistics = dict(rows.statistics)
+    if ARGMAX in statistics:
+        index = statistics[ARGMAX]
+        statistics[ARGMAX] = jnp.where(index < 0, index, index + start)
+    return rows._replace(
+        weights=place(rows.weights),
+        column_sum=place(rows.column_sum),
+        statistics=statistics,
+    )

@@ -1,0 +1,111 @@
+"""Every implementation gives what the reference gives, for every chunk size."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+import attention_jax as aj
+from attention_jax import masks
+from tests.attention_cases import IMPLEMENTATIONS, PAIRED_SCORES, arrays, pairs, run
+from tests.tolerances import BACKWARD, assert_close
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize(("score", "normalizer"), list(pairs()))
+def test_every_implementation_agrees_with_the_reference(
+    score, normalizer, implementation
+):
+    """Outputs and gradients, for leading axes, an array mask and a structural one."""
+    case = arrays(score, T=7, leading=(2, 2))
+    case = case._replace(keys=case.keys[:, :1])
+    structural = masks.dense(case.mask) & masks.padding([[7], [5]]) | masks.causal()
+
+    @functools.partial(jax.jit, static_argnames=("implementation", "chunk_size"))
+    def both(mask, **arguments):
+        def total(query, keys, values, params):
+            inner = case._replace(query=query, keys=keys, values=values, params=params)
+            context = run(inner, score, normalizer, mask=mask, **arguments).context
+            return jnp.sum(jnp.sin(context)), context
+
+        # Asked for nothing but the context, a kernel may take a shorter way.
+        described = run(
+            case,
+            score,
+            normalizer,
+            mask=mask,
+            return_weights=True,
+            statistics=aj.statistic_names(),
+            **arguments,
+        )
+        gradient = jax.value_and_grad(total, argnums=(0, 1, 2, 3), has_aux=True)
+        return described, gradient(*case[:4])
+
+    expected = both(structural, implementation="reference")
+    # Two full blocks and a filled one; other sizes are tested below, forwards.
+    actual = both(structural, implementation=implementation, chunk_size=3)
+    jax.tree.map(lambda a, e: assert_close(a, e, table=BACKWARD), actual, expected)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("T", [0, 1, 7])
+@pytest.mark.parametrize("S", [0, 1, 11])
+def test_every_chunk_size_of_odd_shapes(implementation, T, S):
+    """Blocks of one query, unequal blocks, one block, and a chunk above T."""
+    for score, mask in (("additive", masks.causal()), ("scaled_dot", None)):
+        case = arrays(score, T=T, S=S, V=3)
+        given = {
+            "mask": mask and (mask & case.mask),
+            "return_weights": True,
+            "statistics": aj.statistic_names(),
+        }
+        expected = run(case, score, "softmax", **given)
+        for chunk_size in (1, 3, 4, T, T + 4) if T > 1 else (1, 5):
+            actual = run(
+                case,
+                score,
+                "softmax",
+                implementation=implementation,
+                chunk_size=chunk_size,
+                **given,
+            )
+            jax.tree.map(assert_close, actual, expected)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_dropout_does_not_depend_on_the_implementation(implementation):
+    case = arrays("additive", T=7, leading=(2, 3))
+    given = {"dropout_rate": 0.5, "dropout_rng": jax.random.key(3)}
+    expected = run(case, "additive", "softmax", implementation="reference", **given)
+    plain = run(case, "additive", "softmax", implementation="reference")
+    assert np.any(expected.context != plain.context)
+    for chunk_size in (1, 2, 7):
+        actual = run(
+            case,
+            "additive",
+            "softmax",
+            implementation=implementation,
+            chunk_size=chunk_size,
+            **given,
+        )
+        assert_close(actual.context, expected.context)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("score", PAIRED_SCORES)
+def test_second_order_through_every_implementation(implementation, score, x64):
+    case = arrays(score, T=3, S=4, dtype="float64")
+
+    def context(query, keys, values):
+        return run(
+            case._replace(query=query, keys=keys, values=values),
+            score,
+            "softmax",
+            implementation=implementation,
+            chunk_size=2,
+        ).context
+
+    check_grads(context, case[:3], order=2, modes=("fwd", "rev"), rtol=1e-4, atol=1e-5)

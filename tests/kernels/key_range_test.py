@@ -1,0 +1,129 @@
+"""Blocks are computed on the keys they attend to, and nobody can tell from the result."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import attention_jax as aj
+from attention_jax import masks
+from attention_jax.kernels import key_range
+from attention_jax.kernels.operands import Operands
+from attention_jax.kernels.rows import Rows
+from tests.attention_cases import arrays, run
+from tests.tolerances import BACKWARD, assert_close
+
+T, S = 130, 200
+NOTHING = np.zeros((T, S), bool)
+HOLES = NOTHING.copy()
+HOLES[5, 190:] = HOLES[40:70, 100] = HOLES[129, [0, 199]] = True
+
+MASKS = {
+    "causal": masks.causal(),
+    "window": masks.window(7, 3) & masks.padding(150),
+    "segments": masks.segments(np.arange(T) // 20, np.arange(S) // 30),
+    "array, rows without keys": masks.dense(HOLES),
+    "not padding": ~masks.padding(180) | masks.prefix(3),
+    "one for all queries": masks.dense(np.arange(S) % 90 == 0),
+    "nothing": masks.dense(NOTHING),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_a_mask_by_any_means_gives_what_the_reference_gives(name):
+    case = arrays("scaled_dot", T=T, S=S)
+    given = {
+        "mask": MASKS[name],
+        "return_weights": True,
+        "statistics": aj.statistic_names(),
+    }
+    expected = run(case, "scaled_dot", "softmax", implementation="reference", **given)
+    actual = run(
+        case,
+        "scaled_dot",
+        "softmax",
+        implementation="chunked",
+        chunk_size=32,
+        **given,
+    )
+    jax.tree.map(assert_close, actual, expected)
+
+
+@pytest.mark.parametrize(
+    ("score", "normalizer"),
+    [
+        ("local_gaussian", "softmax_one"),
+        ("location", "entmax15"),
+        ("additive", "sigmoid"),
+    ],
+)
+def test_positions_lengths_and_gradients(score, normalizer):
+    """Leading axes, keys shared by heads, positions that are not indices."""
+    case = arrays(score, T=40, S=90, leading=(2, 2))
+    case = case._replace(keys=case.keys[:, :1])
+    mask = masks.window(20, 0) & masks.padding([[90], [31]])
+    positions = {"query_positions": np.arange(40) + 45, "key_positions": np.arange(90)}
+
+    def described(query, keys, values, params, **arguments):
+        inner = case._replace(query=query, keys=keys, values=values, params=params)
+        context = run(
+            inner, score, normalizer, mask=mask, **positions, **arguments
+        ).context
+        return jnp.sum(jnp.sin(context)), context
+
+    for compute in (
+        lambda *a, **k: described(*a, **k)[1],
+        jax.grad(described, argnums=(0, 1, 2, 3), has_aux=True),
+    ):
+        expected = compute(*case[:4], implementation="reference")
+        actual = compute(*case[:4], implementation="chunked", chunk_size=10)
+        jax.tree.map(lambda a, e: assert_close(a, e, table=BACKWARD), actual, expected)
+
+
+def test_a_range_is_from_the_first_to_the_last_key_that_a_block_attends_to():
+    query, keys = np.zeros((T, 4), np.float32), np.zeros((S, 4), np.float32)
+    index = np.arange(S)
+    for mask, keys_used, expected in (
+        (
+            masks.dense(HOLES),
+            HOLES.any(0),
+            [[190, 200], [100, 101], [100, 101], [0, 0], [0, 200]],
+        ),
+        (masks.causal(), index < T, [[0, n] for n in (32, 64, 96, 128, 130)]),
+        (masks.prefix(9), index < 9, [[0, 9]] * 5),
+    ):
+        operands = Operands(
+            query, keys, keys, {}, mask, jnp.arange(T), jnp.arange(S), None
+        )
+        used, ranges = key_range.used_keys(operands, 5, 32)
+        np.testing.assert_array_equal(ranges, expected)
+        np.testing.assert_array_equal(used, keys_used)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "width"),
+    [(0, 200, 200), (0, 150, 150), (50, 151, 150), (199, 200, 64), (0, 0, 64)],
+)
+def test_the_smallest_width_that_covers_the_range_is_taken(first, last, width):
+    assert key_range.widths(200) == (200, 150, 100, 64)
+
+    def attend(start, width):
+        assert isinstance(width, int)
+        return Rows(
+            jnp.stack([start, jnp.int32(width)]),
+            jnp.ones((2, width)),
+            {"argmax": jnp.array([0, -1])},
+            jnp.ones(width),
+        )
+
+    rows = key_range.on_needed_keys(attend, jnp.array([first, last]), 200)
+    start, taken = map(int, rows.context)
+    assert taken == width and start <= first and start + taken >= last
+    placed = (np.arange(200) >= start) & (np.arange(200) < start + taken)
+    np.testing.assert_array_equal(rows.weights, [placed, placed])
+    np.testing.assert_array_equal(rows.column_sum, placed)
+    np.testing.assert_array_equal(rows.statistics["argmax"], [start, -1])
+
+
+def test_few_keys_are_taken_whole():
+    assert key_range.widths(64) == (64,) and key_range.widths(0) == (0,)
