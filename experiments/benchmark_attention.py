@@ -3,17 +3,23 @@
     python -m experiments.benchmark_attention --workloads=dot_1024,decode --output=FILE.json
 
 Every candidate's results are checked before it is timed; exit status 1 if one of ours is
-wrong. Candidates take turns, so that what else the machine does hits all of them; figures
-still mean most when nothing else runs. With --output the file is whole after every case.
+wrong or fails. Candidates take turns, so that what else the machine does hits all of them;
+figures still mean most when nothing else runs. The file is whole after every case.
+
+--figure draws time and memory against length: --workloads=length is made for it.
+--compare=OLD.json says what became slower since, exit status 0 all the same. --input reads
+results to print, draw or compare instead of measuring.
 """
 
 import pathlib
 import sys
 import types
+from typing import Any
 
 from absl import flags
 
 from experiments import benchmark_flags, command_line
+from experiments.benchmark_display import BenchmarkDisplay
 from experiments.table import print_table
 
 
@@ -23,48 +29,65 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 
 def main(arguments: types.SimpleNamespace) -> int:
-    """Measures, prints and writes."""
-    for name in ("output",):
-        check_file(name, getattr(arguments, name))
-    from attention_jax.benchmarking import benchmark, report
-    from attention_jax.benchmarking.harness import wrong_rows
-    from attention_jax.training.json_files import write_json
+    """Measures or reads, prints, draws, compares."""
+    from attention_jax.benchmarking import length_figure, report
+    from attention_jax.benchmarking.comparison import compare
+    from attention_jax.benchmarking.results import wrong_rows
 
     if arguments.list:
         print_table(report.workload_rows(), title="workloads")
         return 0
-    plan = benchmark_flags.plan(arguments)
-    output = arguments.output and pathlib.Path(arguments.output)
-    result = benchmark(
-        plan,
-        command=["python", "-m", "experiments.benchmark_attention", *sys.argv[1:]],
-        log=lambda line: print(line, file=sys.stderr, flush=True),
-        save=lambda result: write_json(output, result) if output else None,
-    )
-    for case in result["cases"]:
-        print_table(report.case_rows(case), title=report.case_title(case))
-        print()
-    if output:
-        print(f"wrote {output}")
+    benchmark_flags.check_files(arguments)
+    old = benchmark_flags.read("compare", arguments.compare)
+    result = benchmark_flags.read("input", arguments.input)
+    if result is None:
+        result = measure(arguments)
+    else:
+        for case in result["cases"]:
+            print_case(case)
+    if arguments.figure:
+        length_figure.plot_lengths(result, path=arguments.figure)
+        print(f"wrote {arguments.figure}")
+    if old is not None:
+        changes = compare(old, result)
+        print_table(report.comparison_rows(changes), title=arguments.compare)
+        print(report.comparison_summary(changes))
     wrong = wrong_rows(result)
     for line in wrong:
         print(f"benchmark_attention: {line}", file=sys.stderr)
     return 1 if wrong else 0
 
 
-def check_file(flag: str, name: str | None) -> None:
-    """Raises UsageError unless a file of that name could be written."""
-    if not name:
-        return
-    path = pathlib.Path(name)
-    if not path.parent.is_dir():
-        raise command_line.UsageError(
-            f"--{flag}: the folder {str(path.parent)!r} does not exist"
-        )
-    if path.is_dir():
-        raise command_line.UsageError(
-            f"--{flag}: {str(path)!r} is a folder, not a file"
-        )
+def measure(arguments: types.SimpleNamespace) -> dict[str, Any]:
+    """Runs the plan, printing each case when it is done and writing --output."""
+    from attention_jax.benchmarking import benchmark
+    from attention_jax.training.json_files import write_json
+
+    plan = benchmark_flags.plan(arguments)
+    output = arguments.output and pathlib.Path(arguments.output)
+    command = ["python", "-m", "experiments.benchmark_attention", *sys.argv[1:]]
+    with BenchmarkDisplay() as display:
+
+        def save(result: dict[str, Any]) -> None:
+            if output:
+                write_json(output, result)
+            display.clear()
+            print_case(result["cases"][-1])
+
+        result = benchmark(plan, command=command, log=display, save=save)
+    if output:
+        print(f"wrote {output}")
+    return result
+
+
+def print_case(case: dict[str, Any]) -> None:
+    """One case's table, and why the other candidates are not in it."""
+    from attention_jax.benchmarking import report
+
+    print_table(report.case_rows(case), title=report.case_title(case))
+    for line in report.case_notes(case):
+        print(line)
+    print(flush=True)
 
 
 if __name__ == "__main__":

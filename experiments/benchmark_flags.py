@@ -1,5 +1,6 @@
 """The flags of `benchmark_attention`, and the plan they mean."""
 
+import pathlib
 import types
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,13 @@ LISTS = (
     ("passes", "forward,gradient", "forward, and gradient for forward and backward."),
     ("dtypes", "float32", "Any of float32, bfloat16, float16, float64."),
     ("peers", "all", "Others to compare with: names, all that are installed, or none."),
+)
+
+FILES = (
+    ("output", "A JSON file for the results."),
+    ("figure", "A .png, .pdf or .svg file for time and memory against length."),
+    ("compare", "Older results: a table of what became slower since."),
+    ("input", "Results to print, draw or compare; nothing is measured."),
 )
 
 
@@ -55,12 +63,49 @@ def define(flag_values: flags.FlagValues) -> None:
         "baseline", "auto", "The candidate that ratios are to.", flag_values=flag_values
     )
     flags.DEFINE_integer("seed", 0, "Of the arrays.", flag_values=flag_values)
-    flags.DEFINE_string(
-        "output", None, "A JSON file for the results.", flag_values=flag_values
-    )
+    for name, text in FILES:
+        flags.DEFINE_string(name, None, text, flag_values=flag_values)
     flags.DEFINE_boolean(
         "list", False, "List the workloads and stop.", flag_values=flag_values
     )
+
+
+def check_files(arguments: types.SimpleNamespace) -> None:
+    """Raises UsageError unless --output and --figure could be written."""
+    from attention_jax.evaluation.figures import check_path
+
+    if arguments.input and arguments.output:
+        raise UsageError("--output is for what is measured; --input measures nothing")
+    if arguments.output:
+        path = pathlib.Path(arguments.output)
+        if not path.parent.is_dir():
+            folder = str(path.parent)
+            raise UsageError(f"--output: the folder {folder!r} does not exist")
+        if path.is_dir():
+            raise UsageError(f"--output: {str(path)!r} is a folder, not a file")
+    if arguments.figure:
+        try:
+            check_path(arguments.figure)
+        except (ValueError, OSError) as error:
+            raise UsageError(f"--figure: {error}") from error
+
+
+def read(flag: str, path: str | None) -> dict[str, Any] | None:
+    """The results in a file that a flag names, None if it was not given.
+
+    Raises:
+      UsageError: there is no such file, or it holds something else.
+    """
+    from attention_jax.benchmarking.results import read_result
+
+    if not path:
+        return None
+    try:
+        return read_result(path)
+    except OSError as error:
+        raise UsageError(f"--{flag}: {path!r}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"--{flag}: {error}") from error
 
 
 def plan(arguments: types.SimpleNamespace) -> "Plan":

@@ -10,6 +10,7 @@ import numpy as np
 
 from attention_jax.benchmarking.cases import GRADIENT, Case, Inputs
 from attention_jax.kernels.dispatch import attention
+from attention_jax.prepared import prepare_keys
 
 
 class Unsupported(Exception):
@@ -84,18 +85,21 @@ def _heads_last(array: np.ndarray) -> np.ndarray:
 AS_GIVEN = Layout(_same, _back)
 # [B, H, length, features], torch's.
 HEADS_FIRST = Layout(_heads_first, _back)
-# [B, length, H, features], jax.nn's, flax's, tokamax's and keras'.
+# [B·H, length, features], that of keras' attention layers.
+MERGED = Layout(lambda a: a.reshape(-1, *a.shape[-2:]), _back)
+# [B, length, H, features], jax.nn's, flax's, tokamax's and keras.ops'.
 HEADS_LAST = Layout(_heads_last, lambda a, shape: np.swapaxes(a, 1, 2).reshape(shape))
 
 
 def own(implementation: str) -> Candidate:
-    """`attention` with this implementation; keys are prepared inside, on every call."""
+    """`attention` with this implementation; prepares the keys on every call, unless the
+    workload has them prepared."""
 
     def prepare(case: Case, inputs: Inputs, budget: int) -> Prepared:
         def attend(query: Any, keys: Any, values: Any, extra: Any) -> Any:
             return attention(
                 query,
-                keys,
+                extra.get("prepared", keys),
                 values,
                 score=case.score,
                 normalizer=case.normalizer,
@@ -106,6 +110,8 @@ def own(implementation: str) -> Candidate:
 
         mask = case.workload.mask.build(inputs.key_lengths)
         extra = {"params": inputs.params, "mask": mask}
+        if case.workload.prepared:
+            extra["prepared"] = prepare_keys(case.score, inputs.keys, inputs.params)
         return prepare_jax(attend, case, inputs, AS_GIVEN, extra, budget)
 
     return prepare

@@ -112,11 +112,14 @@ def flops(case: Case) -> float:
     `score` is what one query costs per key and `prepare` what the keys cost once, counted
     by XLA on the score of one query, where there is no loop (2·Q per key for `dot`).
     Pairs that the mask forbids are not useful, nor is recomputation. Normalisers are not
-    counted, as is usual.
+    counted, as is usual, nor is `prepare` where the workload has it done beforehand.
     """
     workload = case.workload
     prepare, score = _score_flops(case)
-    forward = workload.sequences * prepare + workload.pairs() * (score + 2 * workload.V)
+    if workload.prepared:
+        prepare = 0.0
+    forward = workload.sequences * prepare
+    forward += workload.pairs() * (score + 2 * workload.V)
     return forward * (3 if case.which == GRADIENT else 1)
 
 

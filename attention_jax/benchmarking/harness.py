@@ -16,19 +16,20 @@ from attention_jax.benchmarking.candidates import (
     Unsupported,
     own,
 )
-from attention_jax.benchmarking.cases import Case, Inputs, flops, make_inputs
+from attention_jax.benchmarking.cases import GRADIENT, Case, Inputs, flops, make_inputs
 from attention_jax.benchmarking.peers import load, peers
+from attention_jax.benchmarking.results import (
+    FAILED,
+    MEASURED,
+    OVER_BUDGET,
+    SCHEMA,
+    UNSUPPORTED,
+    VERSION,
+    WRONG,
+)
 from attention_jax.benchmarking.workloads import Workload
 
-SCHEMA = "attention_jax.benchmark"
-VERSION = 1
-
-# Statuses of a row.
-MEASURED = "measured"
-WRONG = "wrong"
-UNSUPPORTED = "unsupported"
-OVER_BUDGET = "over budget"
-FAILED = "failed"
+Log = Callable[[dict[str, Any]], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +77,7 @@ def benchmark(
     plan: Plan,
     *,
     command: Sequence[str] = (),
-    log: Callable[[str], None] = lambda line: None,
+    log: Log = lambda event: None,
     save: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> dict[str, Any]:
     """Measures a plan.
@@ -84,11 +85,11 @@ def benchmark(
     Args:
       plan: what.
       command: how the program was called; recorded.
-      log: is told what happens, a line each.
+      log: is told what happens: {"event": "unavailable" | "case" | "step", ...}.
       save: is given the result so far after every case, "complete" false until the last.
 
     Returns:
-      the result, JSON values only: see docs of `experiments.benchmark_attention`.
+      the result, JSON values only, as `results` describes it.
     """
     candidates: dict[str, Candidate] = {
         name: own(name) for name in plan.implementations
@@ -100,7 +101,7 @@ def benchmark(
             candidates[name] = peers.get(name).prepare
         except Unsupported as error:
             found[name] = {"unavailable": str(error)}
-            log(f"{name} is left out: {error}")
+            log({"event": "unavailable", "peer": name, "reason": str(error)})
     settings = {
         "repeats": plan.repeats,
         "max_seconds": plan.max_seconds,
@@ -120,7 +121,8 @@ def benchmark(
     }
     cases = plan.cases()
     for number, case in enumerate(cases, 1):
-        log(f"{number}/{len(cases)} {case.name}")
+        event = {"number": number, "total": len(cases), "name": case.name}
+        log({"event": "case", **event})
         result["cases"].append(measure_case(case, candidates, plan, log))
         result["complete"] = number == len(cases)
         save(result)
@@ -131,7 +133,7 @@ def measure_case(
     case: Case,
     candidates: dict[str, Candidate],
     plan: Plan,
-    log: Callable[[str], None] = lambda line: None,
+    log: Log = lambda event: None,
 ) -> dict[str, Any]:
     """Prepares, checks and times every candidate of one case.
 
@@ -143,14 +145,14 @@ def measure_case(
         right = gate.expected(case, inputs)
         rows, runs = {}, {}
         for name, candidate in candidates.items():
-            log(f"  {name}: preparing and checking")
+            log({"event": "step", "text": f"preparing {name}"})
             row, prepared = _check(case, inputs, candidate, right, plan.budget)
             rows[name] = {"candidate": name, "ours": name in plan.implementations} | row
             if prepared is not None:
                 runs[name] = prepared.run
         del right
         gc.collect()
-        log(f"  timing {len(runs)} candidates")
+        log({"event": "step", "text": f"timing {len(runs)} candidates"})
         peak = machine.matmul_peak(case.dtype)
         samples, failures = timing.interleave(
             runs, repeats=plan.repeats, max_seconds=plan.max_seconds
@@ -185,9 +187,8 @@ def _check(
     try:
         prepared = candidate(case, inputs, budget)
         error, where = gate.largest_error(prepared.read(prepared.run()), right)
-        resident = machine.resident_growth(prepared.run)
-    except Unsupported as error:
-        return {"status": UNSUPPORTED, "reason": str(error)}, None
+    except (Unsupported, NotImplementedError) as error:
+        return {"status": UNSUPPORTED, "reason": _first_line(error)}, None
     except OverBudget as error:
         return {"status": OVER_BUDGET, "reason": str(error)}, None
     # Whatever a library raises is its row, and ends no other's.
@@ -198,13 +199,25 @@ def _check(
         "error": error,
         "lowering_seconds": prepared.lowering_seconds,
         "compile_seconds": prepared.compile_seconds,
+        "memory": _memory(prepared, inputs, case),
         "xla": prepared.xla,
-        "resident_bytes": resident,
     }
     if error > gate.tolerance(case):
         reason = f"the {where} is off by {error:.1e}, more than {gate.tolerance(case)}"
         return row | {"status": WRONG, "reason": reason}, None
     return row, prepared
+
+
+def _memory(prepared: Prepared, inputs: Inputs, case: Case) -> dict[str, Any]:
+    """The temporaries of one call, by XLA or, for others, by the process' growth."""
+    if prepared.xla is not None:
+        return {"bytes": prepared.xla.get("temp_bytes"), "by": "xla"}
+    growth = machine.resident_growth(prepared.run)
+    if growth is None:
+        return {"bytes": None, "by": "resident"}
+    results = [inputs.cotangent]
+    results += [inputs.query, inputs.keys, inputs.values] * (case.which == GRADIENT)
+    return {"bytes": max(growth - sum(a.nbytes for a in results), 0), "by": "resident"}
 
 
 @contextlib.contextmanager
@@ -214,8 +227,12 @@ def _wide_types(case: Case) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
+    return lines[0][:300] if lines else ""
 
 
 def _shapes(workload: Workload) -> dict[str, Any]:
@@ -225,14 +242,3 @@ def _shapes(workload: Workload) -> dict[str, Any]:
         "mask": workload.mask.name,
         "key_lengths": [int(n) for n in workload.key_lengths().reshape(-1)],
     }
-
-
-def wrong_rows(result: dict[str, Any]) -> list[str]:
-    """Which of our own implementations failed the gate or raised, and where."""
-    return [
-        f"{row['candidate']} on {' '.join(case[k] for k in Case.__annotations__ if k in case)}"
-        f": {row['reason']}"
-        for case in result["cases"]
-        for row in case["rows"]
-        if row["ours"] and row["status"] in (WRONG, FAILED)
-    ]

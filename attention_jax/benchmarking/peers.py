@@ -10,10 +10,17 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
-from attention_jax.benchmarking.candidates import Candidate, Unsupported
-from attention_jax.benchmarking.cases import Case
+from attention_jax.benchmarking.candidates import (
+    Candidate,
+    Unsupported,
+    batch_and_heads,
+)
+from attention_jax.benchmarking.cases import Case, Inputs
+from attention_jax.benchmarking.workload_masks import padded
+from attention_jax.kernels.masking import dense_mask as dense
 from attention_jax.registry import Registry
 
 # Scores that are a dot product of the query, perhaps projected, and the keys.
@@ -89,21 +96,37 @@ def scale(case: Case) -> float:
     return case.workload.Q**-0.5 if case.score == "scaled_dot" else 1.0
 
 
-def projected(case: Case, query: Any, params: Any) -> Any:
-    """The query that a dot product with the keys needs; works for any array library."""
-    return query @ params["w"] if case.score == "bilinear" else query
+def as_dot_product(case: Case, inputs: Inputs) -> tuple[Inputs, bool]:
+    """The arrays of a score among DOT_PRODUCTS, and whether the query is to be projected.
+
+    A peer computes qᵀ W k as (Wᵀ q)·k, or, where keys are prepared beforehand, as q·(W k).
+    """
+    if case.score != "bilinear" or not case.workload.prepared:
+        return inputs, case.score == "bilinear"
+    weight = inputs.params["w"].astype(np.float32)
+    keys = (inputs.keys.astype(np.float32) @ weight.T).astype(inputs.keys.dtype)
+    return dataclasses.replace(inputs, keys=keys), False
 
 
 def dense_mask(case: Case, key_lengths: np.ndarray) -> np.ndarray | None:
-    """The mask as booleans, broadcastable to [*leading, T, S]; None without one."""
-    import jax.numpy as jnp
-
-    from attention_jax.kernels.masking import dense_mask as dense
-
+    """The mask as booleans, broadcastable to [*leading, T, S], one row where all rows are
+    equal; None without a mask."""
     workload = case.workload
     mask = workload.mask.build(key_lengths)
     if mask is None:
         return None
-    array = np.asarray(dense(mask, jnp.arange(workload.T), jnp.arange(workload.S)))
+    rows = 1 if workload.mask is padded else workload.T
+    array = np.asarray(dense(mask, jnp.arange(rows), jnp.arange(workload.S)))
     missing = len(workload.leading) + 2 - array.ndim
     return array.reshape((1,) * missing + array.shape)
+
+
+def four_axes(case: Case, inputs: Inputs, *, unless: Any = None) -> np.ndarray | None:
+    """The mask as [B, H, T, S], each 1 where it does not vary; None without a mask, or
+    where its kind is `unless`."""
+    if case.workload.mask is unless:
+        return None
+    mask = dense_mask(case, inputs.key_lengths)
+    if mask is None:
+        return None
+    return mask.reshape(batch_and_heads(mask.shape[:-2]) + mask.shape[-2:])

@@ -2,62 +2,67 @@
 
 from typing import Any
 
+from attention_jax.benchmarking.comparison import SLOWER, Change
+from attention_jax.benchmarking.results import UNSUPPORTED, case_name
 from attention_jax.benchmarking.workloads import WORKLOADS
 
+Rows = list[tuple[str, ...]]
 
-def workload_rows() -> list[tuple[str, ...]]:
-    """Every workload: name, shapes, scores, tags."""
-    rows: list[tuple[str, ...]] = [("name", "shapes", "scores", "passes", "tags")]
+
+def workload_rows() -> Rows:
+    """Every workload: name, shapes, scores, passes, tags."""
+    rows: Rows = [("name", "[leading] shapes mask", "scores", "passes", "tags")]
     for workload in WORKLOADS:
-        rows.append(
-            (
-                workload.name,
-                workload.describe(),
-                ",".join(workload.scores),
-                ",".join(workload.passes),
-                ",".join(workload.tags),
-            )
-        )
+        lists = (workload.scores, workload.passes, workload.tags)
+        rows.append((workload.name, workload.describe(), *map(",".join, lists)))
     return rows
 
 
 def case_title(case: dict[str, Any]) -> str:
     """What was computed, how much work it is, and what the machine could do."""
-    names = ("workload", "score", "normalizer", "dtype", "pass")
     return (
-        " ".join(case[name] for name in names)
-        + f": {case['flops'] / 1e9:.3g} GFLOP, "
-        + f"matmul peak {case['peak_flops_per_second'] / 1e9:.0f} GFLOP/s"
+        f"{case_name(case)}: {case['flops'] / 1e9:.3g} GFLOP, "
+        f"matmul peak {case['peak_flops_per_second'] / 1e9:.0f} GFLOP/s"
     )
 
 
-def case_rows(case: dict[str, Any]) -> list[tuple[str, ...]]:
-    """One row for each candidate, the fastest first, what could not be measured last."""
+def case_rows(case: dict[str, Any]) -> Rows:
+    """A row for each candidate that was measured, the fastest first."""
     header = (
         "candidate",
         "median",
         "quartiles",
-        f"/ {case['baseline']}",
+        f"x {case['baseline']}",
         "of peak",
         "temporaries",
         "lower + compile",
         "error",
     )
     measured = [row for row in case["rows"] if "seconds" in row]
-    others = [row for row in case["rows"] if "seconds" not in row]
     measured.sort(key=lambda row: row["seconds"]["median"])
-    rows = [header, *map(_measured_row, measured)]
-    for row in others:
-        cells = (row["candidate"], row["status"], row["reason"])
-        rows.append(cells + ("",) * (len(header) - len(cells)))
-    return rows
+    return [header, *map(_measured_row, measured)]
+
+
+def case_notes(case: dict[str, Any]) -> list[str]:
+    """A line for each candidate that could not be measured; the unsupported share one."""
+    others = [row for row in case["rows"] if "seconds" not in row]
+    lines = [
+        f"{row['candidate']}: {row['status']}: {row['reason']}"
+        for row in others
+        if row["status"] != UNSUPPORTED
+    ]
+    unsupported = [r["candidate"] for r in others if r["status"] == UNSUPPORTED]
+    if unsupported:
+        lines.append(f"not supported by {', '.join(unsupported)}")
+    return lines
 
 
 def _measured_row(row: dict[str, Any]) -> tuple[str, ...]:
     seconds = row["seconds"]
     quartiles = (seconds["low_quartile"], seconds["high_quartile"])
-    memory = (row["xla"] or {}).get("temp_bytes", row["resident_bytes"])
+    memory = row["memory"]["bytes"]
     lowering, compiling = row["lowering_seconds"], row["compile_seconds"]
+    compilation = [f"{s:.2f}" for s in (lowering, compiling) if s is not None]
     return (
         row["candidate"],
         milliseconds(seconds["median"]),
@@ -65,8 +70,37 @@ def _measured_row(row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['ratio']:.2f}",
         f"{row['peak_fraction']:.1%}",
         "" if memory is None else size(memory),
-        "" if lowering is None else f"{lowering:.2f} + {compiling:.2f} s",
+        " + ".join(compilation) + " s" * bool(compilation),
         f"{row['error']:.0e}",
+    )
+
+
+def comparison_rows(changes: list[Change]) -> Rows:
+    """A row for each change, the worst first."""
+    rows: Rows = [("case", "new / old", "", "raw", "machine", "by", "candidate")]
+    for change in changes:
+        rows.append(
+            (
+                change.case,
+                f"{change.normalized:.2f}",
+                "SLOWER" if change.slower else "",
+                f"{change.raw:.2f}",
+                f"{change.machine:.2f}",
+                change.yardstick,
+                change.candidate,
+            )
+        )
+    return rows
+
+
+def comparison_summary(changes: list[Change]) -> str:
+    """How many became slower, in one line."""
+    slower = sum(change.slower for change in changes)
+    if not changes:
+        return "the two results have no case and implementation in common"
+    return (
+        f"{slower} of {len(changes)} slower by more than {SLOWER - 1:.0%} and the spread, "
+        "the machine's own change taken out"
     )
 
 

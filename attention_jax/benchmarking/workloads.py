@@ -28,6 +28,8 @@ class Workload:
       mask: which keys a query may attend to.
       scores: the scores measured when none is asked for.
       passes: the passes that make sense for it; decoding has no gradient.
+      prepared: whether what depends on the keys alone is done beforehand, untimed, as a
+        decoder does it once per sentence; for peers too.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Workload:
     mask: MaskKind = full
     scores: tuple[str, ...] = ("scaled_dot",)
     passes: tuple[str, ...] = ("forward", "gradient")
+    prepared: bool = False
 
     @property
     def sequences(self) -> int:
@@ -64,13 +67,11 @@ class Workload:
         return int(per_sequence.sum() * self.sequences // per_sequence.size)
 
     def describe(self) -> str:
-        """Its shapes in one line, e.g. "4x8 sequences, T 256, S 256, Q 64, causal"."""
+        """Its shapes in one line, e.g. "[4x8] T=256 S=256 Q=K=V=64 causal"."""
         leading = "x".join(map(str, self.leading)) or "1"
-        sizes = {"Q": self.Q, "K": self.K, "V": self.V}
-        if len(set(sizes.values())) == 1:
+        features = f"Q={self.Q} K={self.K} V={self.V}"
+        if self.Q == self.K == self.V:
             features = f"Q=K=V={self.Q}"
-        else:
-            features = " ".join(f"{k}={v}" for k, v in sizes.items())
         return f"[{leading}] T={self.T} S={self.S} {features} {self.mask.name}"
 
 
@@ -128,6 +129,7 @@ WORKLOADS: tuple[Workload, ...] = (
             padded,
             scores=_TRANSLATION_SCORES,
             passes=("forward",),
+            prepared=True,
         )
         for suffix, length, tags in (
             ("", 16, ("small", "quick")),

@@ -1,6 +1,7 @@
 """Interleaving: balanced orders, failures of one, summaries. No clock is judged."""
 
 import collections
+import itertools
 
 import pytest
 
@@ -17,7 +18,7 @@ def test_orders_are_balanced(candidates):
     )
     assert set(places.values()) == {rounds // candidates}
     followers = collections.Counter(
-        pair for order in orders for pair in zip(order, order[1:], strict=False)
+        pair for order in orders for pair in itertools.pairwise(order)
     )
     assert len(followers) == candidates * (candidates - 1)
     assert len(set(followers.values())) <= 1
