@@ -20,7 +20,7 @@ HOLES[5, 190:] = HOLES[40:70, 100] = HOLES[129, [0, 199]] = True
 
 MASKS = {
     "causal": masks.causal(),
-    "window": masks.window(7, 3) & masks.padding(150),
+    "window": masks.window(7, 90) & masks.padding(150),
     "segments": masks.segments(np.arange(T) // 20, np.arange(S) // 30),
     "array, rows without keys": masks.dense(HOLES),
     "not padding": ~masks.padding(180) | masks.prefix(3),
