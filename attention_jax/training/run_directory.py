@@ -9,7 +9,6 @@ checkpoints/    one folder a step
 """
 
 import datetime
-import errno
 import os
 import pathlib
 import tempfile
@@ -97,21 +96,21 @@ class RunDirectory:
         there = next(
             path for path in (self.path, *self.path.parents) if os.path.lexists(path)
         )
+        if not there.is_dir():
+            kind = "file" if there.exists() else "broken link"
+            raise NotADirectoryError(
+                f"workdir {self.path} cannot be made: {there} is a {kind}"
+            )
         try:
-            if not there.is_dir():
-                kind = "file" if there.exists() else "broken link"
-                raise NotADirectoryError(errno.ENOTDIR, f"{there} is a {kind}")
             with tempfile.TemporaryDirectory(prefix=".workdir-", dir=there) as folder:
                 # The folders that are still to be made: a name may be too long.
                 inside = pathlib.Path(folder) / self.path.relative_to(there)
                 inside.mkdir(parents=True, exist_ok=True)
                 (inside / self.config_path.name).write_text("{}")
         except OSError as error:
-            verb = "written to" if there == self.path and there.is_dir() else "made"
-            reason = error.strerror or str(error)
-            where = "" if str(there) in reason else f", in {there}"
+            what = "written to" if there == self.path else f"made in {there}"
             raise type(error)(
-                f"workdir {self.path} cannot be {verb}: {reason}{where}"
+                f"workdir {self.path} cannot be {what}: {error.strerror}"
             ) from error
 
     def load_record(self) -> dict[str, Any]:

@@ -167,8 +167,8 @@ def test_a_directory_that_can_be_written_is_left_as_it_is(tmp_path):
         ("file", "made: .*/file is a file$"),
         ("file/run", "made: .*/file is a file$"),
         ("link", "made: .*/link is a broken link$"),
-        ("x" * 300, "made: File name too long, in "),
-        ("new/" + "x" * 300, "made: File name too long, in "),
+        ("x" * 300, "made in .*: File name too long$"),
+        ("new/" + "x" * 300, "made in .*: File name too long$"),
     ],
 )
 def test_a_directory_that_cannot_be_made_is_said_to_be_so(tmp_path, name, message):
@@ -183,9 +183,7 @@ def test_a_directory_that_cannot_be_made_is_said_to_be_so(tmp_path, name, messag
 
 @pytest.mark.skipif(not pathlib.Path("/proc/self").is_dir(), reason="Linux has it")
 def test_a_directory_where_nothing_can_be_written():
-    with pytest.raises(
-        OSError, match="^workdir /proc/run cannot be made: .*, in /proc$"
-    ):
+    with pytest.raises(OSError, match="^workdir /proc/run cannot be made in /proc: "):
         RunDirectory("/proc/run").check_writable()
     with pytest.raises(OSError, match="^workdir /proc cannot be written to: "):
         RunDirectory("/proc").check_writable()
