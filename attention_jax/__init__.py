@@ -18,6 +18,7 @@ from attention_jax.kernels.dispatch import (
     attention,
     implementation_names,
 )
+from attention_jax.kernels.explain import Explanation, explain_attention
 from attention_jax.kernels.statistics import statistic_names
 from attention_jax.masks import Mask
 from attention_jax.normalizer_function import (
@@ -91,6 +92,7 @@ __all__ = [
     "Attention",
     "AttentionOutput",
     "DuplicateNameError",
+    "Explanation",
     "Mask",
     "Normalizer",
     "Param",
@@ -107,6 +109,7 @@ __all__ = [
     "dot",
     "entmax15",
     "euclidean",
+    "explain_attention",
     "get_normalizer",
     "get_score",
     "hardmax",

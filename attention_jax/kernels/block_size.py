@@ -1,5 +1,6 @@
-"""How large attention's intermediates are, read off what the score computes."""
+"""What attention costs, bytes and FLOPs, read off what the score computes."""
 
+import math
 from typing import Any
 
 import jax
@@ -27,6 +28,32 @@ def bytes_per_query(operands: Operands, options: Options) -> int:
     depend on the query, such as features of the keys' positions, is computed once for
     all queries and not counted. The compiler may fuse the array away; it cannot need more.
     """
+    jaxpr, query = _one_query(operands, options)
+    return largest_bytes(jaxpr, {query})
+
+
+def flops_per_query(operands: Operands, options: Options) -> int:
+    """FLOPs of one query's scores, weights and average, read off the same jaxpr.
+
+    Two for each multiplication and addition of a matrix product, one for each number that
+    anything else computes, an exponential or a comparison alike. What does not depend on
+    the query is not counted.
+    """
+    jaxpr, query = _one_query(operands, options)
+    return (
+        count_flops(jaxpr, {query}) + 2 * operands.num_keys * operands.values.shape[-1]
+    )
+
+
+def flops_to_prepare(operands: Operands, options: Options) -> int:
+    """FLOPs of what is done once per sequence of keys; 0 for keys that are prepared."""
+    dtype = compute_dtype(operands.query)
+    prepare = jax.make_jaxpr(lambda: prepared_keys(operands, options, dtype).arrays)
+    return count_flops(prepare().jaxpr, None)
+
+
+def _one_query(operands: Operands, options: Options) -> tuple[Any, Any]:
+    """The jaxpr of one query's weights, and its variable for the query."""
     dtype = compute_dtype(operands.query)
     prepared = jax.eval_shape(lambda: prepared_keys(operands, options, dtype))
     unbatched = [
@@ -48,7 +75,7 @@ def bytes_per_query(operands: Operands, options: Options) -> int:
 
     query = jax.ShapeDtypeStruct(operands.query.shape[-1:], dtype)
     jaxpr = jax.make_jaxpr(one_query)(query, keys, params).jaxpr
-    return largest_bytes(jaxpr, set(jaxpr.invars[:1]))
+    return jaxpr, jaxpr.invars[0]
 
 
 def rows_per_block(operands: Operands, options: Options, budget: int) -> int:
@@ -69,6 +96,48 @@ def largest_bytes(jaxpr: Any, dependent: set[Any]) -> int:
         inner = [largest_bytes(j, set(j.invars)) for j in _inner(equation.params)]
         largest = max(largest, *sizes, *inner)
     return largest
+
+
+def count_flops(jaxpr: Any, dependent: set[Any] | None) -> int:
+    """FLOPs of what depends on the given variables (None: of everything).
+
+    Loops of known length are multiplied out.
+    """
+    total = 0
+    for equation in jaxpr.eqns:
+        if dependent is not None:
+            if not any(
+                v in dependent for v in equation.invars if not hasattr(v, "val")
+            ):
+                continue
+            dependent.update(equation.outvars)
+        inner = sum(count_flops(j, None) for j in _inner(equation.params))
+        if inner:
+            total += inner * equation.params.get("length", 1)
+        elif equation.primitive is jax.lax.dot_general_p:
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            shape = equation.invars[0].aval.shape
+            products = math.prod(shape[axis] for axis in contracted)
+            total += 2 * products * math.prod(equation.outvars[0].aval.shape)
+        elif equation.primitive.name not in _MOVES:
+            total += sum(math.prod(v.aval.shape) for v in equation.outvars)
+    return total
+
+
+# Primitives that compute nothing.
+_MOVES = {
+    "broadcast_in_dim",
+    "concatenate",
+    "convert_element_type",
+    "copy",
+    "iota",
+    "name",
+    "reshape",
+    "slice",
+    "squeeze",
+    "stop_gradient",
+    "transpose",
+}
 
 
 def _inner(params: dict[str, Any]) -> list[Any]:

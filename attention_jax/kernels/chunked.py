@@ -42,13 +42,7 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
     """
     dtype = compute_dtype(operands.query)
     mask, num_keys = operands.mask, operands.num_keys
-    chunk = options.chunk_size or rows_per_block(operands, options, BLOCK_BYTES)
-    if mask is not None and options.chunk_size is None:
-        # One block that holds every query needs every key that any of them attends to.
-        chunk = min(chunk, max(FEWEST_MASKED_ROWS, operands.num_queries // 2))
-    # Blocks of equal size with as little filling as possible.
-    blocks = max(1, math.ceil(operands.num_queries / chunk))
-    block = math.ceil(operands.num_queries / blocks)
+    block, blocks = queries_per_block(operands, options)
     ranges = jnp.zeros((blocks, 2), jnp.int32)
     if mask is not None:
         used, ranges = used_keys(operands, blocks, block)
@@ -104,6 +98,17 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
         [2, 2, 1, 1, 1, 2, *prepared.core_ndims, *mask_cores],
         mapper=loop,
     )
+
+
+def queries_per_block(operands: Operands, options: Options) -> tuple[int, int]:
+    """The number of queries a block has, and of blocks a sequence has."""
+    chunk = options.chunk_size or rows_per_block(operands, options, BLOCK_BYTES)
+    if operands.mask is not None and options.chunk_size is None:
+        # One block that holds every query needs every key that any of them attends to.
+        chunk = min(chunk, max(FEWEST_MASKED_ROWS, operands.num_queries // 2))
+    # Blocks of equal size with as little filling as possible.
+    blocks = max(1, math.ceil(operands.num_queries / chunk))
+    return math.ceil(operands.num_queries / blocks), blocks
 
 
 class Block(NamedTuple):

@@ -115,6 +115,45 @@ def attention(
     Jitted inside: a second eager call with equal shapes and options does not trace again.
     Cost: the score's FLOPs + 2·T·S·V per sequence; memory as the implementation says.
     """
+    operands, options = check_call(
+        query,
+        keys,
+        values,
+        score=score,
+        normalizer=normalizer,
+        params=params,
+        mask=mask,
+        query_positions=query_positions,
+        key_positions=key_positions,
+        dropout_rate=dropout_rate,
+        dropout_rng=dropout_rng,
+        implementation=implementation,
+        chunk_size=chunk_size,
+        return_weights=return_weights,
+        statistics=statistics,
+    )
+    return _run(operands, options, implementation)
+
+
+def check_call(
+    query: Any,
+    keys: Any,
+    values: Any,
+    *,
+    score: Any = "scaled_dot",
+    normalizer: Any = "softmax",
+    params: Any = None,
+    mask: Any = None,
+    query_positions: Any = None,
+    key_positions: Any = None,
+    dropout_rate: Any = 0.0,
+    dropout_rng: Any = None,
+    implementation: str = AUTO,
+    chunk_size: Any = None,
+    return_weights: bool = False,
+    statistics: Sequence[str] = (),
+) -> tuple[Operands, Options]:
+    """The arguments of `attention`, checked; raises what it raises."""
     options = Options(
         score=get_score(score),
         normalizer=get_normalizer(normalizer),
@@ -136,7 +175,7 @@ def attention(
         key_positions=key_positions,
         dropout_rng=dropout_rng if options.dropout_rate > 0 else None,
     )
-    return _run(operands, options, implementation)
+    return operands, options
 
 
 def choose(operands: Operands, options: Options) -> str:

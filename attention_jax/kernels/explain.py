@@ -1,0 +1,139 @@
+"""`explain_attention`: what `attention` would do with these arguments, and what it costs."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.kernels.block_size import (
+    bytes_per_query,
+    flops_per_query,
+    flops_to_prepare,
+)
+from attention_jax.kernels.chunked import queries_per_block
+from attention_jax.kernels.dispatch import (
+    AUTO,
+    REFERENCE_BYTES,
+    attention,
+    check_call,
+    choose,
+)
+from attention_jax.kernels.operands import Operands, Options
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """What one call of `attention` would do. `str` of it is a paragraph to read.
+
+    Attributes:
+      implementation: the kernel's name, never "auto".
+      reason: why this one, in a sentence.
+      flops: of the forward pass: two for a multiplication and addition in a matrix
+        product, one for each number that any other operation computes. Keys that a mask
+        lets a kernel skip are counted.
+      argument_bytes: of queries, keys, values, parameters and mask as they were given.
+      output_bytes: of context, weights and statistics.
+      intermediate_bytes: of the largest array in between, if the compiler fuses nothing.
+      queries_per_block: how many queries of a sequence are computed at once.
+      blocks: how many such blocks there are, over all sequences.
+    """
+
+    implementation: str
+    reason: str
+    flops: int
+    argument_bytes: int
+    output_bytes: int
+    intermediate_bytes: int
+    queries_per_block: int
+    blocks: int
+
+    def __str__(self) -> str:
+        return "\n".join(
+            (
+                f"implementation  {self.implementation}: {self.reason}",
+                f"FLOPs           {self.flops / 1e9:,.3f} G, forward",
+                f"arguments       {_mebibytes(self.argument_bytes)}",
+                f"outputs         {_mebibytes(self.output_bytes)}",
+                f"intermediates   at most {_mebibytes(self.intermediate_bytes)} each",
+                f"blocks          {self.blocks:,} of {self.queries_per_block:,} queries",
+            )
+        )
+
+
+def explain_attention(
+    query: Any, keys: Any, values: Any, **arguments: Any
+) -> Explanation:
+    """What `attention` would do with the same arguments; nothing is computed.
+
+    Args:
+      query, keys, values: as for `attention`; a `jax.ShapeDtypeStruct` will do.
+      **arguments: `attention`'s other arguments.
+
+    Raises:
+      what `attention` raises for these arguments.
+
+        >>> print(explain_attention(query, keys, values, score="additive", ...))
+    """
+    implementation = arguments.get("implementation", AUTO)
+    abstract = {
+        name: array
+        for name, array in (("query", query), ("keys", keys), ("values", values))
+        if isinstance(array, jax.ShapeDtypeStruct)
+    }
+    given = {"query": query, "keys": keys, "values": values, **arguments}
+    found = []
+
+    def traced(abstract: dict[str, Any]) -> None:
+        operands, options = check_call(**{**given, **abstract})
+        found.append(_explain(operands, options, implementation))
+
+    jax.eval_shape(traced, abstract)
+    outputs = jax.eval_shape(
+        lambda abstract: attention(**{**given, **abstract}), abstract
+    )
+    return dataclasses.replace(found[0], output_bytes=_bytes(outputs))
+
+
+def _explain(operands: Operands, options: Options, implementation: str) -> Explanation:
+    sequences = math.prod(operands.leading)
+    queries = sequences * operands.num_queries
+    per_query = bytes_per_query(operands, options)
+    name = choose(operands, options) if implementation == AUTO else implementation
+    if implementation != AUTO:
+        reason = "asked for"
+    else:
+        side = "above" if name == "chunked" else "within"
+        reason = (
+            f"all {queries:,} queries at once would go through an array of "
+            f"{_mebibytes(queries * per_query)}, {side} the limit of "
+            f"{_mebibytes(REFERENCE_BYTES)}"
+        )
+    block, blocks = operands.num_queries, 1
+    if name == "chunked":
+        block, count = queries_per_block(operands, options)
+        blocks = sequences * count
+    return Explanation(
+        implementation=name,
+        reason=reason,
+        flops=queries * flops_per_query(operands, options)
+        + flops_to_prepare(operands, options),
+        argument_bytes=_bytes(operands),
+        output_bytes=0,
+        intermediate_bytes=per_query * (block if name == "chunked" else queries),
+        queries_per_block=block,
+        blocks=blocks,
+    )
+
+
+def _bytes(arrays: Any) -> int:
+    return sum(
+        leaf.size * jnp.dtype(leaf.dtype).itemsize
+        for leaf in jax.tree.leaves(arrays)
+        if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    )
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / 2**20:,.1f} MiB"
