@@ -36,6 +36,8 @@ def get_config() -> ExperimentConfig:
             encoder_size=128,
             # As wide as the encoder's output, which `dot` needs.
             decoder_size=256,
+            # Without it a run may learn to read a word off the state beside its own.
+            dropout=0.1,
         ),
         training=TrainingConfig(
             batch_size=128,
