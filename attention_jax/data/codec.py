@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import tempfile
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
@@ -23,6 +22,7 @@ from attention_jax.data.vocabulary import (
     Vocabulary,
     build_vocabulary,
 )
+from attention_jax.whole_files import write_text
 
 _FORMAT = 1
 
@@ -139,20 +139,13 @@ def build_codecs(
 def save_codecs(
     path: str | os.PathLike[str], source: TextCodec, target: TextCodec
 ) -> None:
-    """Writes both codecs as JSON; a reader sees the old file or the whole new one."""
-    path = pathlib.Path(path)
+    """Writes both codecs as JSON; a reader sees the old file or the whole new one.
+
+    Raises:
+      OSError: it cannot be written; names the file and the reason.
+    """
     state = {"format": _FORMAT, "source": source.to_dict(), "target": target.to_dict()}
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(state, file, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        pathlib.Path(name).unlink(missing_ok=True)
-        raise
+    write_text(pathlib.Path(path), json.dumps(state, ensure_ascii=False))
 
 
 def load_codecs(path: str | os.PathLike[str]) -> tuple[TextCodec, TextCodec]:

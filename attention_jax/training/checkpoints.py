@@ -12,11 +12,11 @@ from absl import logging
 
 from attention_jax.training.disk_errors import (
     QuietWriters,
-    cannot_write,
     disk_error,
     forget_writes,
 )
 from attention_jax.training.state import TrainState
+from attention_jax.whole_files import cannot_write
 
 
 class Progress(NamedTuple):

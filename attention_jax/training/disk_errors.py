@@ -1,4 +1,4 @@
-"""What a full or failing disk says, in one line."""
+"""What the checkpoint library makes of a full or failing disk, brought back to one error."""
 
 import gc
 import logging
@@ -10,14 +10,6 @@ import traceback
 # How tensorstore ends the message of a failed system call.
 _CODE = re.compile(r"os_error_code='(\d+)'")
 _SIGNS = ("RESOURCE_EXHAUSTED", "ENOSPC", "No space left", "Error writing")
-
-
-def cannot_write(what: object, error: OSError, *, hint: str = "") -> OSError:
-    """`error` as one that says what could not be written and why, and keeps its number."""
-    reason = error.strerror or str(error) or type(error).__name__
-    wrapped = type(error)(f"cannot write {what}: {reason}{hint and '; '}{hint}")
-    wrapped.errno = error.errno
-    return wrapped
 
 
 def disk_error(error: BaseException) -> OSError | None:

@@ -1,42 +1,11 @@
 """JSON files that a kill at any moment leaves whole, and JSON lines that it may cut."""
 
 import json
-import os
 import pathlib
-import tempfile
 from collections.abc import Iterable
 from typing import Any
 
-from attention_jax.training.disk_errors import cannot_write
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Replaces the file in one step: a reader sees the old text or the new.
-
-    Raises:
-      OSError: it cannot be written; names the file and the reason.
-    """
-    try:
-        _replace(path, text)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-
-
-def _replace(path: pathlib.Path, text: str) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp's files are private; this one is as readable as any other.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        pathlib.Path(temporary).unlink(missing_ok=True)
-        raise
+from attention_jax.whole_files import cannot_write, write_text
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

@@ -1,0 +1,42 @@
+"""Files that are replaced as a whole, and the error for those that cannot be written."""
+
+import os
+import pathlib
+import tempfile
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Replaces the file in one step: a reader sees the old text or the new.
+
+    Raises:
+      OSError: it cannot be written; names the file and the reason.
+    """
+    try:
+        _replace(path, text)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _replace(path: pathlib.Path, text: str) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp's files are private; this one is as readable as any other.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except BaseException:
+        pathlib.Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def cannot_write(what: object, error: OSError, *, hint: str = "") -> OSError:
+    """`error` as one that says what could not be written and why, and keeps its number."""
+    reason = error.strerror or str(error) or type(error).__name__
+    wrapped = type(error)(f"cannot write {what}: {reason}{hint and '; '}{hint}")
+    wrapped.errno = error.errno
+    return wrapped
