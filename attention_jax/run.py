@@ -67,7 +67,7 @@ class Run:
         compiles once per process, seconds each.
 
         Raises:
-          TypeError: `sentences` is one string.
+          TypeError: `sentences` is one string, or one of them is not a string.
           ValueError: a sentence is too long for memory; names it.
         """
         texts = [""] * len(sentences)
@@ -113,7 +113,10 @@ class Run:
             ("source", source, self.source_codec),
             ("target", target, self.target_codec),
         ):
-            if text is not None and not codec.tokens(text):
+            if text is None and name == "target":
+                continue
+            _check_text(name, text)
+            if not codec.tokens(text):
                 raise ValueError(f"{name} has no words: {text!r}")
         if target is None:
             translation = self.decode([source])[0]
@@ -143,6 +146,8 @@ class Run:
         """(index, translation) of every sentence that has words, short ones first."""
         if isinstance(sentences, str):
             raise TypeError("sentences must be a sequence of strings, got one string")
+        for index, sentence in enumerate(sentences):
+            _check_text(f"sentences[{index}]", sentence)
         lengths = [len(self.source_codec.tokens(sentence)) for sentence in sentences]
         by_width: dict[int, list[int]] = {}
         for index in sorted(range(len(sentences)), key=lengths.__getitem__):
@@ -252,6 +257,11 @@ def _last_step(directory: RunDirectory) -> int | None:
 @functools.partial(jax.jit, static_argnums=0)
 def _forced_weights(model: Model, params: Any, batch: Batch) -> jax.Array:
     return model.apply(params, batch).weights
+
+
+def _check_text(name: str, text: Any) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be a string, got {text!r}")
 
 
 def _width(length: int) -> int:

@@ -111,6 +111,15 @@ def test_one_string_is_not_a_list_of_sentences(run):
         run.translate("ab")
 
 
+def test_what_is_no_text_is_named(run, words):
+    with pytest.raises(TypeError, match=r"sentences\[1\] must be a string, got None"):
+        run.translate([words[0], None])
+    with pytest.raises(TypeError, match=r"source must be a string, got \['a'\]"):
+        run.attend(["a"])
+    with pytest.raises(TypeError, match="target must be a string, got 3"):
+        run.attend(words[0], 3)
+
+
 def test_a_sentence_too_long_for_memory_is_named(run, words):
     long = " ".join(words[:1] * 20_000)
     with pytest.raises(ValueError, match="sentence 2 has 20000 tokens"):
