@@ -175,7 +175,31 @@ def additive(
     """
     del w_key
     # A sum rather than a matmul with v: XLA then fuses the tanh into the reduction.
-    return jnp.sum(jnp.tanh((query @ w_query)[None, :] + keys) * v[None, :], axis=-1)
+    return _weighted_tanh(query @ w_query, keys, v)
+
+
+@jax.custom_jvp
+def _weighted_tanh(
+    query: Float[Array, "A"], keys: Float[Array, "S A"], v: Float[Array, "A"]
+) -> Float[Array, "S"]:
+    """Σ_a v_a tanh(q_a + k_ia), as a sum that the compiler fuses: no [S, A] is stored."""
+    return jnp.sum(jnp.tanh(query[None, :] + keys) * v[None, :], axis=-1)
+
+
+@_weighted_tanh.defjvp
+def _weighted_tanh_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    """The derivative with two of its three terms as products.
+
+    The backward pass is then two matrix products and one sum over an [S, A] per query.
+    As three sums, which is what the derivative of the sum above becomes, a CPU takes four
+    times as long.
+    """
+    query, keys, v = primals
+    query_dot, keys_dot, v_dot = tangents
+    hidden = jax.lax.optimization_barrier(jnp.tanh(query[None, :] + keys))
+    slope = jax.lax.optimization_barrier((1 - hidden * hidden) * v[None, :])
+    tangent = slope @ query_dot + jnp.sum(slope * keys_dot, axis=-1) + hidden @ v_dot
+    return _weighted_tanh(query, keys, v), tangent
 
 
 def unit_keys(keys: Float[Array, "S K"], *, log_scale: Array) -> Array:
