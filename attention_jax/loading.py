@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -105,7 +106,7 @@ def _load_module(kind: str, name: str) -> Any:
 
 
 def _load_file(kind: str, place: str) -> Any:
-    path = Path(place).expanduser().resolve()
+    path = Path(os.path.expanduser(place)).resolve()
     try:
         source = path.read_bytes()
     except OSError as error:

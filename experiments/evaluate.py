@@ -3,6 +3,7 @@
 python -m experiments.evaluate --workdir=runs/cldr --split=test --output=cldr.json
 """
 
+import os
 import pathlib
 import sys
 import types
@@ -36,6 +37,10 @@ def main(arguments: types.SimpleNamespace) -> None:
     if output and not output.parent.is_dir():
         raise command_line.UsageError(
             f"--output: the folder {str(output.parent)!r} does not exist"
+        )
+    if output and not os.access(output.parent, os.W_OK):
+        raise command_line.UsageError(
+            f"--output: the folder {str(output.parent)!r} cannot be written"
         )
     if output and output.is_dir():
         raise command_line.UsageError(

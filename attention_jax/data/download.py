@@ -29,7 +29,7 @@ def cache_folder() -> pathlib.Path:
     """
     own = os.environ.get("ATTENTION_JAX_CACHE")
     if own:
-        return pathlib.Path(own).expanduser()
+        return pathlib.Path(os.path.expanduser(own))
     shared = os.environ.get("XDG_CACHE_HOME")
     root = pathlib.Path(shared) if shared else pathlib.Path.home() / ".cache"
     return root / "attention_jax"

@@ -143,6 +143,7 @@ def check_path(path: str | os.PathLike[str]) -> None:
     Raises:
       ValueError: the suffix is none of FORMATS.
       FileNotFoundError: the folder does not exist.
+      PermissionError: it cannot be written.
     """
     path = pathlib.Path(path)
     if path.suffix.lower() not in FORMATS:
@@ -151,6 +152,8 @@ def check_path(path: str | os.PathLike[str]) -> None:
         )
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {str(path.parent)!r} does not exist")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"the folder {str(path.parent)!r} cannot be written")
 
 
 def _checked(panel: Panel, name: str) -> _Heatmap:

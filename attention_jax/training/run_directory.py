@@ -32,7 +32,8 @@ class RunDirectory:
     """The files of one run. Making one touches nothing on disk."""
 
     def __init__(self, path: str | os.PathLike[str]):
-        self.path = pathlib.Path(path).expanduser().absolute()
+        # Unlike pathlib, this leaves the ~ of an unknown user as it is.
+        self.path = pathlib.Path(os.path.expanduser(path)).absolute()
         self.config_path = self.path / "config.json"
         self.record_path = self.path / "record.json"
         self.codecs_path = self.path / "codecs.json"

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import os
 import pathlib
 from typing import Any
 
@@ -128,11 +129,16 @@ def with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:
     for name, file in _named_files(config).items():
         section, field = name.split(".")
         function = split_reference(getattr(getattr(config, section), field))[1]
-        absolute = f"{file.expanduser().resolve()}:{function}"
+        absolute = f"{_absolute(file)}:{function}"
         setattr(getattr(config, section), field, absolute)
     for field in ("path", "target_path"):
         value = getattr(config.data, field)
         if value:
-            absolute = str(pathlib.Path(value).expanduser().resolve())
+            absolute = str(_absolute(value))
             setattr(config.data, field, absolute)
     return config
+
+
+def _absolute(path: str | os.PathLike[str]) -> pathlib.Path:
+    # Unlike pathlib's, this expanduser leaves the ~ of an unknown user as it is.
+    return pathlib.Path(os.path.expanduser(path)).resolve()

@@ -198,6 +198,13 @@ def test_a_figure_file_must_have_a_known_format_and_a_folder(tmp_path):
     check_path(tmp_path / "X.PNG")
 
 
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    # Root may write anywhere, so the answer is given here.
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(PermissionError, match=f"{tmp_path}' cannot be written"):
+        check_path(tmp_path / "x.png")
+
+
 def boxes_of(figure):
     """Pixel boxes, each drawn once: (cells, everything of it) per axes."""
     renderer = FigureCanvasAgg(figure).get_renderer()

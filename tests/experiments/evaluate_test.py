@@ -75,3 +75,15 @@ def test_errors_are_one_line(arguments, status, message, capsys):
     assert run(*arguments) == status
     err = capsys.readouterr().err
     assert message in err and err.count("\n") == 1
+
+
+def test_an_output_that_cannot_be_written_is_named_before_any_work(
+    monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    argv = ["evaluate", "--workdir=nowhere", f"--output={tmp_path}/x.json"]
+    status = command_line.run(
+        evaluate.main, evaluate.define_flags, required=("workdir",), argv=argv
+    )
+    assert status == 2
+    assert f"--output: the folder '{tmp_path}' cannot be" in capsys.readouterr().err

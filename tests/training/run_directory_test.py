@@ -214,3 +214,10 @@ def test_sessions_accumulate_with_their_environment(tmp_path):
     assert (first["first_step"], second["first_step"]) == (0, 50)
     assert first["versions"].keys() >= {"python", "jax", "attention_jax"}
     assert first["device"]
+
+
+def test_the_home_of_an_unknown_user_is_a_name_like_any_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert RunDirectory("~nobody-of-that-name/x").path == (
+        tmp_path / "~nobody-of-that-name" / "x"
+    )
