@@ -91,4 +91,10 @@ def print_case(case: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.run(main, define_flags))
+    sys.exit(
+        command_line.run(
+            main,
+            define_flags,
+            interrupted="interrupted; the file of --output has what was measured",
+        )
+    )

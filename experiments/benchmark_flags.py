@@ -33,6 +33,15 @@ FILES = (
     ("input", "Results to print, draw or compare; nothing is measured."),
 )
 
+# What the values of a flag are, for errors.
+KINDS = {
+    "implementations": "implementation",
+    "passes": "pass",
+    "dtypes": "dtype",
+    "peers": "peer",
+    "baseline": "candidate",
+}
+
 
 def define(flag_values: flags.FlagValues) -> None:
     """Defines the flags."""
@@ -116,6 +125,7 @@ def plan(arguments: types.SimpleNamespace) -> "Plan":
     """
     from attention_jax.benchmarking import Plan, select_workloads
     from attention_jax.benchmarking.cases import DTYPES, PASSES
+    from attention_jax.benchmarking.length_figure import check_workloads
     from attention_jax.benchmarking.peers import peer_names
     from attention_jax.kernels.dispatch import implementation_names
     from attention_jax.normalizer_function import get_normalizer, normalizer_names
@@ -131,13 +141,15 @@ def plan(arguments: types.SimpleNamespace) -> "Plan":
     _named("scores", lambda: [get_score(score) for score in scores])
     _named("normalizers", lambda: [get_normalizer(one) for one in normalizers])
     workloads = _named("workloads", lambda: select_workloads(arguments.workloads))
+    if arguments.figure:
+        _named("figure", lambda: check_workloads(workloads))
     implementations = chosen("implementations", implementation_names())
     peers = chosen("peers", peer_names())
-    if not workloads or not (implementations or peers):
-        raise UsageError("nothing to measure: no workload, or no candidate")
+    if not (implementations or peers):
+        raise UsageError("nothing to measure: no implementation and no peer")
     candidates = (*implementation_names(), *peer_names())
     _named("baseline", lambda: _expand("baseline", [arguments.baseline], candidates))
-    return Plan(
+    found = Plan(
         workloads=workloads,
         implementations=implementations,
         scores=scores,
@@ -151,6 +163,10 @@ def plan(arguments: types.SimpleNamespace) -> "Plan":
         baseline=arguments.baseline,
         seed=arguments.seed,
     )
+    if not found.cases():
+        names = ", ".join(workload.name for workload in workloads)
+        raise UsageError(f"nothing to measure: {names} without a gradient")
+    return found
 
 
 def _expand(flag: str, given: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
@@ -167,12 +183,12 @@ def _expand(flag: str, given: Sequence[str], known: Sequence[str]) -> tuple[str,
         return ()
     for name in given:
         if name not in known:
-            raise unknown_name(flag, name, known)
+            raise unknown_name(KINDS[flag], name, known)
     return tuple(dict.fromkeys(given))
 
 
 def _named(flag: str, find: Callable[[], Any]) -> Any:
-    """What `find` returns; its LookupErrors and TypeErrors name the flag."""
+    """What `find` returns; the errors of its checks name the flag."""
     try:
         return find()
     except (LookupError, TypeError, ValueError) as error:

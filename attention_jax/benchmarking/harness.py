@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import gc
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -108,6 +109,10 @@ def benchmark(
         "budget_bytes": plan.budget,
         "baseline": plan.baseline,
         "seed": plan.seed,
+        # A cache on disk makes compilation seem fast.
+        "compilation_cache": bool(
+            getattr(jax.config, "jax_compilation_cache_dir", None)
+        ),
     }
     result: dict[str, Any] = {
         "schema": SCHEMA,
@@ -126,6 +131,7 @@ def benchmark(
         result["cases"].append(measure_case(case, candidates, plan, log))
         result["complete"] = number == len(cases)
         save(result)
+    result["complete"] = True
     return result
 
 
@@ -196,7 +202,8 @@ def _check(
         return {"status": FAILED, "reason": _reason(error)}, None
     row = {
         "status": MEASURED,
-        "error": error,
+        # JSON has no infinity.
+        "error": error if math.isfinite(error) else None,
         "lowering_seconds": prepared.lowering_seconds,
         "compile_seconds": prepared.compile_seconds,
         "memory": _memory(prepared, inputs, case),
@@ -204,6 +211,8 @@ def _check(
     }
     if error > gate.tolerance(case):
         reason = f"the {where} is off by {error:.1e}, more than {gate.tolerance(case)}"
+        if not math.isfinite(error):
+            reason = f"the {where} is not finite"
         return row | {"status": WRONG, "reason": reason}, None
     return row, prepared
 

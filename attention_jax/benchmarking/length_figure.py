@@ -2,8 +2,10 @@
 
 import collections
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from attention_jax.benchmarking.workloads import Workload
 from attention_jax.evaluation.figures import check_path
 
 if TYPE_CHECKING:
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX<>*"
 
+_NO_SERIES = (
+    "a figure against length needs two or more workloads that differ in length alone, "
+    "such as --workloads=length"
+)
 _POINTS = 9
 # What no temporaries at all are drawn as, since a logarithm has no zero.
 _LEAST_BYTES = 1e3
@@ -112,11 +118,18 @@ def series(result: dict[str, Any]) -> list[dict[str, Any]]:
         groups.values(), key=lambda group: len({n for n, _ in group}), default={}
     )
     if len({length for length, _ in largest}) < 2:
-        raise ValueError(
-            "a figure against length needs results of two or more workloads that differ "
-            "in length alone, such as --workloads=length"
-        )
+        raise ValueError(_NO_SERIES)
     return [largest[key] for key in sorted(largest, key=lambda key: key[0])]
+
+
+def check_workloads(workloads: Iterable[Workload]) -> None:
+    """Raises ValueError if results of these workloads could not be drawn."""
+    lengths = collections.defaultdict(set)
+    for one in workloads:
+        if one.T == one.S:
+            lengths[one.leading, one.Q, one.K, one.V, one.mask.name].add(one.S)
+    if not any(len(found) > 1 for found in lengths.values()):
+        raise ValueError(_NO_SERIES)
 
 
 def _draw_time(axes: "Axes", cases: list[dict[str, Any]], styles: dict) -> None:

@@ -13,7 +13,8 @@ cases                    one for each workload x score x normaliser x dtype x pa
   rows                   one for each candidate:
     candidate, ours      its name; whether it is an implementation of this project
     status, reason       measured, wrong, unsupported, over budget or failed; why
-    error                largest error over the largest expected magnitude
+    error                largest error over the largest expected magnitude; null if
+                             something is not finite
     lowering_seconds, compile_seconds
     seconds              median, quartiles, min and samples of run time
     ratio                median over rounds of run time / baseline's
