@@ -66,12 +66,16 @@ if TYPE_CHECKING:
     from attention_jax.evaluation.figures import plot_weights
     from attention_jax.models.attention_layer import Attention
     from attention_jax.run import load_run
+    from attention_jax.score_checking import CheckResult, ScoreReport, check_score
 
 __version__ = "0.1.0"
 
 # Imported on first use: flax, orbax and matplotlib take seconds that `attention` needs not.
 _LATE = {
     "Attention": "attention_jax.models.attention_layer",
+    "CheckResult": "attention_jax.score_checking",
+    "ScoreReport": "attention_jax.score_checking",
+    "check_score": "attention_jax.score_checking",
     "load_run": "attention_jax.run",
     "plot_weights": "attention_jax.evaluation.figures",
 }
@@ -91,6 +95,7 @@ __all__ = [
     "Attended",
     "Attention",
     "AttentionOutput",
+    "CheckResult",
     "DuplicateNameError",
     "Explanation",
     "Mask",
@@ -98,6 +103,7 @@ __all__ = [
     "Param",
     "PreparedKeys",
     "Score",
+    "ScoreReport",
     "UnknownNameError",
     "additive",
     "attend",
@@ -105,6 +111,7 @@ __all__ = [
     "average",
     "bilinear",
     "call_inner",
+    "check_score",
     "cosine",
     "dot",
     "entmax15",
