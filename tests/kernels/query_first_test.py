@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 
 from attention_jax.kernels.query_first import query_first
 from tests.tolerances import assert_close
@@ -87,12 +88,20 @@ def test_values_and_derivatives_stay(function):
     jax.tree.map(assert_close, actual, expected)
 
 
+def products(jaxpr):
+    """The equations of matrix products, those inside other equations included."""
+    for equation in jaxpr.eqns:
+        if equation.primitive is jax.lax.dot_general_p:
+            yield equation
+        for inner in jaxprs_in_params(equation.params):
+            yield from products(inner)
+
+
 @pytest.mark.parametrize("function", [plain, already_first, projected, nested])
 def test_scores_come_out_as_rows(function):
     def shapes(mapped):
-        equations = jax.make_jaxpr(mapped)(QUERIES).eqns
-        products = [e for e in equations if e.primitive is jax.lax.dot_general_p]
-        return [e.outvars[0].aval.shape for e in products]
+        traced = jax.make_jaxpr(mapped)(QUERIES).jaxpr
+        return [e.outvars[0].aval.shape for e in products(traced)]
 
     found = shapes(jax.vmap(query_first(function)))
     assert found and all(shape in ((T, S), (T, Q)) for shape in found)
@@ -102,11 +111,7 @@ def test_scores_come_out_as_rows(function):
 def test_each_side_keeps_its_precision():
     sides = (jax.lax.Precision.HIGHEST, jax.lax.Precision.DEFAULT)
     product = functools.partial(jnp.dot, KEYS, precision=sides)
-    [equation] = [
-        e
-        for e in jax.make_jaxpr(query_first(product))(QUERIES[0]).eqns
-        if e.primitive is jax.lax.dot_general_p
-    ]
+    [equation] = products(jax.make_jaxpr(query_first(product))(QUERIES[0]).jaxpr)
     assert equation.params["precision"] == sides[::-1]
 
 
