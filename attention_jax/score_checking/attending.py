@@ -106,7 +106,7 @@ def prepared_keys(subject: Subject) -> Outcome:
     "The chunked kernel gives the reference's contexts and gradients at any chunk size.",
     advice="compare with what vmap says; if all else passes, it is a bug of the kernel: "
     "please report it",
-    needs=("vmap", "finite"),
+    needs=("vmap", "zero vectors"),
 )
 def chunks(subject: Subject) -> Outcome:
     """Contexts at several chunk sizes, gradients at one that does not divide T."""
@@ -130,16 +130,16 @@ def chunks(subject: Subject) -> Outcome:
         )
         off = distance(found(data), expected[0])
         if off > allowed:
-            return failed(f"chunk size {size}: the context is off by {off:.1e}")
+            return failed(f"chunk size {size}: contexts off by {off:.1e}")
         largest = max(largest, off)
     size = DIFFERENTIATED
     found = quick_jit(lambda d: outputs(d, chunk_size=size, **options))(data)
     for name, pair in zip(
-        ("context", "gradients"), zip(found, expected, strict=True), strict=True
+        ("contexts", "gradients"), zip(found, expected, strict=True), strict=True
     ):
         off = distance(*pair)
         if off > 10 * allowed:
-            return failed(f"chunk size {size}: the {name} is off by {off:.1e}")
+            return failed(f"chunk size {size}: {name} off by {off:.1e}")
         largest = max(largest, off)
     sizes = sorted((*CHUNK_SIZES, size))
     return passed(f"sizes {', '.join(map(str, sizes))}: within {largest:.0e}")

@@ -63,7 +63,8 @@ def large_inputs(subject: Subject) -> Outcome:
 
 @check(
     "zero vectors",
-    "Zero vectors, which padding keys are, have finite scores and finite gradients.",
+    "Zero vectors, which pad keys and fill blocks of queries, have finite scores and "
+    "gradients.",
     advice="a root, a norm or a division by one is not differentiable at 0: with jnp.where "
     "replace its argument there before it and its result after it, as cosine does in "
     "attention_jax/scores.py",
