@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart by the colour-blind, without the yellow; ours first.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = "osD^vPX<>*"
+# Okabe and Ito's colours, told apart by the colour-blind: blues and black for ours, one
+# for each library of the peers. Markers tell the candidates of one colour apart.
+OUR_COLOURS = ("#0072B2", "#56B4E9", "#000000")
+PEER_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#B8A800", "#D55E00")
+MARKERS = "osD^vPX<>*p"
 
 _NO_SERIES = (
     "a figure against length needs two or more workloads that differ in length alone, "
@@ -51,23 +53,15 @@ def plot_lengths(
     passes = list(dict.fromkeys(case["pass"] for case in group))
     names = list(dict.fromkeys(r["candidate"] for c in group for r in c["rows"]))
     ours = {r["candidate"] for c in group for r in c["rows"] if r["ours"]}
-    styles = {
-        name: {
-            "color": COLOURS[number % len(COLOURS)],
-            "marker": MARKERS[number % len(MARKERS)],
-            "linestyle": "-" if name in ours else (0, (4, 2)),
-            "linewidth": 2.0 if name in ours else 1.3,
-            "markersize": 5,
-        }
-        for number, name in enumerate(names)
-    }
+    styles = _styles(names, ours)
+    peak = max(case["peak_flops_per_second"] for case in group)
     figure = Figure(
         figsize=(9.5, 0.9 + 3.1 * len(passes)), dpi=150, layout="constrained"
     )
     panels = figure.subplots(len(passes), 2, squeeze=False)
     for which, (time, memory) in zip(passes, panels, strict=True):
         cases = [case for case in group if case["pass"] == which]
-        _draw_time(time, cases, styles)
+        _draw_time(time, cases, styles, peak)
         _draw_memory(memory, cases, styles)
         time.set_ylabel(f"{which}, seconds", fontsize=_POINTS)
     lengths = sorted({case["shapes"]["S"] for case in group})
@@ -132,7 +126,31 @@ def check_workloads(workloads: Iterable[Workload]) -> None:
         raise ValueError(_NO_SERIES)
 
 
-def _draw_time(axes: "Axes", cases: list[dict[str, Any]], styles: dict) -> None:
+def _styles(names: list[str], ours: set[str]) -> dict[str, dict[str, Any]]:
+    """How each candidate's line looks."""
+    libraries = list(dict.fromkeys(n.split("_")[0] for n in names if n not in ours))
+    own = [name for name in names if name in ours]
+    styles = {}
+    for number, name in enumerate(names):
+        if name in ours:
+            colour = OUR_COLOURS[own.index(name) % len(OUR_COLOURS)]
+        else:
+            library = libraries.index(name.split("_")[0])
+            colour = PEER_COLOURS[library % len(PEER_COLOURS)]
+        styles[name] = {
+            "color": colour,
+            "marker": MARKERS[number % len(MARKERS)],
+            "linestyle": "-" if name in ours else (0, (4, 2)),
+            "linewidth": 2.0 if name in ours else 1.3,
+            "markersize": 5,
+            "zorder": 3 if name in ours else 2,
+        }
+    return styles
+
+
+def _draw_time(
+    axes: "Axes", cases: list[dict[str, Any]], styles: dict, peak: float
+) -> None:
     for name, style in styles.items():
         found = [(c["shapes"]["S"], r["seconds"]) for c, r in _rows(cases, name)]
         if not found:
@@ -145,7 +163,7 @@ def _draw_time(axes: "Axes", cases: list[dict[str, Any]], styles: dict) -> None:
             lengths, medians, yerr=(below, above), label=name, capsize=2, **style
         )
     lengths = [case["shapes"]["S"] for case in cases]
-    fastest = [case["flops"] / case["peak_flops_per_second"] for case in cases]
+    fastest = [case["flops"] / peak for case in cases]
     axes.plot(
         lengths, fastest, color="0.6", linewidth=4, alpha=0.4, label="matmul peak"
     )
@@ -182,7 +200,7 @@ def _title(case: dict[str, Any], result: dict[str, Any]) -> str:
     leading = "×".join(map(str, shapes["leading"])) or "one sequence"
     return (
         f"{case['score']}, {case['normalizer']}, {case['dtype']}, {leading}, "
-        f"{shapes['Q']} features, mask {shapes['mask']}; "
+        f"{shapes['Q']} features, mask {shapes['mask']}\n"
         f"{environment['cpus']} × {environment['cpu'] or environment['device']}, "
         f"jax {environment['versions']['jax']}"
     )
