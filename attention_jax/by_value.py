@@ -17,6 +17,9 @@ class ArrayValue:
     shape: tuple[int, ...]
     data: bytes
 
+    def __repr__(self) -> str:
+        return f"<{self.dtype.lstrip('<>=|')} array {self.shape}>"
+
     def thaw(self) -> np.ndarray:
         return np.frombuffer(self.data, self.dtype).reshape(self.shape)
 

@@ -326,6 +326,13 @@ def as_mask(mask: Any) -> Mask:
     """
     if isinstance(mask, Mask):
         return mask
+    if callable(mask) and getattr(mask, "__module__", None) == __name__:
+        raise TypeError(f"mask must be a mask; call it: masks.{mask.__name__}(...)")
+    if isinstance(mask, str):
+        raise TypeError(
+            "mask must be a boolean array or a mask from attention_jax.masks, such as "
+            f"masks.causal(), got {mask!r}"
+        )
     if callable(mask):
         raise TypeError(
             "mask must be a boolean array or a mask from attention_jax.masks; "

@@ -115,8 +115,7 @@ class Run:
         ):
             if text is None and name == "target":
                 continue
-            _check_text(name, text)
-            if not codec.tokens(text):
+            if not codec.tokens(_check_text(name, text)):
                 raise ValueError(f"{name} has no words: {text!r}")
         if target is None:
             translation = self.decode([source])[0]
@@ -259,9 +258,10 @@ def _forced_weights(model: Model, params: Any, batch: Batch) -> jax.Array:
     return model.apply(params, batch).weights
 
 
-def _check_text(name: str, text: Any) -> None:
+def _check_text(name: str, text: Any) -> str:
     if not isinstance(text, str):
         raise TypeError(f"{name} must be a string, got {text!r}")
+    return text
 
 
 def _width(length: int) -> int:

@@ -133,17 +133,25 @@ def get_score(score: Any) -> Score:
         return scores.get(score)
     if isinstance(score, functools.partial):
         function, keywords = by_value.unwrap_partial(score)
+        if callable(function) and not isinstance(function, Score | functools.partial):
+            return _bare(function, keywords)
         return bind(get_score(function), **keywords)
     if callable(score):
-        # register_score(f, ...) without rebinding f leaves the bare function behind.
-        for entry in scores.entries():
-            if entry.function is score and not entry.hyper:
-                return entry
-        return Score(score)
+        return _bare(score, {})
     raise TypeError(
         "score must be a name, a function, 'package.module:function' or "
         f"'path/file.py:function', not {type(score).__name__}"
     )
+
+
+def _bare(function: Callable[..., Array], keywords: Mapping[str, Any]) -> Score:
+    """The score of a function that is none yet, with `keywords` bound."""
+    # register_score(f, ...) without rebinding f leaves the bare function behind.
+    for entry in scores.entries():
+        if entry.function is function and not entry.hyper:
+            return bind(entry, **keywords) if keywords else entry
+    name = getattr(function, "__name__", repr(function))
+    return Score(function, hyper=by_value.freeze(keywords, owner=f"score {name!r}"))
 
 
 def bind(score: Score, **hyperparameters: Any) -> Score:

@@ -29,6 +29,9 @@ SIZES = (
     ("value_size", "V."),
 )
 
+# What the arguments without a dash are.
+POSITIONAL = "REFERENCE..."
+
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the flags."""
@@ -140,4 +143,4 @@ def what_next(report: "ScoreReport", reference: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.run(main, define_flags, positional="REFERENCE..."))
+    sys.exit(command_line.run(main, define_flags, positional=POSITIONAL))

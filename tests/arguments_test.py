@@ -49,6 +49,8 @@ def call(query=GOOD["query"], keys=GOOD["keys"], values=GOOD["values"], **argume
             r", T\] = \[2, 3\].*\(2,\)",
         ),
         ({"mask": lambda q, k: k <= q}, TypeError, "masks.by_position"),
+        ({"mask": masks.causal}, TypeError, r"call it: masks.causal\("),
+        ({"mask": "causal"}, TypeError, r"such as masks.causal\(\), got 'causal'"),
         ({"mask": np.ones(1, bool) & masks.padding([1, 2, 3])}, ValueError, r"\(3,\)"),
         ({"score": "aditive"}, LookupError, "unknown score 'aditive'.*'additive'"),
         ({"normalizer": "softmx"}, LookupError, "normalizer 'softmx'.*'softmax'"),

@@ -88,8 +88,16 @@ def test_float64_stays_float64(normalizer, x64):
     assert_close(output.context, context, "float64")
 
 
-@pytest.mark.parametrize("implementation", ["reference", *IMPLEMENTATIONS])
-@pytest.mark.parametrize(("score", "normalizer"), FEWER)
+@pytest.mark.parametrize(
+    ("score", "normalizer", "implementation"),
+    [
+        pytest.param(*pair.values, name, marks=pair.marks)
+        for pair in FEWER
+        for name in ("reference", *IMPLEMENTATIONS)
+        # The keys are silenced before any kernel's own code: two scores show it.
+        if name == "reference" or pair.values[0] in PAIRED_SCORES or pair.marks
+    ],
+)
 def test_empty_rows_and_masked_nans_reach_nothing(score, normalizer, implementation):
     """The last query attends to nothing; the third key is masked for every query."""
     case = arrays(score)
@@ -255,7 +263,8 @@ def test_derivatives_against_finite_differences(score, normalizer, x64):
         inner = case._replace(query=query, keys=keys, values=values, params=params)
         return run(inner, score, normalizer).context
 
-    order = 2 if score == "scaled_dot" else 1
+    second = score == "scaled_dot" and normalizer in ("softmax", "entmax15")
+    order = 2 if second else 1
     check_grads(
         context, case[:4], order=order, modes=("fwd", "rev"), rtol=1e-4, atol=1e-5
     )

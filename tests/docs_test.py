@@ -39,6 +39,7 @@ def test_commands_parse(command, monkeypatch):
     values = flags.FlagValues()
     module.define_flags(values)
     has_config = any(word.startswith("--config=") for word in argv)
-    parsed = command_line.parse(argv, values, config=has_config)
-    assert parsed.positional == []
+    positional = getattr(module, "POSITIONAL", "")
+    parsed = command_line.parse(argv, values, config=has_config, positional=positional)
+    assert bool(parsed.positional) == bool(positional)
     assert sys.modules[words[0]].main

@@ -106,6 +106,24 @@ def test_equal_arguments_make_equal_scores(make):
     assert repr(aj.get_score(make())) == repr(aj.get_score(make()))
 
 
+def test_a_partial_binds_what_a_bare_function_needs():
+    def shifted(query, keys, *, shift):
+        return keys @ query + shift
+
+    with pytest.raises(ValueError, match="takes 'shift'.*functools.partial"):
+        aj.get_score(shifted)
+    score = aj.get_score(functools.partial(shifted, shift=2.0))
+    ones = np.ones((1, 1), np.float32)
+    assert score(ones[0], ones)[0] == 3 and repr(score) == "shifted(shift=2.0)"
+    nested = functools.partial(functools.partial(shifted, shift=2.0), shift=3.0)
+    assert aj.get_score(nested)(ones[0], ones)[0] == 4
+
+
+def test_a_bound_array_is_named_by_its_shape():
+    score = functools.partial(aj.local_gaussian, sigma=np.ones(3, np.float32))
+    assert repr(aj.get_score(score)) == "local_gaussian(sigma=<f4 array (3,)>)"
+
+
 def test_different_arguments_make_different_scores():
     assert aj.soft_cap("dot", 5.0) != aj.soft_cap("dot", 6.0)
     assert aj.soft_cap("dot", 5.0) != aj.soft_cap("scaled_dot", 5.0)

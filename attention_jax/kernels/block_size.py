@@ -94,7 +94,7 @@ def largest_bytes(jaxpr: Any, dependent: set[Any]) -> int:
         sizes = [_bytes(v.aval) for v in equation.outvars]
         # Inside nested jits and loops, everything is taken to depend.
         inner = [largest_bytes(j, set(j.invars)) for j in _inner(equation.params)]
-        largest = max(largest, *sizes, *inner)
+        largest = max((largest, *sizes, *inner))
     return largest
 
 

@@ -284,8 +284,11 @@ def over_blocks(
 
 
 def _split(array: Array, *, blocks: int, block: int) -> Array:
-    """[T, ...] -> [blocks, block, ...], filled with zeros."""
+    """[T, ...] -> [blocks, block, ...], filled with the last row.
+
+    A real row, since a score may have no derivative at a query of zeros.
+    """
     filling = blocks * block - array.shape[0]
     widths = [(0, filling)] + [(0, 0)] * (array.ndim - 1)
-    padded = jnp.pad(array, widths) if filling else array
+    padded = jnp.pad(array, widths, mode="edge") if filling else array
     return padded.reshape(blocks, block, *array.shape[1:])

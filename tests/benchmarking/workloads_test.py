@@ -78,7 +78,13 @@ def test_every_score_s_operations_are_counted(name):
     assert flops(Case(workload(), name)) > 0
 
 
-@pytest.mark.parametrize("implementation", aj.implementation_names())
+@pytest.mark.parametrize(
+    "implementation",
+    [
+        pytest.param(name, marks=() if name == "chunked" else pytest.mark.full)
+        for name in aj.implementation_names()
+    ],
+)
 @pytest.mark.parametrize(
     ("small", "which"),
     [(w, which) for w in SMALL for which in w.passes],

@@ -95,3 +95,24 @@ def test_many_short_sequences_keep_no_scores_for_the_backward_pass():
     compiled = jax.jit(jax.grad(loss)).lower(x).compile()
     scores = 64 * 256 * 256 * 4
     assert compiled.memory_analysis().temp_size_in_bytes < scores / 4
+
+
+def test_a_score_that_prints_is_measured_too():
+    """An equation without results has no size."""
+
+    def prints(query, keys):
+        jax.debug.print("one of them is {}", query[0])
+        return keys @ query
+
+    case = arrays("dot", S=S)
+    operands = check_operands(
+        Options(aj.get_score(prints), aj.softmax),
+        *case[:3],
+        params=None,
+        mask=None,
+        query_positions=None,
+        key_positions=None,
+        dropout_rng=None,
+    )
+    options = Options(aj.get_score(prints), aj.softmax)
+    assert bytes_per_query(operands, options) == 4 * S
