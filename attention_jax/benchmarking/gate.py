@@ -90,19 +90,19 @@ def _by_blocks(case: Case, inputs: Inputs, dtype: jnp.dtype) -> dict[str, np.nda
         if needed <= REFERENCE_BYTES:
             break
         rows = _divisor(length, min(rows - 1, int(rows * REFERENCE_BYTES // needed)))
-    found = [block(*arguments(start, rows)) for start in range(0, length, rows)]
-    parts = dict(zip(OUTPUTS, zip(*found, strict=True), strict=False))
-    by_row = {
-        name: np.concatenate(blocks, axis=-2)
-        for name, blocks in parts.items()
-        if name in ("context", "query")
-    }
-    summed = {
-        name: np.asarray(sum(blocks))
-        for name, blocks in parts.items()
-        if name in ("keys", "values")
-    }
-    return by_row | summed
+    by_row: dict[str, list[np.ndarray]] = {"context": [], "query": []}
+    summed: dict[str, np.ndarray | int] = {"keys": 0, "values": 0}
+    for start in range(0, length, rows):
+        results = map(np.asarray, block(*arguments(start, rows)))
+        for name, array in zip(OUTPUTS, results, strict=False):
+            if name in summed:
+                summed[name] = summed[name] + array
+            else:
+                by_row[name].append(array)
+    if not backward:
+        return {"context": np.concatenate(by_row["context"], axis=-2)}
+    whole = {name: np.concatenate(blocks, -2) for name, blocks in by_row.items()}
+    return whole | {name: np.asarray(array) for name, array in summed.items()}
 
 
 def _divisor(length: int, most: int) -> int:
