@@ -113,6 +113,8 @@ def flops(case: Case) -> float:
     by XLA on the score of one query, where there is no loop (2·Q per key for `dot`).
     Pairs that the mask forbids are not useful, nor is recomputation. Normalisers are not
     counted, as is usual, nor is `prepare` where the workload has it done beforehand.
+    A candidate that projects fewer queries rather than the keys does less than `bilinear`
+    counts, and may so exceed the peak.
     """
     workload = case.workload
     prepare, score = _score_flops(case)
