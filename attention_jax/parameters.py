@@ -72,7 +72,16 @@ class Param:
 
 
 def declare(params: Mapping[str, str | Param] | None) -> tuple[tuple[str, Param], ...]:
-    """`{"w": "QA"}` as a hashable declaration."""
+    """`{"w": "QA"}` as a hashable declaration.
+
+    Raises:
+      TypeError: it is no mapping from names to axis letters or `Param`.
+    """
+    if not isinstance(params or {}, Mapping):
+        raise TypeError(
+            'params must map names to axis letters, such as {"w": "QK"}, '
+            f"not be {params!r}"
+        )
     return tuple(
         (name, declared if isinstance(declared, Param) else Param(declared))
         for name, declared in (params or {}).items()

@@ -98,11 +98,13 @@ def register_score(
     Raises:
       DuplicateNameError: another function has the name.
       ValueError: the declaration and the signature disagree.
-      TypeError: `function` is not callable.
+      TypeError: `function` is not callable, or `params` no mapping.
     """
 
+    declared = parameters.declare(params)
+
     def decorate(function: Callable[..., Array]) -> Score:
-        score = Score(function, parameters.declare(params), prepare, positions)
+        score = Score(function, declared, prepare, positions)
         return scores.register(name or score.name, score, function=function)
 
     return decorate if function is None else decorate(function)
@@ -227,7 +229,12 @@ def init_score_params(
 
     Raises:
       ValueError: a size is unknown, missing or below 1.
+      TypeError: rng is a number, or None.
     """
+    if rng is None or isinstance(rng, int | float):
+        raise TypeError(
+            f"rng must be a PRNG key, such as jax.random.key(0), not {rng!r}"
+        )
     score = get_score(score)
     known = {argument: letter for letter, (_, argument) in AXES.items()}
     lengths = {"Q": query_size, "K": key_size, "A": key_size}

@@ -15,6 +15,25 @@ class UsageError(Exception):
     """A command line that cannot be run; one sentence. Exit status 2."""
 
 
+def check_output(path: str | None) -> pathlib.Path | None:
+    """The file that `--output` names, None if it was not given.
+
+    Raises:
+      UsageError: it could not be written: known before any work is done.
+    """
+    if not path:
+        return None
+    file = pathlib.Path(path)
+    folder = str(file.parent)
+    if not file.parent.is_dir():
+        raise UsageError(f"--output: the folder {folder!r} does not exist")
+    if not os.access(file.parent, os.W_OK):
+        raise UsageError(f"--output: the folder {folder!r} cannot be written")
+    if file.is_dir():
+        raise UsageError(f"--output: {path!r} is a folder, not a file")
+    return file
+
+
 def check_config_arguments(argv: Sequence[str], known: Collection[str]) -> None:
     """Checks what a program with `--config` is given, before the config file is read.
 

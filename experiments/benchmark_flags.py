@@ -1,13 +1,12 @@
 """The flags of `benchmark_attention`, and the plan they mean."""
 
-import pathlib
 import types
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.command_line import UsageError
+from experiments.arguments import UsageError, check_output
 
 if TYPE_CHECKING:
     from attention_jax.benchmarking import Plan
@@ -85,13 +84,7 @@ def check_files(arguments: types.SimpleNamespace) -> None:
 
     if arguments.input and arguments.output:
         raise UsageError("--output is for what is measured; --input measures nothing")
-    if arguments.output:
-        path = pathlib.Path(arguments.output)
-        if not path.parent.is_dir():
-            folder = str(path.parent)
-            raise UsageError(f"--output: the folder {folder!r} does not exist")
-        if path.is_dir():
-            raise UsageError(f"--output: {str(path)!r} is a folder, not a file")
+    check_output(arguments.output)
     if arguments.figure:
         try:
             check_path(arguments.figure)

@@ -8,7 +8,6 @@ of what was found and what to do about it; --list says what is checked. Exit sta
 check failed, 1 if one did, 2 for a mistake on the command line or a score that is not there.
 """
 
-import pathlib
 import sys
 import textwrap
 import types
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from experiments import command_line
+from experiments.arguments import check_output
 from experiments.table import print_table
 
 if TYPE_CHECKING:
@@ -60,15 +60,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(arguments: types.SimpleNamespace) -> int:
     """Checks, prints and writes."""
-    output = arguments.output and pathlib.Path(arguments.output)
-    if output and not output.parent.is_dir():
-        raise command_line.UsageError(
-            f"--output: the folder {str(output.parent)!r} does not exist"
-        )
-    if output and output.is_dir():
-        raise command_line.UsageError(
-            f"--output: {str(output)!r} is a folder, not a file"
-        )
+    output = check_output(arguments.output)
     if arguments.list:
         print_checks()
         return 0

@@ -3,14 +3,13 @@
 python -m experiments.evaluate --workdir=runs/cldr --split=test --output=cldr.json
 """
 
-import os
-import pathlib
 import sys
 import types
 
 from absl import flags
 
 from experiments import command_line, run_flags
+from experiments.arguments import check_output
 from experiments.table import print_table
 
 
@@ -33,19 +32,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Prints the table and writes the file."""
-    output = arguments.output and pathlib.Path(arguments.output)
-    if output and not output.parent.is_dir():
-        raise command_line.UsageError(
-            f"--output: the folder {str(output.parent)!r} does not exist"
-        )
-    if output and not os.access(output.parent, os.W_OK):
-        raise command_line.UsageError(
-            f"--output: the folder {str(output.parent)!r} cannot be written"
-        )
-    if output and output.is_dir():
-        raise command_line.UsageError(
-            f"--output: {str(output)!r} is a folder, not a file"
-        )
+    output = check_output(arguments.output)
     from attention_jax.evaluation import held_out, report
     from attention_jax.run import load_run
     from attention_jax.training.json_files import write_json

@@ -168,6 +168,13 @@ def test_what_is_no_function_of_query_and_keys_is_refused(function, error, messa
         aj.register_score(function)
 
 
+def test_a_declaration_maps_names_and_a_key_is_a_key():
+    with pytest.raises(TypeError, match=r"such as {\"w\": \"QK\"}, not be \['w'\]"):
+        aj.register_score(params=["w"])
+    with pytest.raises(TypeError, match=r"rng must be .*jax.random.key\(0\), not 0"):
+        aj.init_score_params(0, "bilinear", query_size=4, key_size=4)
+
+
 def test_hyperparameters_of_combinators_are_numbers():
     with pytest.raises(TypeError, match="soft_cap: cap must be a number, not 'x'"):
         aj.soft_cap("dot", "x")

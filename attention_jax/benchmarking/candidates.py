@@ -175,7 +175,7 @@ def over_budget(needed: float, budget: int) -> str:
     """The sentence for a candidate that needs too much memory."""
     return (
         f"needs {needed / 2**30:.1f} GiB of memory, more than the {budget / 2**30:.1f} "
-        "it may have (--budget_gib)"
+        "it may have"
     )
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax.benchmarking.workloads import Workload
+from attention_jax.kernels.block_size import count_flops
 from attention_jax.normalizer_function import get_normalizer
 from attention_jax.score_function import get_score, init_score_params
 
@@ -110,7 +111,7 @@ def flops(case: Case) -> float:
         gradient = 3 · forward: each product of the forward pass has two in the backward
 
     `score` is what one query costs per key and `prepare` what the keys cost once, counted
-    by XLA on the score of one query, where there is no loop (2·Q per key for `dot`).
+    by `count_flops` on the score of one query (2·Q per key for `dot`).
     Pairs that the mask forbids are not useful, nor is recomputation. Normalisers are not
     counted, as is usual, nor is `prepare` where the workload has it done beforehand.
     A candidate that projects fewer queries rather than the keys does less than `bilinear`
@@ -157,5 +158,4 @@ def _score_flops(case: Case) -> tuple[float, float]:
 
 
 def _count(function: Any, *arguments: Any) -> float:
-    analysis = jax.jit(function).lower(*arguments).cost_analysis() or {}
-    return analysis.get("flops", 0.0) + analysis.get("transcendentals", 0.0)
+    return count_flops(jax.make_jaxpr(function)(*arguments).jaxpr)

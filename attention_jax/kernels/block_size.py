@@ -1,11 +1,13 @@
 """What attention costs, bytes and FLOPs, read off what the score computes."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Literal, jaxprs_in_params
 
 from attention_jax.checks import compute_dtype
 from attention_jax.kernels.operands import Operands, Options
@@ -35,9 +37,7 @@ def bytes_per_query(operands: Operands, options: Options) -> int:
 def flops_per_query(operands: Operands, options: Options) -> int:
     """FLOPs of one query's scores, weights and average, read off the same jaxpr.
 
-    Two for each multiplication and addition of a matrix product, one for each number that
-    anything else computes, an exponential or a comparison alike. What does not depend on
-    the query is not counted.
+    Counted as `count_flops` says; what does not depend on the query is not.
     """
     jaxpr, query = _one_query(operands, options)
     return (
@@ -49,7 +49,7 @@ def flops_to_prepare(operands: Operands, options: Options) -> int:
     """FLOPs of what is done once per sequence of keys; 0 for keys that are prepared."""
     dtype = compute_dtype(operands.query)
     prepare = jax.make_jaxpr(lambda: prepared_keys(operands, options, dtype).arrays)
-    return count_flops(prepare().jaxpr, None)
+    return count_flops(prepare().jaxpr)
 
 
 def _one_query(operands: Operands, options: Options) -> tuple[Any, Any]:
@@ -86,32 +86,26 @@ def rows_per_block(operands: Operands, options: Options, budget: int) -> int:
 def largest_bytes(jaxpr: Any, dependent: set[Any]) -> int:
     """Bytes of the largest array in a jaxpr that depends on the given variables."""
     largest = 0
-    for equation in jaxpr.eqns:
-        inputs = [v for v in equation.invars if not hasattr(v, "val")]
-        if not any(v in dependent for v in inputs):
-            continue
-        dependent.update(equation.outvars)
+    for equation in _depending(jaxpr, dependent):
         sizes = [_bytes(v.aval) for v in equation.outvars]
         # Inside nested jits and loops, everything is taken to depend.
-        inner = [largest_bytes(j, set(j.invars)) for j in _inner(equation.params)]
+        inner = [
+            largest_bytes(j, set(j.invars)) for j in jaxprs_in_params(equation.params)
+        ]
         largest = max((largest, *sizes, *inner))
     return largest
 
 
-def count_flops(jaxpr: Any, dependent: set[Any] | None) -> int:
+def count_flops(jaxpr: Any, dependent: set[Any] | None = None) -> int:
     """FLOPs of what depends on the given variables (None: of everything).
 
+    Two for each multiplication and addition of a matrix product; of anything else, one for
+    each number that it reads or makes, whichever are more: a sum of n numbers counts n.
     Loops of known length are multiplied out.
     """
     total = 0
-    for equation in jaxpr.eqns:
-        if dependent is not None:
-            if not any(
-                v in dependent for v in equation.invars if not hasattr(v, "val")
-            ):
-                continue
-            dependent.update(equation.outvars)
-        inner = sum(count_flops(j, None) for j in _inner(equation.params))
+    for equation in _depending(jaxpr, dependent):
+        inner = sum(map(count_flops, jaxprs_in_params(equation.params)))
         if inner:
             total += inner * equation.params.get("length", 1)
         elif equation.primitive is jax.lax.dot_general_p:
@@ -120,7 +114,8 @@ def count_flops(jaxpr: Any, dependent: set[Any] | None) -> int:
             products = math.prod(shape[axis] for axis in contracted)
             total += 2 * products * math.prod(equation.outvars[0].aval.shape)
         elif equation.primitive.name not in _MOVES:
-            total += sum(math.prod(v.aval.shape) for v in equation.outvars)
+            touched = (*equation.invars, *equation.outvars)
+            total += max(math.prod(v.aval.shape) for v in touched)
     return total
 
 
@@ -140,15 +135,15 @@ _MOVES = {
 }
 
 
-def _inner(params: dict[str, Any]) -> list[Any]:
-    """The jaxprs inside an equation: those of nested jit, scan, custom derivatives."""
-    found = []
-    for value in params.values():
-        for one in value if isinstance(value, tuple | list) else (value,):
-            inner = getattr(one, "jaxpr", one)
-            if hasattr(inner, "eqns") and hasattr(inner, "invars"):
-                found.append(inner)
-    return found
+def _depending(jaxpr: Any, dependent: set[Any] | None) -> Iterator[Any]:
+    """The equations that depend on the variables, to which their results are added."""
+    for equation in jaxpr.eqns:
+        if dependent is not None:
+            inputs = [v for v in equation.invars if not isinstance(v, Literal)]
+            if not any(v in dependent for v in inputs):
+                continue
+            dependent.update(equation.outvars)
+        yield equation
 
 
 def _bytes(aval: Any) -> int:

@@ -289,6 +289,6 @@ def _split(array: Array, *, blocks: int, block: int) -> Array:
     A real row, since a score may have no derivative at a query of zeros.
     """
     filling = blocks * block - array.shape[0]
-    widths = [(0, filling)] + [(0, 0)] * (array.ndim - 1)
-    padded = jnp.pad(array, widths, mode="edge") if filling else array
+    ends = [(0, filling)] + [(0, 0)] * (array.ndim - 1)
+    padded = jnp.pad(array, ends, mode="edge") if filling else array
     return padded.reshape(blocks, block, *array.shape[1:])

@@ -1,6 +1,7 @@
 """`explain_attention`: what `attention` would do with these arguments, and what it costs."""
 
 import dataclasses
+import inspect
 import math
 from typing import Any
 
@@ -30,10 +31,9 @@ class Explanation:
     Attributes:
       implementation: the kernel's name, never "auto".
       reason: why this one, in a sentence.
-      flops: of the forward pass: two for a multiplication and addition in a matrix
-        product, one for each number that any other operation computes. Keys that a mask
-        lets a kernel skip are counted.
-      argument_bytes: of queries, keys, values, parameters and mask as they were given.
+      flops: of the forward pass, as `count_flops` counts them. Keys that a mask lets a
+        kernel skip are counted.
+      argument_bytes: of queries, keys, values, parameters, mask and positions.
       output_bytes: of context, weights and statistics.
       intermediate_bytes: of the largest array in between, if the compiler fuses nothing.
       queries_per_block: how many queries of a sequence are computed at once.
@@ -68,35 +68,35 @@ def explain_attention(
     """What `attention` would do with the same arguments; nothing is computed.
 
     Args:
-      query, keys, values: as for `attention`; a `jax.ShapeDtypeStruct` will do.
-      **arguments: `attention`'s other arguments.
+      query, keys, values, **arguments: as for `attention`; for an array a
+        `jax.ShapeDtypeStruct` will do.
 
     Raises:
       what `attention` raises for these arguments.
 
         >>> print(explain_attention(query, keys, values, score="additive", ...))
     """
-    implementation = arguments.get("implementation", AUTO)
+    bound = inspect.signature(attention).bind(query, keys, values, **arguments)
+    bound.apply_defaults()
+    given = bound.arguments
     abstract = {
-        name: array
-        for name, array in (("query", query), ("keys", keys), ("values", values))
-        if isinstance(array, jax.ShapeDtypeStruct)
+        name: value
+        for name, value in given.items()
+        if any(isinstance(a, jax.ShapeDtypeStruct) for a in jax.tree.leaves(value))
     }
-    given = {"query": query, "keys": keys, "values": values, **arguments}
-    found = []
+    checked = []
 
-    def traced(abstract: dict[str, Any]) -> None:
-        operands, options = check_call(**{**given, **abstract})
-        found.append(_explain(operands, options, implementation))
+    def traced(abstract: dict[str, Any]) -> Any:
+        checked.append(check_call(**given | abstract))
+        return attention(**given | abstract)
 
-    jax.eval_shape(traced, abstract)
-    outputs = jax.eval_shape(
-        lambda abstract: attention(**{**given, **abstract}), abstract
-    )
-    return dataclasses.replace(found[0], output_bytes=_bytes(outputs))
+    outputs = jax.eval_shape(traced, abstract)
+    return _explain(*checked[0], given["implementation"], _bytes(outputs))
 
 
-def _explain(operands: Operands, options: Options, implementation: str) -> Explanation:
+def _explain(
+    operands: Operands, options: Options, implementation: str, output_bytes: int
+) -> Explanation:
     sequences = math.prod(operands.leading)
     queries = sequences * operands.num_queries
     per_query = bytes_per_query(operands, options)
@@ -120,7 +120,7 @@ def _explain(operands: Operands, options: Options, implementation: str) -> Expla
         flops=queries * flops_per_query(operands, options)
         + flops_to_prepare(operands, options),
         argument_bytes=_bytes(operands),
-        output_bytes=0,
+        output_bytes=output_bytes,
         intermediate_bytes=per_query * (block if name == "chunked" else queries),
         queries_per_block=block,
         blocks=blocks,

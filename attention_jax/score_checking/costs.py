@@ -10,11 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax.kernels.arguments import check_operands
-from attention_jax.kernels.block_size import bytes_per_query
 from attention_jax.kernels.dispatch import attention
-from attention_jax.kernels.operands import Options
-from attention_jax.normalizer_function import get_normalizer
+from attention_jax.kernels.explain import explain_attention
 from attention_jax.score_checking import programs
 from attention_jax.score_checking.check import Outcome, check, noted, passed
 from attention_jax.score_checking.subject import (
@@ -181,32 +178,17 @@ def _arrays(score: Score, sizes: Sizes) -> tuple[Any, Any, Any, dict[str, Any]]:
 
 
 def _bytes_per_query(score: Score, sizes: Sizes) -> int:
-    """`bytes_per_query` in float32, from shapes alone."""
-    options = Options(score=score, normalizer=get_normalizer("softmax"))
-    found = []
-
-    def traced(query: Array, keys: Array, values: Array, params: Any) -> None:
-        operands = check_operands(
-            options,
-            query,
-            keys,
-            values,
-            params=params,
-            mask=None,
-            query_positions=None,
-            key_positions=None,
-            dropout_rng=None,
-        )
-        found.append(bytes_per_query(operands, options))
-
-    jax.eval_shape(
-        traced,
-        jax.ShapeDtypeStruct((QUERIES, sizes.query_size), jnp.float32),
-        jax.ShapeDtypeStruct((KEYS, sizes.key_size), jnp.float32),
-        jax.ShapeDtypeStruct((KEYS, sizes.value_size), jnp.float32),
-        param_structs(score, sizes, jnp.float32),
+    """The bytes of the largest array that a query's weights go through, in float32."""
+    struct = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
+    explained = explain_attention(
+        struct((1, sizes.query_size)),
+        struct((KEYS, sizes.key_size)),
+        struct((KEYS, sizes.value_size)),
+        score=score,
+        params=param_structs(score, sizes, jnp.float32),
+        implementation="reference",
     )
-    return found[0]
+    return explained.intermediate_bytes
 
 
 def _axes_of(subject: Subject, sizes: Sizes, size: int) -> tuple[str, ...]:

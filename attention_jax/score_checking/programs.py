@@ -6,16 +6,15 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxprs_in_params
 
 
 def equations(jaxpr: Any) -> Iterator[Any]:
     """The equations of a jaxpr and of those inside it: jits, loops, custom derivatives."""
     for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
         yield equation
-        for value in equation.params.values():
-            for one in value if isinstance(value, tuple | list) else (value,):
-                if hasattr(getattr(one, "jaxpr", one), "eqns"):
-                    yield from equations(one)
+        for inner in jaxprs_in_params(equation.params):
+            yield from equations(inner)
 
 
 def primitive_names(jaxpr: Any) -> set[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from attention_jax import user_code
+from attention_jax.by_value import ArrayValue
 from attention_jax.registry import unknown_name
 from attention_jax.score_checking.catalogue import CHECKS, check_names, with_needs
 from attention_jax.score_checking.check import Check
@@ -92,8 +93,10 @@ def check_score(
 
 
 def _shown(score: Score) -> str:
-    """The score with its hyper-parameters, unless these are long."""
-    return repr(score) if len(repr(score)) <= LONGEST_NAME else f"{score.name}(...)"
+    """The score with its hyper-parameters, unless these are long or arrays."""
+    arrays = any(isinstance(value, ArrayValue) for _, value in score.hyper)
+    long = arrays or len(repr(score)) > LONGEST_NAME
+    return f"{score.name}(...)" if long else repr(score)
 
 
 def _sizes(default: Sizes, given: dict[str, int | None]) -> Sizes:
