@@ -60,10 +60,7 @@ class Normalizer:
             return self(scores, where), ones
         if where is None:
             return self._bound(self.ratio)(scores)
-        numerators, denominators = self._bound(self.ratio)(
-            jnp.where(where, scores, -jnp.inf)
-        )
-        return numerators, jnp.where(denominators == 0, 1, denominators)
+        return self._bound(self.ratio)(jnp.where(where, scores, -jnp.inf))
 
     def _bound(self, function: Callable) -> Callable:
         return functools.partial(function, **by_value.thaw(self.hyper))
@@ -103,7 +100,7 @@ def register_normalizer(
       name: what to call it; the function's name if not given.
       ratio: optional, for speed: (scores, *, ...) -> numerators [..., S] and denominators
         [..., 1], with weights = numerators / denominators. Masked scores are −inf there and
-        must get numerators 0; a row of them only may have denominator 0.
+        must get numerators 0; denominators must not be 0, in a row of them only either.
 
     Returns:
       The `Normalizer`, which is called like the function.

@@ -17,13 +17,17 @@ import jax.numpy as jnp
 from attention_jax.batching import map_leading
 from attention_jax.checks import compute_dtype
 from attention_jax.kernels.block_size import prepared_keys, rows_per_block
-from attention_jax.kernels.key_range import on_needed_keys, used_keys, widths
+from attention_jax.kernels.key_range import (
+    on_needed_keys,
+    over_all_keys,
+    used_keys,
+    widths,
+)
 from attention_jax.kernels.masking import mask_rows, silence_unused
 from attention_jax.kernels.operands import Operands, Options
 from attention_jax.kernels.reference import row_numbers
-from attention_jax.kernels.rows import Rows, attend_rows
+from attention_jax.kernels.rows import Rows, attend_rows, divided
 from attention_jax.masks import Mask
-from attention_jax.normalizers import PER_ROW
 from attention_jax.types import Array, Bool, Float, Int
 
 # What one block's largest intermediate may take: large enough for matmuls to be worth
@@ -78,9 +82,10 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
                 return attend(block)
             return attend_needed(attend, block, key_range, num_keys)
 
-        return over_blocks(
+        joined = over_blocks(
             rows, blocks, block, query, query_positions, numbers, ranges, mask
         )
+        return divided(joined)
 
     return map_leading(
         one_sequence,
@@ -160,39 +165,43 @@ def attend_needed(
 ) -> Rows:
     """`attend(block)`, computed on the keys that the block attends to and not many more.
 
-    Derivatives are those of `attend(block)` on all keys: the backward pass of a branch on
-    several widths writes zeros for every branch not taken, which costs more than it saves.
+    So are derivatives: within each width the block is rematerialised, since differentiating
+    a choice between widths keeps what every one of them would keep, as zeros where it was
+    not taken; rematerialised, that is the block's own arrays, the same for all.
     """
 
+    def on_some(block: Block, start: Array, width: int) -> Rows:
+        def keys(array: Array) -> Array:
+            return jax.lax.dynamic_slice_in_dim(array, start, width)
+
+        assert block.mask is not None
+        some = block._replace(
+            prepared=[keys(leaf) for leaf in block.prepared],
+            values=keys(block.values),
+            key_positions=keys(block.key_positions),
+            mask=block.mask.keys_from(start, width),
+        )
+        return over_all_keys(attend(some), start, num_keys)
+
     def narrow(block: Block, key_range: Array) -> Rows:
-        def on_some(start: Array, width: int) -> Rows:
-            def keys(array: Array) -> Array:
-                return jax.lax.dynamic_slice_in_dim(array, start, width)
-
-            assert block.mask is not None
-            some = block._replace(
-                prepared=[keys(leaf) for leaf in block.prepared],
-                values=keys(block.values),
-                key_positions=keys(block.key_positions),
-                mask=block.mask.keys_from(start, width),
-            )
-            return attend(some)
-
-        return on_needed_keys(on_some, key_range, num_keys)
+        attend = functools.partial(on_some, block)
+        return on_needed_keys(attend, key_range, num_keys)
 
     def derivative(primals: tuple, tangents: tuple) -> tuple[Rows, Rows]:
-        return jax.jvp(lambda block, key_range: attend(block), primals, tangents)
+        (block, key_range), (block_dot, _) = primals, tangents
+
+        def tangent(start: Array, width: int) -> Rows:
+            def of(block: Block, block_dot: Block, start: Array) -> Rows:
+                attend = functools.partial(on_some, start=start, width=width)
+                return jax.jvp(attend, (block,), (block_dot,))[1]
+
+            return jax.checkpoint(of)(block, block_dot, start)
+
+        return narrow(block, key_range), on_needed_keys(tangent, key_range, num_keys)
 
     needed = jax.custom_jvp(narrow)
     needed.defjvp(derivative)
     return needed(block, key_range)
-
-
-# In the backward pass a block's scores are computed again; of each row, its context and one
-# or two numbers are kept.
-rematerialized = functools.partial(
-    jax.checkpoint, policy=jax.checkpoint_policies.save_only_these_names(PER_ROW)
-)
 
 
 def loop(
@@ -202,20 +211,25 @@ def loop(
     if axis_size == 0:
         return jax.vmap(function, in_axes=in_axes, axis_size=0)(*arrays)
     mapped = [a for a, axis in zip(arrays, in_axes, strict=True) if axis == 0]
+    shared = [a for a, axis in zip(arrays, in_axes, strict=True) if axis is None]
 
-    def one(slices: list[Array]) -> Any:
-        remaining = iter(slices)
-        return function(
-            *(
-                next(remaining) if axis == 0 else a
-                for a, axis in zip(arrays, in_axes, strict=True)
-            )
-        )
+    def one(slices: list[Array], shared: list[Array]) -> Any:
+        mapped, whole = iter(slices), iter(shared)
+        return function(*(next(whole if axis is None else mapped) for axis in in_axes))
 
     if axis_size == 1:
-        result = one([a[0] for a in mapped])
+        result = one([a[0] for a in mapped], shared)
         return jax.tree.map(lambda x: x[None], result)
-    return jax.lax.map(one, mapped) if mapped else _repeat(one([]), axis_size)
+    if not mapped:
+        return _repeat(one([], shared), axis_size)
+
+    def step(arguments: tuple[Array, list[Array]]) -> Any:
+        # Differentiating a scan, JAX moves what is the same in every step out of it, and
+        # would so keep a mask's [T, S] booleans; tied to the step it stays.
+        index, slices = arguments
+        return one(slices, jax.lax.optimization_barrier((index, shared))[1])
+
+    return jax.lax.map(step, (jnp.arange(axis_size), mapped))
 
 
 def _repeat(result: Any, times: int) -> Any:
@@ -236,7 +250,7 @@ def over_blocks(
     num_queries = query.shape[0]
     if blocks == 1:
         # Rematerialised too: the loop over sequences would keep every sequence's scores.
-        return rematerialized(rows)(
+        return jax.checkpoint(rows)(
             query, query_positions, numbers, ranges[0], mask, None
         )
     padded = blocks * block
@@ -249,7 +263,7 @@ def over_blocks(
         for name, leaf in zip(axes, leaves, strict=True)
     ]
 
-    @rematerialized
+    @jax.checkpoint
     def one_block(slices: tuple) -> Rows:
         query, query_positions, numbers, key_range, valid, sliced = slices
         remaining = iter(sliced)

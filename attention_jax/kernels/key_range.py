@@ -14,9 +14,9 @@ from attention_jax.kernels.rows import Rows
 from attention_jax.kernels.statistics import ARGMAX
 from attention_jax.types import Array, Bool, Int
 
-# Each width is one more branch to compile, so they are few; the shares of S are such that a
-# causal mask costs 5/8 of the whole and a narrow window 1/16.
-SHARES = (1, 3 / 4, 1 / 2, 1 / 4, 1 / 16)
+# Each width is one more branch to compile, so they are few: steps of a quarter for causal
+# masks, halves below for windows.
+SHARES = (1, 3 / 4, 1 / 2, 1 / 4, 1 / 8, 1 / 16)
 # Fewer keys than this are not worth a branch.
 FEWEST = 64
 
@@ -94,10 +94,11 @@ def _range(used: Bool[Array, "S"]) -> Int[Array, "2"]:
 def on_needed_keys(
     attend: Callable[[Array, int], Rows], key_range: Int[Array, "2"], num_keys: int
 ) -> Rows:
-    """`attend(start, width)` on the fewest keys that cover the range, over all S again.
+    """`attend(start, width)` with the fewest keys that cover the range.
 
     Args:
-      attend: the rows' result with `width` keys from `start` on; `width` is static.
+      attend: the rows' result from `width` keys from `start` on, for all S keys; `width`
+        is static.
       key_range: first key and one past the last.
       num_keys: S.
     """
@@ -107,15 +108,14 @@ def on_needed_keys(
     enough = jnp.array(choices) >= last - first
 
     def branch(width: int) -> Rows:
-        start = jnp.minimum(first, num_keys - width)
-        return _over_all_keys(attend(start, width), start, num_keys)
+        return attend(jnp.minimum(first, num_keys - width), width)
 
     return jax.lax.switch(
         jnp.sum(enough) - 1, [functools.partial(branch, width) for width in choices]
     )
 
 
-def _over_all_keys(rows: Rows, start: Array, num_keys: int) -> Rows:
+def over_all_keys(rows: Rows, start: Array, num_keys: int) -> Rows:
     """What was found for some keys, placed among all S."""
 
     def place(array: Array | None) -> Array | None:

@@ -16,7 +16,7 @@ from jax.extend.core import Literal
 from attention_jax.types import Array
 
 
-def query_first(function: Callable[..., Any]) -> Callable[..., Any]:
+def query_first(function: Callable[..., Any], num_queries: int) -> Callable[..., Any]:
     """`function`, computing matrix @ vector as vector @ matrixᵀ.
 
     Rewritten are the products of a vector that depends on the arguments with a matrix that
@@ -26,6 +26,8 @@ def query_first(function: Callable[..., Any]) -> Callable[..., Any]:
     Args:
       function: of arrays (or None), to be mapped over queries; what does not depend on the
         query is closed over.
+      num_queries: how many it will be mapped over, which decides what the derivative
+        transposes.
     """
 
     def rewritten(*arguments: Any) -> Any:
@@ -35,6 +37,7 @@ def query_first(function: Callable[..., Any]) -> Callable[..., Any]:
             traced.consts,
             jax.tree.leaves(arguments),
             [True] * len(traced.jaxpr.invars),
+            num_queries,
         )[0]
         return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
 
@@ -42,7 +45,11 @@ def query_first(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _evaluate(
-    jaxpr: Any, consts: list[Any], inputs: list[Any], dependent: list[bool]
+    jaxpr: Any,
+    consts: list[Any],
+    inputs: list[Any],
+    dependent: list[bool],
+    num_queries: int,
 ) -> tuple[list[Any], list[bool]]:
     """The jaxpr's outputs, and which of them depend on the dependent inputs."""
     values = dict(zip(jaxpr.constvars, consts, strict=True))
@@ -58,7 +65,7 @@ def _evaluate(
     for equation in jaxpr.eqns:
         operands = [read(v) for v in equation.invars]
         depend = [varies(v) for v in equation.invars]
-        results, result_depend = _apply(equation, operands, depend)
+        results, result_depend = _apply(equation, operands, depend, num_queries)
         values |= zip(equation.outvars, results, strict=True)
         varying |= {
             v for v, one in zip(equation.outvars, result_depend, strict=True) if one
@@ -67,7 +74,7 @@ def _evaluate(
 
 
 def _apply(
-    equation: Any, operands: list[Any], depend: list[bool]
+    equation: Any, operands: list[Any], depend: list[bool], num_queries: int
 ) -> tuple[list[Any], list[bool]]:
     primitive, params = equation.primitive, equation.params
     if primitive is jax.lax.dot_general_p and any(depend) and not all(depend):
@@ -79,11 +86,12 @@ def _apply(
             if isinstance(precision, tuple) and not depend[0]:
                 precision = precision[::-1]
             kind = params["preferred_element_type"]
-            return [_product(vector, matrix, axis, precision, kind)], [True]
+            turn = num_queries > min(matrix.shape)
+            return [_product(vector, matrix, axis, precision, kind, turn)], [True]
     # Products of jnp are jits inside.
     if primitive.name in ("jit", "pjit"):
         inner = params["jaxpr"]
-        return _evaluate(inner.jaxpr, inner.consts, operands, depend)
+        return _evaluate(inner.jaxpr, inner.consts, operands, depend, num_queries)
     # As jax.core.eval_jaxpr does it, modes such as enable_x64 included.
     with equation.ctx.manager:
         results = primitive.bind(*operands, **primitive.get_bind_params(params))
@@ -91,9 +99,9 @@ def _apply(
     return results, [any(depend)] * len(results)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4, 5))
 def _product(
-    vector: Array, matrix: Array, axis: int, precision: Any, kind: Any
+    vector: Array, matrix: Array, axis: int, precision: Any, kind: Any, turn: bool
 ) -> Array:
     """Σ_j vector_j matrix_j over the matrix's `axis`."""
     return jax.lax.dot_general(
@@ -107,18 +115,21 @@ def _product(
 
 @_product.defjvp
 def _product_jvp(
-    axis: int, precision: Any, kind: Any, primals: tuple, tangents: tuple
+    axis: int, precision: Any, kind: Any, turn: bool, primals: tuple, tangents: tuple
 ) -> tuple[Array, Array]:
-    """The product rule, with the matrix's tangent transposed behind a barrier.
+    """The product rule, with the matrix's tangent transposed behind a barrier if `turn`.
 
     Its reason is the backward pass, which is the transpose of this: the matrix's gradient
     comes out as [Q, S], from a product that reads the large [t, S] factor in the order of
     memory. Without the barrier the compiler folds the transposition back into that
-    product, which is two to three times slower on a CPU.
+    product, which is two to three times slower on a CPU. With fewer queries than features
+    the gradient is the larger of the two, and stays as it is.
     """
     (vector, matrix), (vector_dot, matrix_dot) = primals, tangents
-    transposed = jax.lax.optimization_barrier(matrix_dot.T)
-    tangent = _product(vector_dot, matrix, axis, precision, kind) + _product(
-        vector, transposed, 1 - axis, precision, kind
-    )
-    return _product(vector, matrix, axis, precision, kind), tangent
+    product = functools.partial(_product, precision=precision, kind=kind, turn=turn)
+    if turn:
+        matrix_dot, dot_axis = jax.lax.optimization_barrier(matrix_dot.T), 1 - axis
+    else:
+        dot_axis = axis
+    tangent = product(vector_dot, matrix, axis) + product(vector, matrix_dot, dot_axis)
+    return product(vector, matrix, axis), tangent

@@ -8,7 +8,7 @@ from attention_jax.checks import compute_dtype
 from attention_jax.kernels.block_size import prepared_keys
 from attention_jax.kernels.masking import dense_mask, silence_unused
 from attention_jax.kernels.operands import Operands, Options
-from attention_jax.kernels.rows import Rows, attend_rows
+from attention_jax.kernels.rows import Rows, attend_rows, divided
 from attention_jax.types import Array
 
 
@@ -38,7 +38,7 @@ def attend_reference(operands: Operands, options: Options) -> Rows:
         if dense is not None:
             where, *rest = rest
             where = jnp.broadcast_to(where, (query.shape[0], values.shape[0]))
-        return attend_rows(
+        result = attend_rows(
             options,
             params,
             query,
@@ -50,6 +50,7 @@ def attend_reference(operands: Operands, options: Options) -> Rows:
             rows,
             operands.dropout_rng,
         )
+        return divided(result)
 
     arrays = [
         operands.query.astype(dtype),

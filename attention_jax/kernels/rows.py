@@ -8,13 +8,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
 
 from attention_jax.averaging import average
 from attention_jax.kernels.operands import Options
 from attention_jax.kernels.query_first import query_first
 from attention_jax.kernels.statistics import COLUMN_SUM, row_statistics
-from attention_jax.normalizers import PER_ROW
 from attention_jax.single_query import score_keys
 from attention_jax.types import Array, Bool, Float, Int
 
@@ -23,13 +21,15 @@ class Rows(NamedTuple):
     """The result for t queries, in the dtype of the computation.
 
     Attributes:
-      context: [t, V].
+      context: [t, V], still to be divided by the denominators if there are any.
+      denominators: [t, 1], or None.
       weights: [t, S], before dropout, or None if not asked for.
       statistics: one number a row for each requested row statistic.
       column_sum: [S], the weights summed over the t rows, or None if not asked for.
     """
 
     context: Float[Array, "t V"]
+    denominators: Float[Array, "t 1"] | None
     weights: Float[Array, "t S"] | None
     statistics: dict[str, Array]
     column_sum: Float[Array, "S"] | None
@@ -68,9 +68,9 @@ def attend_rows(
             key_positions,
         )
         if describes:
-            weights, total = options.normalizer(scores, where), None
+            weights, denominators = options.normalizer(scores, where), None
         else:
-            weights, total = options.normalizer.as_ratio(scores, where)
+            weights, denominators = options.normalizer.as_ratio(scores, where)
         used = weights
         if dropout_rng is not None:
             kept = keep_row(
@@ -78,16 +78,14 @@ def attend_rows(
             )
             used = jnp.where(kept, weights / (1 - options.dropout_rate), 0)
         context = average(used, values)
-        return context, total, (scores, weights) if describes else None
+        return context, denominators, (scores, weights) if describes else None
 
     in_axes = (0, None if where is None else 0, 0, 0)
-    context, total, described = jax.vmap(query_first(one), in_axes=in_axes)(
-        query, where, query_positions, row_indices
-    )
-    if total is not None:
-        context = checkpoint_name(context, PER_ROW) / checkpoint_name(total, PER_ROW)
+    context, denominators, described = jax.vmap(
+        query_first(one, query.shape[0]), in_axes=in_axes
+    )(query, where, query_positions, row_indices)
     if described is None:
-        return Rows(context, None, {}, None)
+        return Rows(context, denominators, None, {}, None)
     scores, weights = described
     statistics = {
         name: row_statistics.get(name)(scores, weights, where)
@@ -100,10 +98,22 @@ def attend_rows(
         column_sum = jnp.sum(counted, axis=0)
     return Rows(
         context,
+        None,
         weights if options.return_weights else None,
         statistics,
         column_sum,
     )
+
+
+def divided(rows: Rows) -> Rows:
+    """The rows with their context divided by its denominators.
+
+    Apart from `attend_rows`, so that a kernel that computes rows again for the backward
+    pass keeps what the division needs, V + 1 numbers a row, and need not average again.
+    """
+    if rows.denominators is None:
+        return rows
+    return rows._replace(context=rows.context / rows.denominators, denominators=None)
 
 
 def keep_row(

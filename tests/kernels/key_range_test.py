@@ -1,5 +1,7 @@
 """Blocks are computed on the keys they attend to, and nobody can tell from the result."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,6 +82,37 @@ def test_positions_lengths_and_gradients(score, normalizer):
         jax.tree.map(lambda a, e: assert_close(a, e, table=BACKWARD), actual, expected)
 
 
+def test_derivatives_of_weights_and_statistics():
+    case = arrays("scaled_dot", T=40, S=160, leading=(2,))
+    mask = masks.window(30, 0) & masks.padding([160, 100])
+
+    def described(query, keys, values, implementation):
+        inner = case._replace(query=query, keys=keys, values=values)
+        output = run(
+            inner,
+            "scaled_dot",
+            "softmax",
+            mask=mask,
+            query_positions=np.arange(40) * 4,
+            implementation=implementation,
+            chunk_size=8,
+            return_weights=True,
+            statistics=("argmax", "entropy", "max_weight", "column_sum"),
+        )
+        found = dict(output.statistics)
+        found.pop("argmax")
+        leaves = jax.tree.leaves((output.context, output.weights, found))
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in leaves)
+
+    def derivatives(implementation):
+        function = functools.partial(described, implementation=implementation)
+        gradient = jax.grad(function, argnums=(0, 1, 2))
+        return gradient(*case[:3]), jax.jvp(function, case[:3], case[:3])
+
+    expected, actual = derivatives("reference"), derivatives("chunked")
+    jax.tree.map(lambda a, e: assert_close(a, e, table=BACKWARD), actual, expected)
+
+
 def test_a_range_is_from_the_first_to_the_last_key_that_a_block_attends_to():
     query, keys = np.zeros((T, 4), np.float32), np.zeros((S, 4), np.float32)
     index = np.arange(S)
@@ -109,12 +142,14 @@ def test_the_smallest_width_that_covers_the_range_is_taken(first, last, width):
 
     def attend(start, width):
         assert isinstance(width, int)
-        return Rows(
+        rows = Rows(
             jnp.stack([start, jnp.int32(width)]),
+            None,
             jnp.ones((2, width)),
             {"argmax": jnp.array([0, -1])},
             jnp.ones(width),
         )
+        return key_range.over_all_keys(rows, start, 200)
 
     rows = key_range.on_needed_keys(attend, jnp.array([first, last]), 200)
     start, taken = map(int, rows.context)

@@ -74,8 +74,9 @@ FUNCTIONS = [
 ]
 
 
+@pytest.mark.parametrize("num_queries", [1, 1000], ids=["few", "many"])
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_values_and_derivatives_stay(function):
+def test_values_and_derivatives_stay(function, num_queries):
     @functools.partial(jax.jit, static_argnums=1)
     def described(queries, mapped):
         def total(queries):
@@ -84,7 +85,7 @@ def test_values_and_derivatives_stay(function):
         return jax.grad(total)(queries), jax.jvp(mapped, (queries,), (queries,))
 
     expected = described(QUERIES, jax.vmap(function))
-    actual = described(QUERIES, jax.vmap(query_first(function)))
+    actual = described(QUERIES, jax.vmap(query_first(function, num_queries)))
     jax.tree.map(assert_close, actual, expected)
 
 
@@ -103,7 +104,7 @@ def test_scores_come_out_as_rows(function):
         traced = jax.make_jaxpr(mapped)(QUERIES).jaxpr
         return [e.outvars[0].aval.shape for e in products(traced)]
 
-    found = shapes(jax.vmap(query_first(function)))
+    found = shapes(jax.vmap(query_first(function, T)))
     assert found and all(shape in ((T, S), (T, Q)) for shape in found)
     assert (S, T) in shapes(jax.vmap(plain)), "what it is there for"
 
@@ -111,7 +112,7 @@ def test_scores_come_out_as_rows(function):
 def test_each_side_keeps_its_precision():
     sides = (jax.lax.Precision.HIGHEST, jax.lax.Precision.DEFAULT)
     product = functools.partial(jnp.dot, KEYS, precision=sides)
-    [equation] = products(jax.make_jaxpr(query_first(product))(QUERIES[0]).jaxpr)
+    [equation] = products(jax.make_jaxpr(query_first(product, T))(QUERIES[0]).jaxpr)
     assert equation.params["precision"] == sides[::-1]
 
 
@@ -120,7 +121,7 @@ def test_several_and_missing_arguments_and_nested_results():
         assert nothing is None
         return {"scores": KEYS @ query + position, "none": None}
 
-    mapped = jax.vmap(query_first(one), in_axes=(0, None, 0))
+    mapped = jax.vmap(query_first(one, 3), in_axes=(0, None, 0))
     result = mapped(QUERIES, None, jnp.arange(3.0))
     assert result["none"] is None
     assert_close(result["scores"], QUERIES @ KEYS.T + np.arange(3.0)[:, None])
