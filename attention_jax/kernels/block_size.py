@@ -14,6 +14,16 @@ from attention_jax.kernels.operands import Operands, Options
 from attention_jax.prepared import PreparedKeys, run_prepare
 from attention_jax.single_query import score_keys
 
+# What one block's largest intermediate may take: large enough for matrix products to be
+# worth their call, small enough to stay near the cache.
+BLOCK_BYTES = 4 * 2**20
+# And up to this for the sake of the rows below.
+LARGEST_BLOCK_BYTES = 16 * 2**20
+# With fewer queries a product with the keys is no longer near the peak.
+ROWS_OF_SCORES = 256
+# The same for scores made from [S, A] features a query, which are not products.
+ROWS_OF_FEATURES = 8
+
 
 def prepared_keys(operands: Operands, options: Options, dtype: Any) -> PreparedKeys:
     """The operands' keys, prepared if they are not yet, in `dtype`."""
@@ -78,9 +88,17 @@ def _one_query(operands: Operands, options: Options) -> tuple[Any, Any]:
     return jaxpr, jaxpr.invars[0]
 
 
-def rows_per_block(operands: Operands, options: Options, budget: int) -> int:
-    """As many queries as keep a block's largest intermediate within `budget` bytes."""
-    return max(1, budget // max(1, bytes_per_query(operands, options)))
+def rows_per_block(operands: Operands, options: Options) -> int:
+    """As many queries as keep a block's largest intermediate within `BLOCK_BYTES`.
+
+    Where that is so few that each pass over the keys is wasted on them, the fewest that are
+    worth it, within `LARGEST_BLOCK_BYTES`.
+    """
+    per_query = max(1, bytes_per_query(operands, options))
+    scores = operands.num_keys * compute_dtype(operands.query).itemsize
+    worthwhile = ROWS_OF_SCORES if per_query <= scores else ROWS_OF_FEATURES
+    fewest = min(worthwhile, LARGEST_BLOCK_BYTES // per_query)
+    return max(1, BLOCK_BYTES // per_query, fewest)
 
 
 def largest_bytes(jaxpr: Any, dependent: set[Any]) -> int:

@@ -16,7 +16,11 @@ import jax.numpy as jnp
 
 from attention_jax.batching import map_leading
 from attention_jax.checks import compute_dtype
-from attention_jax.kernels.block_size import prepared_keys, rows_per_block
+from attention_jax.kernels.block_size import (
+    ROWS_OF_SCORES,
+    prepared_keys,
+    rows_per_block,
+)
 from attention_jax.kernels.key_range import (
     on_needed_keys,
     over_all_keys,
@@ -30,19 +34,13 @@ from attention_jax.kernels.rows import Rows, attend_rows, divided
 from attention_jax.masks import Mask
 from attention_jax.types import Array, Bool, Float, Int
 
-# What one block's largest intermediate may take: large enough for matmuls to be worth
-# their call, small enough to stay near the cache.
-BLOCK_BYTES = 4 * 2**20
-# Below this a product of a block of queries with the keys is no longer near the peak.
-FEWEST_MASKED_ROWS = 256
-
 
 def attend_chunked(operands: Operands, options: Options) -> Rows:
     """Loops over sequences and blocks of queries.
 
     Cost: the reference's FLOPs, twice the scores' in a backward pass; temporaries of
-    about `BLOCK_BYTES`, or chunk_size × S × (what the score needs per query and key), for
-    any T.
+    about `rows_per_block`, or `chunk_size`, times S times what the score needs per query and
+    key, for any T.
     """
     dtype = compute_dtype(operands.query)
     mask, num_keys = operands.mask, operands.num_keys
@@ -107,10 +105,10 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
 
 def queries_per_block(operands: Operands, options: Options) -> tuple[int, int]:
     """The number of queries a block has, and of blocks a sequence has."""
-    chunk = options.chunk_size or rows_per_block(operands, options, BLOCK_BYTES)
+    chunk = options.chunk_size or rows_per_block(operands, options)
     if operands.mask is not None and options.chunk_size is None:
         # One block that holds every query needs every key that any of them attends to.
-        chunk = min(chunk, max(FEWEST_MASKED_ROWS, operands.num_queries // 2))
+        chunk = min(chunk, max(ROWS_OF_SCORES, operands.num_queries // 2))
     # Blocks of equal size with as little filling as possible.
     blocks = max(1, math.ceil(operands.num_queries / chunk))
     return math.ceil(operands.num_queries / blocks), blocks

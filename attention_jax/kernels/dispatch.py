@@ -29,7 +29,7 @@ Kernel = Callable[[Operands, Options], Rows]
 AUTO = "auto"
 # Up to here `auto` computes all rows at once: translation-sized work is far below, and a
 # loop would save little memory. A choice, not a measured optimum.
-REFERENCE_BYTES = 64 * 2**20
+REFERENCE_BYTES = 24 * 2**20
 
 kernels = Registry[Kernel]("implementation")
 kernels.register("reference", attend_reference, function=attend_reference)

@@ -1,4 +1,4 @@
-"""Block sizes follow what the score computes, and memory follows block sizes."""
+"""Block sizes follow what the score computes."""
 
 import jax
 import numpy as np
@@ -7,7 +7,7 @@ import pytest
 import attention_jax as aj
 from attention_jax.kernels import dispatch
 from attention_jax.kernels.arguments import check_operands
-from attention_jax.kernels.block_size import bytes_per_query
+from attention_jax.kernels.block_size import bytes_per_query, rows_per_block
 from attention_jax.kernels.operands import Options
 from tests.attention_cases import arrays
 
@@ -62,39 +62,33 @@ def test_auto_takes_the_reference_while_it_is_small(monkeypatch):
     assert dispatch.choose(operands, options) == "chunked"
 
 
-def temporaries(T, implementation, score):
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((T, 8)).astype(np.float32)
-    params = aj.init_score_params(jax.random.key(0), score, query_size=8, key_size=8)
-
-    def loss(x):
-        return aj.attention(
-            x, x, x, score=score, params=params, implementation=implementation
-        ).context.sum()
-
-    compiled = jax.jit(jax.grad(loss)).lower(x).compile()
-    return compiled.memory_analysis().temp_size_in_bytes
-
-
-@pytest.mark.parametrize("score", ["scaled_dot", "additive"])
-def test_memory_grows_with_the_keys_not_with_queries_times_keys(score):
-    """Gradient included. The block shrinks as the row grows, so temporaries stay put."""
-    short, long = (temporaries(T, "chunked", score) for T in (4096, 16384))
-    assert long < 4.2 * short
-    assert temporaries(4096, "reference", score) > 4096 * 4096 * 4
-    assert long < 16384 * 16384 * 4 / 8
-
-
-def test_many_short_sequences_keep_no_scores_for_the_backward_pass():
-    """Each sequence is one block; the loop over sequences must not stack their scores."""
-    x = np.ones((64, 256, 8), np.float32)
-
-    def loss(x):
-        return aj.attention(x, x, x, implementation="chunked").context.sum()
-
-    compiled = jax.jit(jax.grad(loss)).lower(x).compile()
-    scores = 64 * 256 * 256 * 4
-    assert compiled.memory_analysis().temp_size_in_bytes < scores / 4
+@pytest.mark.parametrize(
+    ("score", "keys", "rows"),
+    [
+        ("scaled_dot", 1024, 1024),
+        ("scaled_dot", 8192, 256),
+        ("scaled_dot", 65536, 64),
+        ("additive", 1024, 128),
+        ("additive", 65536, 8),
+        ("additive", 2**20, 1),
+    ],
+)
+def test_rows_of_a_block(score, keys, rows):
+    """4 MiB, but no fewer than are worth a pass over the keys, and that within 16 MiB."""
+    options = Options(aj.get_score(score), aj.softmax)
+    x = np.zeros((2, 8), np.float32)
+    operands = check_operands(
+        options,
+        x,
+        np.broadcast_to(x[:1], (keys, 8)),
+        np.broadcast_to(x[:1], (keys, 8)),
+        params=aj.init_score_params(jax.random.key(0), score, query_size=8, key_size=8),
+        mask=None,
+        query_positions=None,
+        key_positions=None,
+        dropout_rng=None,
+    )
+    assert rows_per_block(operands, options) == rows
 
 
 def test_a_score_that_prints_is_measured_too():
