@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from attention_jax import masks
 from attention_jax.averaging import average
 from attention_jax.combinators import soft_cap, with_alibi
+from attention_jax.kernels.chosen_rows import attention_rows
 from attention_jax.kernels.dispatch import (
     AttentionOutput,
     attention,
     implementation_names,
 )
 from attention_jax.kernels.explain import Explanation, explain_attention
-from attention_jax.kernels.statistics import statistic_names
+from attention_jax.kernels.statistics import statistic_names, top_k
 from attention_jax.masks import Mask
 from attention_jax.normalizer_function import (
     Normalizer,
@@ -108,6 +109,7 @@ __all__ = [
     "additive",
     "attend",
     "attention",
+    "attention_rows",
     "average",
     "bilinear",
     "call_inner",
@@ -142,6 +144,7 @@ __all__ = [
     "softmax_one",
     "sparsemax",
     "statistic_names",
+    "top_k",
     "top_k_softmax",
     "with_alibi",
     "wrap",

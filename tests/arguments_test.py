@@ -56,7 +56,16 @@ def call(query=GOOD["query"], keys=GOOD["keys"], values=GOOD["values"], **argume
         ({"normalizer": "softmx"}, LookupError, "normalizer 'softmx'.*'softmax'"),
         ({"implementation": "fast"}, LookupError, "implementation 'fast'.*reference"),
         ({"statistics": ("entrpy",)}, LookupError, "statistic 'entrpy'.*'entropy'"),
-        ({"statistics": "entropy"}, TypeError, r"such as \('entropy',\)"),
+        (
+            {"statistics": "entropy"},
+            TypeError,
+            r"such as \('entropy',\), not the string 'entropy'",
+        ),
+        ({"statistics": aj.top_k(3)}, TypeError, r"such as .*top_k\(3\)"),
+        ({"statistics": 3}, TypeError, r"must be a sequence"),
+        ({"statistics": ("top_k",)}, TypeError, r"as in top_k\(3\)"),
+        ({"statistics": (aj.top_k,)}, TypeError, r"as in top_k\(3\)"),
+        ({"statistics": (aj.top_k(1), aj.top_k(2))}, ValueError, "once only"),
         ({"score": "additive"}, ValueError, "missing: w_query, w_key, v. init_score"),
         (
             {"score": "bilinear", "params": {"W": ONES((4, 4))}},

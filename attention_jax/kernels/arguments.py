@@ -1,5 +1,6 @@
 """The argument checks of `attention`, before any library's."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -9,27 +10,37 @@ import numpy as np
 from attention_jax import masks
 from attention_jax.checks import broadcast_leading, check_params, floating, integers
 from attention_jax.kernels.operands import Operands, Options, lead
-from attention_jax.kernels.statistics import statistic_names
+from attention_jax.kernels.statistics import TopK, statistic_names, top_k
 from attention_jax.prepared import PreparedKeys
 from attention_jax.registry import unknown_name
 from attention_jax.single_query import check_prepared_for
 from attention_jax.types import Array
 
 
-def check_statistics(statistics: Any) -> tuple[str, ...]:
-    """The requested names, each once.
+def check_statistics(statistics: Any) -> tuple[str | TopK, ...]:
+    """The requested statistics, each once.
 
     Raises:
-      UnknownNameError: one is unknown. TypeError: not a sequence of names.
+      UnknownNameError: a name is unknown. TypeError: not a sequence of names.
+      ValueError: `top_k` is there with two different k.
     """
+    example = "such as ('entropy', top_k(3))"
     if isinstance(statistics, str):
         raise TypeError(
-            f"statistics must be a sequence of names, such as ({statistics!r},)"
+            f"statistics must be a sequence, such as ({statistics!r},), "
+            f"not the string {statistics!r}"
         )
-    for name in statistics:
-        if name not in statistic_names():
-            raise unknown_name("statistic", name, statistic_names())
-    return tuple(dict.fromkeys(statistics))
+    if isinstance(statistics, TopK) or not isinstance(statistics, Iterable):
+        raise TypeError(f"statistics must be a sequence, {example}, not {statistics!r}")
+    chosen = tuple(dict.fromkeys(statistics))
+    for one in chosen:
+        if not isinstance(one, TopK) and one not in statistic_names():
+            if one is top_k or one == "top_k":
+                raise TypeError("statistics: top_k needs a number, as in top_k(3)")
+            raise unknown_name("statistic", one, (*statistic_names(), "top_k"))
+    if sum(isinstance(one, TopK) for one in chosen) > 1:
+        raise ValueError("statistics: top_k can be asked for once only")
+    return chosen
 
 
 def check_chunk_size(chunk_size: Any) -> int | None:

@@ -18,7 +18,7 @@ from attention_jax.kernels.chunked import attend_chunked
 from attention_jax.kernels.operands import Operands, Options
 from attention_jax.kernels.reference import attend_reference
 from attention_jax.kernels.rows import Rows
-from attention_jax.kernels.statistics import COLUMN_SUM
+from attention_jax.kernels.statistics import COLUMN_SUM, TopK, result_names
 from attention_jax.normalizer_function import get_normalizer
 from attention_jax.registry import Registry, unknown_name
 from attention_jax.score_function import get_score
@@ -44,7 +44,7 @@ class AttentionOutput(NamedTuple):
       weights: [..., T, S] in the query's dtype, before dropout; None unless
         `return_weights`.
       statistics: the requested statistics by name, in the dtype of the computation:
-        [..., T] each, but `column_sum` [..., S].
+        [..., T] each, but `column_sum` [..., S] and `top_k`'s two [..., T, k].
     """
 
     context: Float[Array, "... T V"]
@@ -73,7 +73,7 @@ def attention(
     implementation: str = AUTO,
     chunk_size: int | None = None,
     return_weights: bool = False,
-    statistics: Sequence[str] = (),
+    statistics: Sequence[str | TopK] = (),
 ) -> AttentionOutput:
     """Attention of T queries to S keys and their values: `attend` for every query.
 
@@ -99,7 +99,8 @@ def attention(
         rounding.
       chunk_size: queries per block, any value ≥ 1, for implementations with blocks.
       return_weights: also return the [..., T, S] weights.
-      statistics: any of `statistic_names()`, computed from the weights before dropout.
+      statistics: any of `statistic_names()` and a `top_k(k)`, computed from the weights
+        before dropout.
 
     Returns:
       An `AttentionOutput`, computed in promote(query dtype, float32). A query with
@@ -132,7 +133,7 @@ def attention(
         return_weights=return_weights,
         statistics=statistics,
     )
-    return _run(operands, options, implementation)
+    return run(operands, options, implementation)
 
 
 def check_call(
@@ -151,7 +152,7 @@ def check_call(
     implementation: str,
     chunk_size: Any,
     return_weights: bool,
-    statistics: Sequence[str],
+    statistics: Sequence[str | TopK],
 ) -> tuple[Operands, Options]:
     """The arguments of `attention`, checked; raises what it raises."""
     options = Options(
@@ -190,7 +191,7 @@ def choose(operands: Operands, options: Options) -> str:
 
 
 @functools.partial(jax.jit, static_argnames=("options", "name"))
-def _run(operands: Operands, options: Options, name: str) -> AttentionOutput:
+def run(operands: Operands, options: Options, name: str) -> AttentionOutput:
     if name == AUTO:
         name = choose(operands, options)
     rows = kernels.get(name)(operands, options)
@@ -201,5 +202,5 @@ def _run(operands: Operands, options: Options, name: str) -> AttentionOutput:
     return AttentionOutput(
         rows.context.astype(dtype),
         None if rows.weights is None else rows.weights.astype(dtype),
-        {name: found[name] for name in options.statistics},
+        {name: found[name] for name in result_names(options.statistics)},
     )

@@ -11,7 +11,7 @@ from attention_jax.batching import map_leading
 from attention_jax.kernels.masking import mask_leading, mask_rows
 from attention_jax.kernels.operands import Operands
 from attention_jax.kernels.rows import Rows
-from attention_jax.kernels.statistics import ARGMAX
+from attention_jax.kernels.statistics import KEY_INDICES
 from attention_jax.types import Array, Bool, Int
 
 # Each width is one more branch to compile, so they are few: steps of a quarter for causal
@@ -124,10 +124,12 @@ def over_all_keys(rows: Rows, start: Array, num_keys: int) -> Rows:
         whole = jnp.zeros((*array.shape[:-1], num_keys), array.dtype)
         return jax.lax.dynamic_update_slice_in_dim(whole, array, start, axis=-1)
 
-    statistics = dict(rows.statistics)
-    if ARGMAX in statistics:
-        index = statistics[ARGMAX]
-        statistics[ARGMAX] = jnp.where(index < 0, index, index + start)
+    statistics = {
+        name: jnp.where(found < 0, found, found + start)
+        if name in KEY_INDICES
+        else found
+        for name, found in rows.statistics.items()
+    }
     return rows._replace(
         weights=place(rows.weights),
         column_sum=place(rows.column_sum),

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from attention_jax.kernels.statistics import TopK
 from attention_jax.masks import Mask
 from attention_jax.normalizer_function import Normalizer
 from attention_jax.prepared import PreparedKeys
@@ -78,7 +79,7 @@ class Options:
     normalizer: Normalizer
     dropout_rate: float = 0.0
     return_weights: bool = False
-    statistics: tuple[str, ...] = ()
+    statistics: tuple[str | TopK, ...] = ()
     chunk_size: int | None = None
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from attention_jax.averaging import average
 from attention_jax.kernels.operands import Options
 from attention_jax.kernels.query_first import query_first
-from attention_jax.kernels.statistics import COLUMN_SUM, row_statistics
+from attention_jax.kernels.statistics import COLUMN_SUM, statistics_of_rows
 from attention_jax.single_query import score_keys
 from attention_jax.types import Array, Bool, Float, Int
 
@@ -24,7 +24,7 @@ class Rows(NamedTuple):
       context: [t, V], still to be divided by the denominators if there are any.
       denominators: [t, 1], or None.
       weights: [t, S], before dropout, or None if not asked for.
-      statistics: one number a row for each requested row statistic.
+      statistics: [t, ...] each, but `column_sum`.
       column_sum: [S], the weights summed over the t rows, or None if not asked for.
     """
 
@@ -87,11 +87,7 @@ def attend_rows(
     if described is None:
         return Rows(context, denominators, None, {}, None)
     scores, weights = described
-    statistics = {
-        name: row_statistics.get(name)(scores, weights, where)
-        for name in options.statistics
-        if name != COLUMN_SUM
-    }
+    statistics = statistics_of_rows(options.statistics, scores, weights, where)
     column_sum = None
     if COLUMN_SUM in options.statistics:
         counted = weights if valid is None else jnp.where(valid[:, None], weights, 0)

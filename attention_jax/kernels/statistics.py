@@ -1,7 +1,10 @@
 """What can be said about the attention matrix without keeping it."""
 
-from collections.abc import Callable
+import dataclasses
+import operator
+from collections.abc import Callable, Sequence
 
+import jax
 import jax.numpy as jnp
 
 from attention_jax.registry import Registry
@@ -12,13 +15,82 @@ row_statistics = Registry[Callable[..., Array]]("statistic")
 
 # Summed over the queries instead; the kernels accumulate it.
 COLUMN_SUM = "column_sum"
-# The one statistic that is an index of a key.
-ARGMAX = "argmax"
+# What `top_k` gives.
+TOP_WEIGHTS, TOP_INDICES = "top_k_weights", "top_k_indices"
+# Results that are indices of keys; -1 is none.
+KEY_INDICES = ("argmax", TOP_INDICES)
 
 
 def statistic_names() -> tuple[str, ...]:
-    """What `statistics=` may ask for."""
+    """What `statistics=` may ask for by name; `top_k` is asked for by calling it."""
     return (*row_statistics.names(), COLUMN_SUM)
+
+
+@dataclasses.dataclass(frozen=True)
+class TopK:
+    """What `top_k` returns: k ≥ 1."""
+
+    k: int
+
+
+def top_k(k: int) -> TopK:
+    """Asks `attention` for the k largest weights of each query and whose they are.
+
+        attention(..., statistics=("entropy", top_k(3)))
+
+    adds two statistics, both [..., T, k], at memory linear in S: `top_k_weights`, falling,
+    and `top_k_indices`, the keys'; equal weights come in the order of their keys. A query
+    that attends to fewer than k keys has weights 0 and indices −1 in the last places. The
+    weights may be differentiated.
+
+    Raises:
+      TypeError: k is not an integer. ValueError: it is below 1.
+    """
+    if isinstance(k, bool):
+        raise TypeError(f"top_k: k must be an integer, not {k!r}")
+    try:
+        count = operator.index(k)
+    except TypeError as error:
+        raise TypeError(f"top_k: k must be an integer, not {k!r}") from error
+    if count < 1:
+        raise ValueError(f"top_k: k must be at least 1, not {count}")
+    return TopK(count)
+
+
+def result_names(statistics: Sequence[str | TopK]) -> tuple[str, ...]:
+    """The names of the arrays that these statistics give."""
+    names: list[str] = []
+    for one in statistics:
+        names += (TOP_WEIGHTS, TOP_INDICES) if isinstance(one, TopK) else (one,)
+    return tuple(names)
+
+
+def statistics_of_rows(
+    statistics: Sequence[str | TopK],
+    scores: Float[Array, "... S"],
+    weights: Float[Array, "... S"],
+    where: Bool[Array, "... S"] | None,
+) -> dict[str, Array]:
+    """All of them but `column_sum`, by name."""
+    found: dict[str, Array] = {}
+    for one in statistics:
+        if isinstance(one, TopK):
+            found[TOP_WEIGHTS], found[TOP_INDICES] = _largest(one.k, weights, where)
+        elif one != COLUMN_SUM:
+            found[one] = row_statistics.get(one)(scores, weights, where)
+    return found
+
+
+def _largest(
+    k: int, weights: Float[Array, "... S"], where: Bool[Array, "... S"] | None
+) -> tuple[Float[Array, "... k"], Int[Array, "... k"]]:
+    allowed = weights if where is None else jnp.where(where, weights, -jnp.inf)
+    missing = max(0, k - weights.shape[-1])
+    padding = [(0, 0)] * (weights.ndim - 1) + [(0, missing)]
+    padded = jnp.pad(allowed, padding, constant_values=-jnp.inf)
+    largest, indices = jax.lax.top_k(padded, k)
+    none = jnp.isneginf(largest)
+    return jnp.where(none, 0, largest), jnp.where(none, -1, indices)
 
 
 def _register(function: Callable[..., Array]) -> Callable[..., Array]:

@@ -1,0 +1,65 @@
+"""`attention_rows`: rows of the matrix that `attention` would return whole."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import attention_jax as aj
+from attention_jax import masks
+from tests.attention_cases import arrays, run
+from tests.tolerances import assert_close
+
+T, S = 5, 7
+ROWS = [4, 0, 3]
+
+
+@pytest.mark.parametrize("score", aj.score_names())
+@pytest.mark.parametrize("prepared", [False, True])
+def test_rows_are_those_of_the_matrix(score, prepared):
+    """Masks by array, by length, by id and by position; positions that are not indices."""
+    case = arrays(score, T=T, S=S, leading=(2,))
+    mask = masks.dense(case.mask) & masks.padding([7, 5]) | masks.segments(
+        np.arange(T) // 2, np.arange(S) // 2
+    ) & masks.causal() & masks.dense(np.ones((1, S), bool))
+    given = {"mask": mask, "query_positions": np.arange(T) + 2}
+    expected = run(case, score, "softmax", return_weights=True, **given).weights
+    keys = case.keys
+    if prepared:
+        keys = aj.prepare_keys(score, keys, case.params)
+    actual = aj.attention_rows(
+        case.query, keys, ROWS, score=score, params=case.params, **given
+    )
+    assert_close(actual, expected[:, ROWS])
+
+
+def test_it_costs_its_rows_alone():
+    """16,384² weights would be 1 GiB; also under jit, with rows that are traced."""
+    x = jax.ShapeDtypeStruct((16_384, 8), jnp.float32)
+    rows = jax.ShapeDtypeStruct((2,), jnp.int32)
+    function = jax.jit(lambda x, rows: aj.attention_rows(x, x, rows))
+    memory = function.lower(x, rows).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 8 * 16_384 * 4 * 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        ([0, 5], ValueError, "rows must be from 0 to 4, the 5 queries, but one is 5"),
+        ([-1], ValueError, "one is -1"),
+        (2, ValueError, r"rows must be \[R\].*\(\)"),
+        ([0.5], TypeError, "rows must be integers"),
+    ],
+)
+def test_what_rows_may_be(rows, error, message):
+    case = arrays("dot", T=T, S=S)
+    with pytest.raises(error, match=message):
+        aj.attention_rows(case.query, case.keys, rows)
+
+
+def test_other_arguments_are_checked_as_for_attention():
+    case = arrays("dot", T=T, S=S)
+    with pytest.raises(ValueError, match=r"T, S\] = \[5, 7\].*\(3, 7\)"):
+        aj.attention_rows(case.query, case.keys, ROWS, mask=case.mask[ROWS])
+    with pytest.raises(ValueError, match=r"keys must be \[..., S, K\]"):
+        aj.attention_rows(case.query, case.keys[0], ROWS)
