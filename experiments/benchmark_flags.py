@@ -49,8 +49,8 @@ def define(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "repeats",
         10,
-        "Interleaved rounds.",
-        lower_bound=1,
+        "Interleaved rounds; 0 compiles everything and runs nothing.",
+        lower_bound=0,
         flag_values=flag_values,
     )
     flags.DEFINE_float(

@@ -19,7 +19,9 @@ from attention_jax.benchmarking.candidates import (
 )
 from attention_jax.benchmarking.cases import GRADIENT, Case, Inputs, flops, make_inputs
 from attention_jax.benchmarking.peers import load, peers
+from attention_jax.benchmarking.report import size
 from attention_jax.benchmarking.results import (
+    COMPILED,
     FAILED,
     MEASURED,
     OVER_BUDGET,
@@ -41,7 +43,7 @@ class Plan:
       workloads: which. scores: which, for every workload; () takes each workload's own.
       normalizers, dtypes, passes: which; a pass that a workload does not have is left out.
       implementations: ours. peers: the others.
-      repeats: rounds of interleaved samples.
+      repeats: rounds of interleaved samples; with 0 everything is compiled, nothing run.
       max_seconds: no further round of a case begins after this long, beyond three.
       budget: bytes that one candidate may need.
       baseline: the candidate that ratios are to.
@@ -148,7 +150,7 @@ def measure_case(
     """
     with _wide_types(case):
         inputs = make_inputs(case, seed=plan.seed)
-        right = gate.expected(case, inputs)
+        right = gate.expected(case, inputs) if plan.repeats else None
         rows, runs = {}, {}
         for name, candidate in candidates.items():
             log({"event": "step", "text": f"preparing {name}"})
@@ -192,6 +194,8 @@ def _check(
     """A candidate's row before timing, and what to time if it passed."""
     try:
         prepared = candidate(case, inputs, budget)
+        if right is None:
+            return _compiled(prepared), None
         error, where = gate.largest_error(prepared.read(prepared.run()), right)
     except (Unsupported, NotImplementedError) as error:
         return {"status": UNSUPPORTED, "reason": _first_line(error)}, None
@@ -215,6 +219,21 @@ def _check(
             reason = f"the {where} is not finite"
         return row | {"status": WRONG, "reason": reason}, None
     return row, prepared
+
+
+def _compiled(prepared: Prepared) -> dict[str, Any]:
+    """The row of what is not run."""
+    if prepared.xla is None:
+        return {"status": UNSUPPORTED, "reason": "not compiled by XLA"}
+    temporaries = prepared.xla["temp_bytes"]
+    return {
+        "status": COMPILED,
+        "reason": f"{size(temporaries)} of temporaries",
+        "lowering_seconds": prepared.lowering_seconds,
+        "compile_seconds": prepared.compile_seconds,
+        "memory": {"bytes": temporaries, "by": "xla"},
+        "xla": prepared.xla,
+    }
 
 
 def _memory(prepared: Prepared, inputs: Inputs, case: Case) -> dict[str, Any]:

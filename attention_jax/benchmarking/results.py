@@ -12,7 +12,8 @@ cases                    one for each workload x score x normaliser x dtype x pa
   baseline, tolerance    what ratios are to; the largest relative error that passes
   rows                   one for each candidate:
     candidate, ours      its name; whether it is an implementation of this project
-    status, reason       measured, wrong, unsupported, over budget or failed; why
+    status, reason       measured, compiled (only: `repeats` was 0), wrong, unsupported, over
+                             budget or failed; why
     error                largest error over the largest expected magnitude; null if
                              something is not finite
     lowering_seconds, compile_seconds
@@ -34,6 +35,7 @@ VERSION = 1
 
 # Statuses of a row.
 MEASURED = "measured"
+COMPILED = "compiled"
 WRONG = "wrong"
 UNSUPPORTED = "unsupported"
 OVER_BUDGET = "over budget"

@@ -84,7 +84,10 @@ def _square(name, tags, leading, length, size, mask=full, **options) -> Workload
 def _dot(length: int) -> list[Workload]:
     """B=4, H=8, D=64: self-attention of a small Transformer."""
     tags = ("dot", *(("long",) if length > 1024 else ("quick",)))
-    kinds = (("", full), ("_causal", causal), ("_padded", padded))
+    kinds = [("", full), ("_causal", causal), ("_padded", padded)]
+    # Where `auto` changes over from all rows at once to blocks of them.
+    if length in (384, 512):
+        tags, kinds = ("crossover",), kinds[:2]
     return [
         _square(f"dot_{length}{suffix}", tags, (4, 8), length, 64, mask)
         for suffix, mask in kinds
@@ -97,7 +100,7 @@ _TRANSLATION_SCORES = ("dot", "bilinear", "additive")
 WORKLOADS: tuple[Workload, ...] = (
     Workload(
         "translation",
-        ("recurrent", "small", "quick"),
+        ("recurrent", "small", "quick", "crossover"),
         (64,),
         12,
         16,
@@ -109,13 +112,20 @@ WORKLOADS: tuple[Workload, ...] = (
     ),
     _square(
         "additive_30",
-        ("recurrent", "additive", "quick"),
+        ("recurrent", "additive", "quick", "crossover"),
         (32,),
         30,
         512,
         scores=("additive",),
     ),
-    _square("additive_512", ("additive", "quick"), (), 512, 256, scores=("additive",)),
+    _square(
+        "additive_512",
+        ("additive", "quick", "crossover"),
+        (),
+        512,
+        256,
+        scores=("additive",),
+    ),
     *(
         Workload(
             f"decode_step{suffix}",
@@ -136,8 +146,8 @@ WORKLOADS: tuple[Workload, ...] = (
             ("_1024", 1024, ()),
         )
     ),
-    _square("many_small", ("small", "quick"), (512, 8), 16, 32),
-    *(workload for length in (256, 1024, 4096) for workload in _dot(length)),
+    _square("many_small", ("small", "quick", "crossover"), (512, 8), 16, 32),
+    *(workload for length in (256, 384, 512, 1024, 4096) for workload in _dot(length)),
     _square("window_4096", ("dot", "long"), (4, 8), 4096, 64, window),
     _square("long_16k", ("long",), (), 16384, 64),
     *(

@@ -4,8 +4,13 @@ import json
 
 import pytest
 
-from attention_jax.benchmarking import harness, machine
-from attention_jax.benchmarking.candidates import OverBudget, Unsupported
+from attention_jax.benchmarking import harness, machine, report
+from attention_jax.benchmarking.candidates import (
+    OverBudget,
+    Prepared,
+    Unsupported,
+    own,
+)
 from attention_jax.benchmarking.cases import Case
 from attention_jax.benchmarking.harness import Plan, benchmark, measure_case
 from attention_jax.benchmarking.results import wrong_rows
@@ -133,6 +138,28 @@ def test_a_program_that_needs_more_than_the_budget_is_not_run():
     (row,) = case["rows"]
     assert row["status"] == "over budget"
     assert row["reason"].startswith("needs 0.0 GiB of memory")
+
+
+def test_without_repeats_everything_is_compiled_and_nothing_run():
+    def torch_like(case, inputs, budget):
+        return Prepared(run=lambda: pytest.fail("it ran"), read=dict)
+
+    def ours(case, inputs, budget):
+        return own("chunked")(case, inputs, budget)._replace(
+            run=lambda: pytest.fail("it ran")
+        )
+
+    case = measure_case(
+        Case(workload(), "dot"), {"ours": ours, "torch": torch_like}, plan(repeats=0)
+    )
+    ours, torch = case["rows"]
+    assert ours["status"] == "compiled" and torch["status"] == "unsupported"
+    assert ours["reason"] == report.size(ours["memory"]["bytes"]) + " of temporaries"
+    assert ours["compile_seconds"] > 0 and "seconds" not in ours
+    assert report.case_notes(case) == [
+        f"ours: compiled: {ours['reason']}",
+        "not supported by torch",
+    ]
 
 
 def test_cases_are_the_product_without_passes_a_workload_does_not_have():
