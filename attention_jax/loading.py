@@ -46,6 +46,10 @@ def load_reference(kind: str, reference: str) -> Callable:
             f"{kind} {reference!r} is not of the form package.module:function or "
             "path/file.py:function"
         )
+    if not place.endswith(".py") and os.path.isfile(os.path.expanduser(place)):
+        raise UnknownNameError(
+            f"{place!r} of {kind} {reference!r} is no Python file: its name must end in .py"
+        )
     module = (
         _load_file(kind, place) if place.endswith(".py") else _load_module(kind, place)
     )

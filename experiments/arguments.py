@@ -58,6 +58,18 @@ def check_config_arguments(argv: Sequence[str], known: Collection[str]) -> None:
         raise UsageError("--config=FILE.py is required; see --help")
 
 
+def check_given_once(argv: Sequence[str], names: Collection[str]) -> None:
+    """Raises UsageError for a flag given twice, of which only the last would count.
+
+    Overrides of fields may be repeated: a script's own, then the caller's.
+    """
+    for name in names:
+        forms = re.compile(rf"--?(no)?{re.escape(name)}(=.*|)", re.DOTALL)
+        given = [a for a in argv[1:] if forms.fullmatch(a)]
+        if len(given) > 1:
+            raise UsageError(f"--{name} is given {len(given)} times: {' '.join(given)}")
+
+
 def _check_override(argument: str) -> None:
     found = re.fullmatch(r"--?(no-?)?config\.([^=]*)(=.*)?", argument, re.DOTALL)
     if not found:

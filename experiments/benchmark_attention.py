@@ -42,9 +42,11 @@ def main(arguments: types.SimpleNamespace) -> int:
     result = benchmark_flags.read("input", arguments.input)
     if result is None:
         result = measure(arguments)
-    else:
+    elif not arguments.summary:
         for case in result["cases"]:
             print_case(case)
+    if arguments.summary:
+        print("\n".join(report.summary_lines(result)))
     if arguments.figure:
         length_figure.plot_lengths(result, path=arguments.figure)
         print(f"wrote {arguments.figure}")

@@ -74,6 +74,12 @@ def define(flag_values: flags.FlagValues) -> None:
     for name, text in FILES:
         flags.DEFINE_string(name, None, text, flag_values=flag_values)
     flags.DEFINE_boolean(
+        "summary",
+        False,
+        "End with one Markdown table, a row a case; with --input print nothing else.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_boolean(
         "list", False, "List the workloads and stop.", flag_values=flag_values
     )
 

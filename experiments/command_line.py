@@ -29,6 +29,7 @@ from absl import flags
 from experiments.arguments import (
     UsageError,
     check_config_arguments,
+    check_given_once,
     illegal_value,
     stray_argument,
 )
@@ -126,6 +127,7 @@ def parse(
         types_by_flag |= {
             f"config.{field.path}": field.type for field in config_fields()
         }
+    check_given_once(argv, [*flag_values])
     flag_values.set_gnu_getopt(True)
     try:
         rest = flag_values(argv)[1:]
@@ -146,7 +148,9 @@ def parse(
         raise UsageError(stray_argument(rest[0], missing))
     for name in required:
         if name in missing:
-            raise UsageError(f"--{name} is required; see --help")
+            given = flag_values[name].value is not None
+            problem = "is empty: it needs a value" if given else "is required"
+            raise UsageError(f"--{name} {problem}; see --help")
     values: dict[str, Any] = {
         name: flag_values[name].value for name in flag_values if "." not in name
     }

@@ -171,17 +171,22 @@ def load_config(argument: str) -> "ExperimentConfig":
 def _what_instead(file: pathlib.Path) -> str:
     """What is wrong with a path that is no file, and which config files there are."""
     if file.is_dir():
-        inside = sorted(map(str, file.glob("*.py")))
-        more = [f"and {len(inside) - _LISTED} more"] * (len(inside) > _LISTED)
-        listed = ", ".join(inside[:_LISTED] + more) or "no .py file"
-        return f"is a directory; it has {listed}"
+        return f"is a directory; it has {_listed(file.glob('*.py')) or 'no .py file'}"
     candidates = sorted({*CONFIGS.glob("*.py"), *file.parent.glob("*.py")})
     by_name = {candidate.name: str(candidate) for candidate in candidates}
     close = difflib.get_close_matches(
         file.with_suffix(".py").name, list(by_name), n=1, cutoff=0.3
     )
-    hint = f"; did you mean {by_name[close[0]]}?" if close else ""
-    return f"does not exist{hint}"
+    if close:
+        return f"does not exist; did you mean {by_name[close[0]]}?"
+    listed = f"; there are {_listed(candidates)}" if candidates else ""
+    return f"does not exist{listed}"
+
+
+def _listed(files: Iterable[pathlib.Path]) -> str:
+    names = sorted(map(str, files))
+    more = [f"and {len(names) - _LISTED} more"] * (len(names) > _LISTED)
+    return ", ".join(names[:_LISTED] + more)
 
 
 def _check_variant(path: str, get_config: Callable, given: Sequence[str]) -> None:

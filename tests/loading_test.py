@@ -77,6 +77,12 @@ def test_an_error_inside_a_file_has_its_line(tmp_path, text, message):
         aj.get_score(f"{tmp_path}/mine.py:f")
 
 
+def test_a_file_that_is_not_python_is_told_so(tmp_path):
+    (tmp_path / "README.md").write_text("")
+    with pytest.raises(LookupError, match=r"README\.md' of score .* must end in \.py"):
+        aj.get_score(f"{tmp_path}/README.md:f")
+
+
 def test_an_error_in_a_module_or_a_helper_names_that_file(tmp_path, monkeypatch):
     (tmp_path / "my_helper.py").write_text("\n\n1 / 0\n")
     (tmp_path / "my_scores.py").write_text("import my_helper\n")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from attention_jax.benchmarking.comparison import SLOWER, Change
-from attention_jax.benchmarking.results import UNSUPPORTED, case_name
+from attention_jax.benchmarking.results import CASE_KEYS, UNSUPPORTED, case_name
 from attention_jax.benchmarking.workloads import WORKLOADS
 
 Rows = list[tuple[str, ...]]
@@ -73,6 +73,33 @@ def _measured_row(row: dict[str, Any]) -> tuple[str, ...]:
         " + ".join(compilation) + " s" * bool(compilation),
         f"{row['error']:.0e}",
     )
+
+
+def summary_lines(result: dict[str, Any]) -> list[str]:
+    """A Markdown table, a row a case and a column a candidate: median and temporaries."""
+    measured = [
+        {row["candidate"]: row for row in case["rows"] if "seconds" in row}
+        for case in result["cases"]
+    ]
+    columns = list(dict.fromkeys(name for rows in measured for name in rows))
+    lines = [f"| case | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    for case, rows in zip(result["cases"], measured, strict=True):
+        cells = [_summary_cell(rows[n]) if n in rows else "" for n in columns]
+        lines.append(f"| {_short_name(case)} | {' | '.join(cells)} |")
+    return lines
+
+
+def _summary_cell(row: dict[str, Any]) -> str:
+    memory = row["memory"]["bytes"]
+    temporaries = "" if memory is None else f", {size(memory)}"
+    return milliseconds(row["seconds"]["median"]) + temporaries
+
+
+def _short_name(case: dict[str, Any]) -> str:
+    """Its parts that are not what they usually are."""
+    usual = {"normalizer": "softmax", "dtype": "float32"}
+    parts = [case[key] for key in CASE_KEYS if case[key] != usual.get(key)]
+    return " ".join(part.rpartition(":")[2] for part in parts)
 
 
 def comparison_rows(changes: list[Change]) -> Rows:

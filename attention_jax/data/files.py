@@ -58,6 +58,6 @@ def _nearest(path: pathlib.Path) -> str:
     folder = path.parent
     if not folder.is_dir():
         return f" There is no folder {str(folder)!r} either."
-    names = [entry.name for entry in folder.iterdir()]
+    names = [entry.name for entry in folder.iterdir() if entry.is_file()]
     close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
     return f" Did you mean {str(folder / close[0])!r}?" if close else ""

@@ -189,11 +189,12 @@ def attend_needed(
         (block, key_range), (block_dot, _) = primals, tangents
 
         def tangent(start: Array, width: int) -> Rows:
-            def of(block: Block, block_dot: Block, start: Array) -> Rows:
+            @jax.checkpoint
+            def push_forward(block: Block, block_dot: Block, start: Array) -> Rows:
                 attend = functools.partial(on_some, start=start, width=width)
                 return jax.jvp(attend, (block,), (block_dot,))[1]
 
-            return jax.checkpoint(of)(block, block_dot, start)
+            return push_forward(block, block_dot, start)
 
         return narrow(block, key_range), on_needed_keys(tangent, key_range, num_keys)
 

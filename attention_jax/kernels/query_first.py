@@ -2,7 +2,7 @@
 
 A score is written for one query, and its natural product is `keys @ query`. Mapped over t
 queries that is a matrix product with the scores as [S, t], which are then transposed: on a
-CPU every later pass strides through memory, and the forward pass takes three times as long.
+CPU every later pass strides through memory.
 `query @ keysᵀ` is the same number, and t of them are rows, [t, S].
 """
 
@@ -122,7 +122,7 @@ def _product_jvp(
     Its reason is the backward pass, which is the transpose of this: the matrix's gradient
     comes out as [Q, S], from a product that reads the large [t, S] factor in the order of
     memory. Without the barrier the compiler folds the transposition back into that
-    product, which is two to three times slower on a CPU. With fewer queries than features
+    product, which is much slower on a CPU. With fewer queries than features
     the gradient is the larger of the two, and stays as it is.
     """
     (vector, matrix), (vector_dot, matrix_dot) = primals, tangents

@@ -21,9 +21,12 @@ def check_same_config(run: RunDirectory, config: ExperimentConfig) -> None:
     if changed:
         more = len(changed) - _SHOWN
         listed = changed[:_SHOWN] + [f"and {more} more"] * (more > 0)
+        # The one that people change on purpose.
+        longer = any(one.startswith("training.steps:") for one in changed)
+        fixed = " (the learning rate follows training.steps: it is fixed at the start)"
         raise ChangedRunError(
             f"{run.path} holds a run of another configuration ({'; '.join(listed)}); "
-            "give this one a workdir of its own"
+            f"give this one a workdir of its own{fixed * longer}"
         )
 
 

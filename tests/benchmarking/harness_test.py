@@ -114,6 +114,17 @@ def test_results_are_saved_after_every_case_and_complete_at_the_end():
     assert {case["baseline"] for case in result["cases"]} == {"reference"}
 
 
+@pytest.mark.parametrize(
+    ("growth", "by"), [(None, "xla"), (2**20, "xla"), (2**30, "resident")]
+)
+def test_memory_that_xla_does_not_see_counts(monkeypatch, growth, by):
+    monkeypatch.setattr(machine, "resident_growth", lambda run: growth)
+    case = measure_case(Case(workload(), "dot"), {"auto": scaled(1)}, plan())
+    memory = case["rows"][0]["memory"]
+    assert memory["by"] == by
+    assert (memory["bytes"] > 2**29) == (by == "resident")
+
+
 def test_a_peer_that_cannot_be_imported_is_told_and_left_out(monkeypatch):
     def load(name):
         raise Unsupported("cannot import nothing")

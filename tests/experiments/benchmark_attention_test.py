@@ -49,6 +49,17 @@ def test_measures_writes_prints_and_compares(tmp_path, capsys):
     assert "0 of 3 slower" in out and "1.00" in out
 
 
+def test_a_summary_is_one_table(tmp_path, capsys):
+    source = tmp_path / "r.json"
+    whole = results()
+    source.write_text(json.dumps(whole))
+    assert run(f"--input={source}", "--summary") == 0
+    head, rule, *rows = capsys.readouterr().out.splitlines()
+    assert head.startswith("| case | ") and set(rule) == {"|", "-"}
+    assert len(rows) == len(whole["cases"])
+    assert len({line.count("|") for line in (head, rule, *rows)}) == 1
+
+
 def test_draws_a_file_of_results(tmp_path, capsys):
     source, figure = tmp_path / "r.json", tmp_path / "r.svg"
     whole = results()

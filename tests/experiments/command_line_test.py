@@ -219,7 +219,7 @@ MISTAKES = {
         "is for fields that are true or false; --config.seed takes a whole number",
     ),
     "own flag negated with a value": (["--noverbose=x"], "--noverbose"),
-    "empty flag": (["--workdir="], "--workdir is required"),
+    "twice": (["--verbose", "--noverbose"], "2 times: --verbose --noverbose"),
 }
 
 
@@ -242,6 +242,9 @@ def test_a_mistake_is_one_line_and_status_2(folder, capsys, name):
             "unknown flag --confg; did you mean --config",
         ),
         (["--config=configs/good.py"], "--workdir is required"),
+        (["--config=configs/good.py", "--workdir="], "--workdir is empty: it needs"),
+        ([*BASE, "--workdir=b"], "--workdir is given 2 times: --workdir="),
+        (["--workdir=w", "--config=configs/x.py"], "; there are configs/good.py"),
         (["--workdir=w", "--config="], "--config=FILE.py is required"),
         (["--workdir=w", "--config=configs/god.py"], "did you mean configs/good.py?"),
         (["--workdir=w", "--config=good"], "did you mean configs/good.py?"),

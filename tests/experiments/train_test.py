@@ -234,7 +234,7 @@ def test_an_interrupted_run_resumes_bit_identically(finished, config, tmp_path):
 def test_another_configuration_is_refused_field_by_field(finished, config):
     workdir, _, _ = finished
     config.training.steps, config.model.dropout = 80, 0.1
-    message = r"\(model\.dropout: 0\.2 -> 0\.1; training\.steps: 40 -> 80\)"
+    message = r"\(model\.dropout: 0\.2 -> 0\.1; training\.steps: 40 -> 80\).*fixed at the start"
     with pytest.raises(ChangedRunError, match=message):
         train(config, workdir)
 

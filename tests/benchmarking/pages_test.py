@@ -1,0 +1,32 @@
+"""The tables of figures in the documentation are what the benchmarks' files say."""
+
+import re
+
+import pytest
+
+from attention_jax.benchmarking.report import summary_lines
+from attention_jax.benchmarking.results import read_result
+from tests.markdown import ROOT
+
+FILES = sorted((ROOT / "experiments/benchmarks").glob("*.json"))
+PAGE = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_is_whole_and_its_table_is_on_the_page(path):
+    result = read_result(path)
+    assert result["complete"]
+    assert f"experiments/benchmarks/{path.name}" in PAGE
+    measured = any("seconds" in row for c in result["cases"] for row in c["rows"])
+    if measured:
+        assert "\n".join(summary_lines(result)) in PAGE
+    # The command that made it, for whoever makes it again.
+    files = ("--output=", "--figure=")
+    flags = [one for one in result["command"][3:] if not one.startswith(files)]
+    assert " ".join(flags) in PAGE
+
+
+def test_every_table_of_the_page_is_from_a_file():
+    tables = re.findall(r"\| case \|.*?(?=\n\n|\Z)", PAGE, re.DOTALL)
+    known = {"\n".join(summary_lines(read_result(path))) for path in FILES}
+    assert tables and set(map(str.strip, tables)) <= known
