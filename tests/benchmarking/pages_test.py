@@ -30,3 +30,22 @@ def test_every_table_of_the_page_is_from_a_file():
     tables = re.findall(r"\| case \|.*?(?=\n\n|\Z)", PAGE, re.DOTALL)
     known = {"\n".join(summary_lines(read_result(path))) for path in FILES}
     assert tables and set(map(str.strip, tables)) <= known
+
+
+def test_the_ratios_of_the_page_are_those_of_the_file():
+    cases = read_result(ROOT / "experiments/benchmarks/quick_2cores.json")["cases"]
+    seconds = {
+        (case["workload"], case["pass"], row["candidate"]): row["seconds"]["median"]
+        for case in cases
+        for row in case["rows"]
+        if "seconds" in row and case["score"] == "scaled_dot"
+    }
+    rows = re.findall(r"^\| `(\w+)` \| (.*) / (.*) \| (.*) / (.*) \|$", PAGE, re.M)
+    assert len(rows) >= 7
+    for workload, *printed in rows:
+        pairs = [
+            (p, w) for p in ("torch_sdpa", "jax_nn") for w in ("forward", "gradient")
+        ]
+        for (peer, which), text in zip(pairs, printed, strict=True):
+            ratio = seconds[workload, which, peer] / seconds[workload, which, "auto"]
+            assert text == f"{ratio:.2f}" if peer == "torch_sdpa" else f"{ratio:.1f}"
