@@ -40,7 +40,9 @@ def test_the_ratios_of_the_page_are_those_of_the_file():
         for row in case["rows"]
         if "seconds" in row and case["score"] == "scaled_dot"
     }
-    rows = re.findall(r"^\| `(\w+)` \| (.*) / (.*) \| (.*) / (.*) \|$", PAGE, re.M)
+    rows = re.findall(
+        r"^\| `(\w+)` \| (.*) / (.*) \| (.*) / (.*) \|$", PAGE, re.MULTILINE
+    )
     assert len(rows) >= 7
     for workload, *printed in rows:
         pairs = [
@@ -48,4 +50,5 @@ def test_the_ratios_of_the_page_are_those_of_the_file():
         ]
         for (peer, which), text in zip(pairs, printed, strict=True):
             ratio = seconds[workload, which, peer] / seconds[workload, which, "auto"]
-            assert text == f"{ratio:.2f}" if peer == "torch_sdpa" else f"{ratio:.1f}"
+            digits = 2 if peer == "torch_sdpa" else 1
+            assert text == f"{ratio:.{digits}f}"
