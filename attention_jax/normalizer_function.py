@@ -49,15 +49,14 @@ class Normalizer:
 
     def as_ratio(
         self, scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
-    ) -> tuple[Float[Array, "... S"], Float[Array, "... 1"]]:
+    ) -> tuple[Float[Array, "... S"], Float[Array, "... 1"] | None]:
         """Numerators and denominators whose quotient the weights are.
 
         Averaging the numerators and dividing V numbers a row instead of S is cheaper, in
-        the derivative too. Denominators are 1 for a normaliser that declares no `ratio`.
+        the derivative too. A normaliser that declares no `ratio` has no denominators.
         """
         if self.ratio is None or scores.shape[-1] == 0:
-            ones = jnp.ones((*scores.shape[:-1], 1), scores.dtype)
-            return self(scores, where), ones
+            return self(scores, where), None
         if where is None:
             return self._bound(self.ratio)(scores)
         return self._bound(self.ratio)(jnp.where(where, scores, -jnp.inf))

@@ -49,7 +49,7 @@ def define(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "repeats",
         10,
-        "Interleaved rounds; 0 compiles everything and runs nothing.",
+        "Interleaved rounds; 0 compiles every candidate and runs none.",
         lower_bound=0,
         flag_values=flag_values,
     )

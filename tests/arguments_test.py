@@ -63,6 +63,8 @@ def call(query=GOOD["query"], keys=GOOD["keys"], values=GOOD["values"], **argume
         ),
         ({"statistics": aj.top_k(3)}, TypeError, r"such as .*top_k\(3\)"),
         ({"statistics": 3}, TypeError, r"must be a sequence"),
+        ({"statistics": {"entropy"}}, TypeError, r"must be a sequence"),
+        ({"statistics": (["entropy"],)}, LookupError, "unknown statistic"),
         ({"statistics": ("top_k",)}, TypeError, r"as in top_k\(3\)"),
         ({"statistics": (aj.top_k,)}, TypeError, r"as in top_k\(3\)"),
         ({"statistics": (aj.top_k(1), aj.top_k(2))}, ValueError, "once only"),

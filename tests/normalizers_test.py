@@ -48,8 +48,12 @@ def test_a_ratio_is_its_weights(name):
     normalizer = aj.get_normalizer(name)
     for mask in (None, where):
         numerators, denominators = normalizer.as_ratio(scores, mask)
-        assert denominators.shape == (3, 1) and np.all(denominators > 0)
-        quotients = numerators / jnp.broadcast_to(denominators, scores.shape)
+        quotients = numerators
+        if normalizer.ratio is None:
+            assert denominators is None
+        else:
+            assert denominators.shape == (3, 1) and np.all(denominators > 0)
+            quotients = numerators / jnp.broadcast_to(denominators, scores.shape)
         assert_close(quotients, normalizer(scores, mask))
 
 

@@ -149,7 +149,8 @@ def measure_case(
     """Prepares, checks and times every candidate of one case.
 
     Nothing that one candidate does ends the others: what it cannot do, what it gets wrong
-    and what it needs too much memory for is its row's `status` and `reason`.
+    and what it needs too much memory for is its row's `status` and `reason`. Without
+    repeats it is compiled and not run.
     """
     with _wide_types(case):
         inputs = make_inputs(case, seed=plan.seed)
@@ -228,7 +229,7 @@ def _compiled(prepared: Prepared) -> dict[str, Any]:
     """The row of what is not run."""
     if prepared.xla is None:
         return {"status": UNSUPPORTED, "reason": "not compiled by XLA"}
-    temporaries = prepared.xla["temp_bytes"]
+    temporaries = prepared.xla.get("temp_bytes", 0)
     return {
         "status": COMPILED,
         "reason": f"{size(temporaries)} of temporaries",

@@ -3,7 +3,13 @@
 from typing import Any
 
 from attention_jax.benchmarking.comparison import SLOWER, Change
-from attention_jax.benchmarking.results import CASE_KEYS, UNSUPPORTED, case_name
+from attention_jax.benchmarking.results import (
+    CASE_KEYS,
+    COMPILED,
+    MEASURED,
+    UNSUPPORTED,
+    case_name,
+)
 from attention_jax.benchmarking.workloads import WORKLOADS
 
 Rows = list[tuple[str, ...]]
@@ -76,9 +82,16 @@ def _measured_row(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def summary_lines(result: dict[str, Any]) -> list[str]:
-    """A Markdown table, a row a case and a column a candidate: median and temporaries."""
+    """A Markdown table, a row a case and a column a candidate: median and temporaries.
+
+    Temporaries alone of what was only compiled; `*` where the process' growth told them.
+    """
     measured = [
-        {row["candidate"]: row for row in case["rows"] if "seconds" in row}
+        {
+            row["candidate"]: row
+            for row in case["rows"]
+            if row["status"] in (MEASURED, COMPILED)
+        }
         for case in result["cases"]
     ]
     columns = list(dict.fromkeys(name for rows in measured for name in rows))
@@ -91,8 +104,10 @@ def summary_lines(result: dict[str, Any]) -> list[str]:
 
 def _summary_cell(row: dict[str, Any]) -> str:
     memory = row["memory"]["bytes"]
-    temporaries = "" if memory is None else f", {size(memory)}"
-    return milliseconds(row["seconds"]["median"]) + temporaries
+    parts = [milliseconds(row["seconds"]["median"])] if "seconds" in row else []
+    if memory is not None:
+        parts.append(size(memory) + "*" * (row["memory"]["by"] == "resident"))
+    return ", ".join(parts)
 
 
 def _short_name(case: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The argument checks of `attention`, before any library's."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -21,8 +21,8 @@ def check_statistics(statistics: Any) -> tuple[str | TopK, ...]:
     """The requested statistics, each once.
 
     Raises:
-      UnknownNameError: a name is unknown. TypeError: not a sequence of names.
-      ValueError: `top_k` is there with two different k.
+      UnknownNameError: a name is unknown. TypeError: not a sequence of names, or `top_k`
+        without its k. ValueError: `top_k` is there with two different k.
     """
     example = "such as ('entropy', top_k(3))"
     if isinstance(statistics, str):
@@ -30,14 +30,14 @@ def check_statistics(statistics: Any) -> tuple[str | TopK, ...]:
             f"statistics must be a sequence, such as ({statistics!r},), "
             f"not the string {statistics!r}"
         )
-    if isinstance(statistics, TopK) or not isinstance(statistics, Iterable):
+    if not isinstance(statistics, Sequence):
         raise TypeError(f"statistics must be a sequence, {example}, not {statistics!r}")
-    chosen = tuple(dict.fromkeys(statistics))
-    for one in chosen:
+    for one in statistics:
         if not isinstance(one, TopK) and one not in statistic_names():
             if one is top_k or one == "top_k":
                 raise TypeError("statistics: top_k needs a number, as in top_k(3)")
             raise unknown_name("statistic", one, (*statistic_names(), "top_k"))
+    chosen = tuple(dict.fromkeys(statistics))
     if sum(isinstance(one, TopK) for one in chosen) > 1:
         raise ValueError("statistics: top_k can be asked for once only")
     return chosen

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax.checks import integers
-from attention_jax.kernels.dispatch import AUTO, check_call, run
+from attention_jax.kernels.dispatch import AUTO, attend_checked, check_call
 from attention_jax.kernels.operands import Operands
 from attention_jax.masks import Mask
 from attention_jax.prepared import PreparedKeys
@@ -29,13 +29,16 @@ def attention_rows(
 ) -> Float[Array, "... R S"]:
     """The weights that `attention` gives to the queries with these indices.
 
-    A row depends on its own query only, so R of T rows cost R/T of the matrix. Where they
-    are to be found out first, ask `attention` for statistics.
+        a_r = normalizer(score(q_r, k_1), ..., score(q_r, k_S)),   r in rows
+
+    A row depends on its own query only. Which rows are worth a look, `attention` tells by
+    its statistics.
 
     Args:
       query, keys, score, normalizer, params, mask, query_positions, key_positions: as for
         `attention`, for all T queries.
-      rows: integers [R] from 0 to T − 1, the same for all leading axes; any order.
+      rows: integers [R] from 0 to T − 1, the same for all leading axes; any order. Traced,
+        they are not checked, but clipped to the rows that there are.
 
     Returns:
       Weights [..., R, S] in the query's dtype.
@@ -43,6 +46,8 @@ def attention_rows(
     Raises:
       ValueError: a row is not one of the T queries; and what `attention` raises.
       TypeError: rows are not integers.
+
+    Cost: preparing the keys, and R of the T rows of `attention`'s.
 
         >>> attention_rows(query, keys, [0, 41], mask=masks.causal())
     """
@@ -64,7 +69,7 @@ def attention_rows(
         statistics=(),
     )
     chosen = _check_rows(rows, operands.num_queries)
-    weights = run(_only(operands, chosen), options, AUTO).weights
+    weights = attend_checked(_only(operands, chosen), options, AUTO).weights
     assert weights is not None
     return weights
 
@@ -78,7 +83,8 @@ def _length(keys: Any) -> int:
 
 
 def _check_rows(rows: Any, num_queries: int) -> Array:
-    chosen = integers("rows", rows)
+    # An empty list would be floats.
+    chosen = integers("rows", rows if np.size(rows) else np.zeros(0, np.int32))
     if chosen.ndim != 1:
         raise ValueError(f"rows must be [R], but the shape is {chosen.shape}")
     if not isinstance(chosen, jax.core.Tracer):
@@ -95,7 +101,7 @@ def _only(operands: Operands, rows: Array) -> Operands:
     """The operands of these queries alone."""
 
     def queries(array: Array, axis: int) -> Array:
-        return jnp.take(array, rows, axis=axis)
+        return jnp.take(array, rows, axis=axis, mode="clip")
 
     mask = operands.mask
     return dataclasses.replace(

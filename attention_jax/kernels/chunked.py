@@ -39,8 +39,8 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
     """Loops over sequences and blocks of queries.
 
     Cost: the reference's FLOPs, twice the scores' in a backward pass; temporaries of
-    about `rows_per_block`, or `chunk_size`, times S times what the score needs per query and
-    key, for any T.
+    about the queries of a block (`rows_per_block` or `chunk_size`) times S times what the
+    score needs per query and key, for any T.
     """
     dtype = compute_dtype(operands.query)
     mask, num_keys = operands.mask, operands.num_keys
@@ -108,7 +108,8 @@ def queries_per_block(operands: Operands, options: Options) -> tuple[int, int]:
     chunk = options.chunk_size or rows_per_block(operands, options)
     if operands.mask is not None and options.chunk_size is None:
         # One block that holds every query needs every key that any of them attends to.
-        chunk = min(chunk, max(ROWS_OF_SCORES, operands.num_queries // 2))
+        half = math.ceil(operands.num_queries / 2)
+        chunk = min(chunk, max(ROWS_OF_SCORES, half))
     # Blocks of equal size with as little filling as possible.
     blocks = max(1, math.ceil(operands.num_queries / chunk))
     return math.ceil(operands.num_queries / blocks), blocks
@@ -196,7 +197,8 @@ def attend_needed(
 
             return push_forward(block, block_dot, start)
 
-        return narrow(block, key_range), on_needed_keys(tangent, key_range, num_keys)
+        # Not `narrow`: derivatives of derivatives are to come here again.
+        return needed(block, key_range), on_needed_keys(tangent, key_range, num_keys)
 
     needed = jax.custom_jvp(narrow)
     needed.defjvp(derivative)

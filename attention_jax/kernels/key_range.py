@@ -23,8 +23,13 @@ FEWEST = 64
 
 def widths(num_keys: int) -> tuple[int, ...]:
     """The numbers of keys that a block may be computed with, falling from S."""
-    fewest = min(num_keys, FEWEST)
-    return tuple(dict.fromkeys(max(fewest, math.ceil(num_keys * s)) for s in SHARES))
+    found: list[int] = []
+    for share in SHARES:
+        width = max(min(num_keys, FEWEST), math.ceil(num_keys * share))
+        # A branch that saves hardly a key is not worth compiling.
+        if not found or width < 0.9 * found[-1]:
+            found.append(width)
+    return tuple(found)
 
 
 def used_keys(

@@ -40,7 +40,7 @@ def top_k(k: int) -> TopK:
 
     adds two statistics, both [..., T, k], at memory linear in S: `top_k_weights`, falling,
     and `top_k_indices`, the keys'; equal weights come in the order of their keys. A query
-    that attends to fewer than k keys has weights 0 and indices −1 in the last places. The
+    that may attend to fewer than k keys has weights 0 and indices −1 in the last places. The
     weights may be differentiated.
 
     Raises:

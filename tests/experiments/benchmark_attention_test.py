@@ -5,6 +5,7 @@ import json
 import pytest
 
 from attention_jax.benchmarking import harness, machine, workload_names
+from attention_jax.benchmarking.report import summary_lines
 from attention_jax.kernels import dispatch
 from experiments import benchmark_attention, command_line
 from experiments.benchmark_display import BenchmarkDisplay
@@ -58,6 +59,21 @@ def test_a_summary_is_one_table(tmp_path, capsys):
     assert head.startswith("| case | ") and set(rule) == {"|", "-"}
     assert len(rows) == len(whole["cases"])
     assert len({line.count("|") for line in (head, rule, *rows)}) == 1
+
+    case = whole["cases"][0]
+    fast, slow, wrong = ({**case["rows"][0], "candidate": name} for name in "abc")
+    fast["seconds"] = {"median": 0.0123}
+    fast["memory"] = {"bytes": 2_500_000, "by": "xla"}
+    del slow["seconds"]
+    slow |= {"status": "compiled", "memory": {"bytes": 999, "by": "resident"}}
+    wrong["status"] = "wrong"
+    case = case | {"workload": "w", "score": "f.py:mine", "normalizer": "sigmoid"}
+    case |= {"dtype": "float32", "pass": "forward", "rows": [fast, slow, wrong]}
+    assert summary_lines({"cases": [case]}) == [
+        "| case | a | b |",
+        "|---|---|---|",
+        "| w mine sigmoid forward | 12.3 ms, 2.5 MB | 999 B* |",
+    ]
 
 
 def test_draws_a_file_of_results(tmp_path, capsys):
@@ -120,7 +136,7 @@ def test_a_wrong_kernel_of_ours_is_exit_status_1(capsys, monkeypatch):
             ["--workloads=decode_step", "--passes=gradient"],
             "nothing to measure: decode_step without a gradient",
         ),
-        (["--repeats=0"], "--repeats takes"),
+        (["--repeats=-1"], "--repeats takes"),
         (["--output=no/where.json"], "--output: the folder 'no' does not exist"),
         (["--output=."], "--output: '.' is a folder, not a file"),
         (["--figure=f.gif"], "--figure: a figure is saved as one of .png"),

@@ -74,6 +74,15 @@ def error_line(capsys):
 BASE = ["--config=configs/good.py", "--workdir=w"]
 
 
+def test_a_field_may_be_overridden_twice_and_the_last_counts(folder):
+    seen = []
+    twice = ["--config.seed=3", "--config.seed=4"]
+    assert (
+        run([*BASE, *twice], lambda arguments: seen.append(arguments.config.seed)) == 0
+    )
+    assert seen == [4]
+
+
 def test_a_choice_that_is_none_lists_the_choices(folder, capsys):
     def with_choice(flag_values):
         flags.DEFINE_enum(
@@ -244,7 +253,10 @@ def test_a_mistake_is_one_line_and_status_2(folder, capsys, name):
         (["--config=configs/good.py"], "--workdir is required"),
         (["--config=configs/good.py", "--workdir="], "--workdir is empty: it needs"),
         ([*BASE, "--workdir=b"], "--workdir is given 2 times: --workdir="),
-        (["--workdir=w", "--config=configs/x.py"], "; there are configs/good.py"),
+        (
+            ["--workdir=w", "--config=configs/quantitative_study_42.py"],
+            "; there are configs/good.py",
+        ),
         (["--workdir=w", "--config="], "--config=FILE.py is required"),
         (["--workdir=w", "--config=configs/god.py"], "did you mean configs/good.py?"),
         (["--workdir=w", "--config=good"], "did you mean configs/good.py?"),

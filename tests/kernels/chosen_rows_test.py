@@ -42,6 +42,14 @@ def test_it_costs_its_rows_alone():
     assert memory.temp_size_in_bytes < 8 * 16_384 * 4 * 2
 
 
+def test_no_rows_and_rows_that_are_traced():
+    case = arrays("dot", T=T, S=S)
+    assert aj.attention_rows(case.query, case.keys, []).shape == (0, S)
+    traced = jax.jit(lambda rows: aj.attention_rows(*case[:2], rows, score="dot"))
+    whole = run(case, "dot", "softmax", mask=None, return_weights=True).weights
+    assert_close(traced(np.array([1, 99])), whole[np.array([1, T - 1])])
+
+
 @pytest.mark.parametrize(
     ("rows", "error", "message"),
     [

@@ -55,7 +55,7 @@ def test_a_mask_by_any_means_gives_what_the_reference_gives(name):
     ("score", "normalizer"),
     [
         ("local_gaussian", "softmax_one"),
-        ("location", "entmax15"),
+        pytest.param("location", "entmax15", marks=pytest.mark.full),
         ("additive", "sigmoid"),
     ],
 )
@@ -113,6 +113,32 @@ def test_derivatives_of_weights_and_statistics():
     jax.tree.map(lambda a, e: assert_close(a, e, table=BACKWARD), actual, expected)
 
 
+def test_derivatives_of_derivatives():
+    """Across widths: the derivative of a gradient along a direction."""
+    case = arrays("scaled_dot", T=20, S=160)
+    given = {"mask": masks.window(30, 0), "query_positions": np.arange(20) * 8}
+
+    def along(implementation):
+        def total(query, keys):
+            inner = case._replace(query=query, keys=keys)
+            context = run(
+                inner,
+                "scaled_dot",
+                "softmax",
+                implementation=implementation,
+                chunk_size=5,
+                **given,
+            ).context
+            return jnp.sum(jnp.sin(context))
+
+        arguments = (case.query, case.keys)
+        return jax.jvp(jax.grad(total, argnums=(0, 1)), arguments, arguments)[1]
+
+    expected, actual = along("reference"), along("chunked")
+    assert np.any(expected[1])
+    jax.tree.map(lambda a, e: assert_close(a, e, table=BACKWARD), actual, expected)
+
+
 def test_a_range_is_from_the_first_to_the_last_key_that_a_block_attends_to():
     query, keys = np.zeros((T, 4), np.float32), np.zeros((S, 4), np.float32)
     index = np.arange(S)
@@ -162,3 +188,4 @@ def test_the_smallest_width_that_covers_the_range_is_taken(first, last, width):
 
 def test_few_keys_are_taken_whole():
     assert key_range.widths(64) == (64,) and key_range.widths(0) == (0,)
+    assert key_range.widths(65) == (65,) and key_range.widths(129) == (129, 97, 65)

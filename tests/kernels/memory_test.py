@@ -33,7 +33,10 @@ def masked_temporaries(length, make_mask):
     [
         lambda length: None,
         lambda length: masks.causal(),
-        lambda length: masks.window(9, 0) & masks.padding([length, length // 2]),
+        pytest.param(
+            lambda length: masks.window(9, 0) & masks.padding([length, length // 2]),
+            marks=pytest.mark.full,
+        ),
     ],
     ids=["none", "causal", "window and padding"],
 )
