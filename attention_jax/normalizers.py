@@ -41,7 +41,7 @@ def softmax(
       temperature: τ > 0.
 
     Returns:
-      Weights, positive, summing to 1.
+      Weights, positive, summing to 1; 0 in a row whose every score is −inf.
 
     Raises:
       ValueError: temperature is not positive.
