@@ -20,7 +20,8 @@ from tests.tolerances import BACKWARD, assert_close
     [
         # Scores that are one product of prepared keys differ in nothing a kernel does.
         pytest.param(*pair.values, marks=pair.marks or pytest.mark.full)
-        if pair.values[0] in ("dot", "bilinear", "low_rank_bilinear", "cosine")
+        if pair.values[0]
+        in ("dot", "bilinear", "low_rank_bilinear", "cosine", "euclidean")
         else pair
         for pair in pairs(paired=PAIRED_SCORES[:1])
     ],

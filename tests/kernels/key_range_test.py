@@ -54,7 +54,7 @@ def test_a_mask_by_any_means_gives_what_the_reference_gives(name):
 @pytest.mark.parametrize(
     ("score", "normalizer"),
     [
-        ("local_gaussian", "softmax_one"),
+        pytest.param("local_gaussian", "softmax_one", marks=pytest.mark.full),
         pytest.param("location", "entmax15", marks=pytest.mark.full),
         ("additive", "sigmoid"),
     ],
