@@ -34,7 +34,7 @@ class QuietWriters:
 
     A failed write is told by the exception that the caller gets. The library's threads log
     it too, with a traceback each; and every write begun beside it then finds its event loop
-    closed, which Python reports one by one.
+    closed or its pool shut down, which is reported one by one.
     """
 
     def __init__(self):
@@ -60,7 +60,9 @@ class QuietWriters:
 
 def _is_news(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
-    return error is None or disk_error(error) is None
+    if error is None:
+        return True
+    return disk_error(error) is None and "after shutdown" not in str(error)
 
 
 def forget_writes(error: BaseException) -> None:
