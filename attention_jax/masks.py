@@ -33,6 +33,26 @@ class Mask:
         """The trailing axes, "", "T", "S" or "TS", of each pytree leaf in order."""
         raise NotImplementedError
 
+    def by_query(self, num_queries: int) -> tuple[bool, ...]:
+        """Whether each leaf, in order, has an entry for each of T queries, not one for all."""
+        return tuple(
+            axes.startswith("T") and leaf.shape[-len(axes)] == num_queries
+            for leaf, axes in zip(jax.tree.leaves(self), self.leaf_axes(), strict=True)
+        )
+
+    def of_queries(
+        self, take: Callable[[Array, int], Array], num_queries: int
+    ) -> "Mask":
+        """The mask of some of T queries, which `take(array, axis)` takes along their axis."""
+        leaves, tree = jax.tree.flatten(self)
+        taken = [
+            take(leaf, -len(axes)) if by_query else leaf
+            for leaf, axes, by_query in zip(
+                leaves, self.leaf_axes(), self.by_query(num_queries), strict=True
+            )
+        ]
+        return jax.tree.unflatten(tree, taken)
+
     def keys_from(self, start: Int[Array, ""], width: int) -> "Mask":
         """The same mask for `width` keys from index `start` on; no leading axes."""
         leaves, tree = jax.tree.flatten(self)
@@ -256,7 +276,7 @@ def padding(key_lengths: ArrayLike) -> Mask:
 
     Args:
       key_lengths: integers, broadcastable to the leading axes of the call: [B] for keys
-        [B, S, K], [B, 1] for [B, heads, S, K].
+        [B, S, K], [B, 1] for [B, heads, S, K]. More than S is all S keys.
 
     Raises:
       TypeError: they are not integers. ValueError: one is negative. (The values of a JAX

@@ -2,10 +2,13 @@
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from attention_jax import by_value, loading
 from attention_jax.registry import Registry
@@ -35,6 +38,7 @@ class Normalizer:
 
     def __post_init__(self):
         by_value.copy_identity(self, self.function)
+        _check_signature(self)
 
     def __call__(
         self, scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
@@ -42,9 +46,9 @@ class Normalizer:
         if scores.shape[-1] == 0:
             return scores
         if where is None:
-            return self._bound(self.function)(scores, None)
+            return self._weights(scores, None)
         where = jnp.broadcast_to(where, scores.shape)
-        weights = self._bound(self.function)(*_without_empty_rows(scores, where))
+        weights = self._weights(*_without_empty_rows(scores, where))
         return jnp.where(where, weights, 0)
 
     def as_ratio(
@@ -61,6 +65,25 @@ class Normalizer:
             return self._bound(self.ratio)(scores)
         return self._bound(self.ratio)(jnp.where(where, scores, -jnp.inf))
 
+    def _weights(self, scores: Array, where: Array | None) -> Array:
+        """What the function returns, checked."""
+        weights = self._bound(self.function)(scores, where)
+        owner = f"the normalizer {self.name!r} must return"
+        if not isinstance(weights, jax.Array | np.ndarray):
+            raise TypeError(
+                f"{owner} an array of weights, but returned {type(weights).__name__}"
+            )
+        if weights.shape != scores.shape:
+            raise ValueError(
+                f"{owner} a weight for each score, {list(scores.shape)}, "
+                f"but returned {list(weights.shape)}"
+            )
+        if not jnp.issubdtype(weights.dtype, jnp.floating):
+            raise TypeError(
+                f"{owner} floating-point weights, but returned {weights.dtype}"
+            )
+        return jnp.asarray(weights)
+
     def _bound(self, function: Callable) -> Callable:
         return functools.partial(function, **by_value.thaw(self.hyper))
 
@@ -71,6 +94,22 @@ class Normalizer:
     def name(self) -> str:
         """The function's name, without hyper-parameters."""
         return getattr(self.function, "__name__", type(self.function).__name__)
+
+
+def _check_signature(normalizer: Normalizer) -> None:
+    """It can be called with (scores, where) and its hyper-parameters."""
+    try:
+        signature = inspect.signature(normalizer.function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(None, None, **by_value.thaw(normalizer.hyper))
+    except TypeError as error:
+        raise ValueError(
+            f"the normalizer {normalizer.name!r} must take (scores, where) by position, "
+            f"and hyper-parameters that have a value by keyword: {error}; its signature "
+            f"is {signature}"
+        ) from error
 
 
 def _without_empty_rows(scores: Array, where: Array) -> tuple[Array, Array]:
@@ -106,6 +145,7 @@ def register_normalizer(
 
     Raises:
       DuplicateNameError: another function has the name.
+      ValueError: the function does not take (scores, where).
     """
 
     def decorate(function: Callable[..., Array]) -> Normalizer:
@@ -128,6 +168,7 @@ def get_normalizer(normalizer: Any) -> Normalizer:
     Raises:
       UnknownNameError: no such name, module, file or function; lists what there is.
       TypeError: `normalizer` is none of these.
+      ValueError: it cannot be called with (scores, where) and its hyper-parameters.
     """
     if isinstance(normalizer, Normalizer):
         return normalizer

@@ -148,6 +148,35 @@ def test_a_users_normaliser_gets_the_promises_of_empty_rows():
     assert not np.any(np.isnan(gradient[0])) and gradient[0, 2] == 0
 
 
+@pytest.mark.parametrize(
+    ("normalizer", "kind", "message"),
+    [
+        (lambda scores: scores, ValueError, r"must take \(scores, where\).*\(scores\)"),
+        (
+            lambda scores, where, temperature: scores,
+            ValueError,
+            "missing a required argument: 'temperature'",
+        ),
+        (
+            functools.partial(aj.softmax, temp=2.0),
+            ValueError,
+            "'softmax' must take .* unexpected keyword argument 'temp'",
+        ),
+        (
+            lambda s, w: s[..., :-1],
+            ValueError,
+            r"each score, \[5\], but returned \[4\]",
+        ),
+        (lambda s, w: None, TypeError, "must return an array .*, but returned None"),
+        (lambda s, w: s > 0, TypeError, "floating-point weights, but returned bool"),
+    ],
+)
+def test_what_is_no_normaliser_is_told_by_name(normalizer, kind, message):
+    with pytest.raises(kind, match=message) as caught:
+        aj.get_normalizer(normalizer)(SCORES)
+    assert "the normalizer '" in str(caught.value)
+
+
 def test_registering_and_getting():
     entries, origins = dict(normalizers._entries), dict(normalizers._origins)
     try:

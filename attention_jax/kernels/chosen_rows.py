@@ -10,7 +10,6 @@ import numpy as np
 from attention_jax.checks import integers
 from attention_jax.kernels.dispatch import AUTO, attend_checked, check_call
 from attention_jax.kernels.operands import Operands
-from attention_jax.masks import Mask
 from attention_jax.prepared import PreparedKeys
 from attention_jax.types import Array, ArrayLike, Float, Int
 
@@ -108,15 +107,5 @@ def _only(operands: Operands, rows: Array) -> Operands:
         operands,
         query=queries(operands.query, -2),
         query_positions=queries(operands.query_positions, -1),
-        mask=None if mask is None else _mask_only(mask, operands.num_queries, queries),
+        mask=None if mask is None else mask.of_queries(queries, operands.num_queries),
     )
-
-
-def _mask_only(mask: Mask, num_queries: int, queries: Any) -> Mask:
-    leaves, tree = jax.tree.flatten(mask)
-    taken = []
-    for leaf, letters in zip(leaves, mask.leaf_axes(), strict=True):
-        axis = -len(letters)
-        per_query = letters.startswith("T") and leaf.shape[axis] == num_queries
-        taken.append(queries(leaf, axis) if per_query else leaf)
-    return jax.tree.unflatten(tree, taken)

@@ -258,11 +258,7 @@ def over_blocks(
     valid = jnp.arange(padded) < num_queries if padded != num_queries else None
     split = functools.partial(_split, blocks=blocks, block=block)
     leaves, tree = jax.tree.flatten(mask)
-    axes = () if mask is None else mask.leaf_axes()
-    per_block = [
-        name.startswith("T") and leaf.shape[0] == num_queries
-        for name, leaf in zip(axes, leaves, strict=True)
-    ]
+    per_block = () if mask is None else mask.by_query(num_queries)
 
     @jax.checkpoint
     def one_block(slices: tuple) -> Rows:

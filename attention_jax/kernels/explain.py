@@ -36,7 +36,8 @@ class Explanation:
       argument_bytes: of queries, keys, values, parameters, mask and positions.
       output_bytes: of context, weights and statistics.
       intermediate_bytes: of the largest array in between, if the compiler fuses nothing.
-      queries_per_block: how many queries of a sequence are computed at once.
+      queries_per_block: how many queries are computed at once: of one sequence by
+        `chunked`, all there are by `reference`.
       blocks: how many such blocks there are, over all sequences.
     """
 
@@ -53,10 +54,10 @@ class Explanation:
         return "\n".join(
             (
                 f"implementation  {self.implementation}: {self.reason}",
-                f"FLOPs           {self.flops / 1e9:,.3f} G, forward",
-                f"arguments       {_mebibytes(self.argument_bytes)}",
-                f"outputs         {_mebibytes(self.output_bytes)}",
-                f"intermediates   at most {_mebibytes(self.intermediate_bytes)} each",
+                f"FLOPs           {_decimal(self.flops)}, forward; no key skipped",
+                f"arguments       {_binary(self.argument_bytes)}",
+                f"outputs         {_binary(self.output_bytes)}",
+                f"intermediates   at most {_binary(self.intermediate_bytes)} each",
                 f"blocks          {self.blocks:,} of {self.queries_per_block:,} queries",
             )
         )
@@ -68,17 +69,25 @@ def explain_attention(
     """What `attention` would do with the same arguments; nothing is computed.
 
     Args:
-      query, keys, values, **arguments: as for `attention`; for an array a
-        `jax.ShapeDtypeStruct` will do.
+      query, keys, values, **arguments: as for `attention`, params of a score that has
+        some too; for an array a `jax.ShapeDtypeStruct` will do.
 
     Raises:
-      what `attention` raises for these arguments.
+      TypeError: a shape is given as a tuple; and what `attention` raises for these
+      arguments.
 
         >>> print(explain_attention(query, keys, values, score="additive", ...))
     """
     bound = inspect.signature(attention).bind(query, keys, values, **arguments)
     bound.apply_defaults()
     given = bound.arguments
+    for name in ("query", "keys", "values"):
+        if isinstance(given[name], tuple) and _all_integers(given[name]):
+            raise TypeError(
+                f"{name} must be an array or a jax.ShapeDtypeStruct, not the tuple "
+                f"{given[name]}; for a shape: jax.ShapeDtypeStruct({given[name]}, "
+                "jnp.float32)"
+            )
     abstract = {
         name: value
         for name, value in given.items()
@@ -107,10 +116,10 @@ def _explain(
         side = "above" if name == "chunked" else "within"
         reason = (
             f"all {queries:,} queries at once would go through an array of "
-            f"{_mebibytes(queries * per_query)}, {side} the limit of "
-            f"{_mebibytes(REFERENCE_BYTES)}"
+            f"{_binary(queries * per_query)}, {side} the limit of "
+            f"{_binary(REFERENCE_BYTES)}"
         )
-    block, blocks = operands.num_queries, 1
+    block, blocks = queries, 1
     if name == "chunked":
         block, count = queries_per_block(operands, options)
         blocks = sequences * count
@@ -121,7 +130,7 @@ def _explain(
         + flops_to_prepare(operands, options),
         argument_bytes=_bytes(operands),
         output_bytes=output_bytes,
-        intermediate_bytes=per_query * (block if name == "chunked" else queries),
+        intermediate_bytes=per_query * block,
         queries_per_block=block,
         blocks=blocks,
     )
@@ -135,5 +144,19 @@ def _bytes(arrays: Any) -> int:
     )
 
 
-def _mebibytes(count: int) -> str:
-    return f"{count / 2**20:,.1f} MiB"
+def _all_integers(values: tuple) -> bool:
+    return all(isinstance(value, int) for value in values)
+
+
+def _binary(count: int) -> str:
+    for unit, size in (("MiB", 2**20), ("KiB", 2**10)):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return f"{count} B"
+
+
+def _decimal(count: int) -> str:
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return str(count)

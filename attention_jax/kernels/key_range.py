@@ -52,23 +52,20 @@ def used_keys(
 
     def one_sequence(*arrays: Array) -> tuple[Array, Array]:
         *leaves, query_positions, key_positions = arrays
+        mask = jax.tree.unflatten(tree, leaves)
 
         def of_block(start: Array) -> Array:
             # The last block is moved back into range: it then sees rows of the one before,
             # which at worst widens its range.
             start = jnp.minimum(start, num_queries - size)
 
-            def rows(array: Array) -> Array:
-                return jax.lax.dynamic_slice_in_dim(array, start, size)
+            def rows(array: Array, axis: int) -> Array:
+                return jax.lax.dynamic_slice_in_dim(array, start, size, axis)
 
-            sliced = [
-                rows(leaf)
-                if letters.startswith("T") and leaf.shape[0] == num_queries
-                else leaf
-                for leaf, letters in zip(leaves, axes, strict=True)
-            ]
             where = mask_rows(
-                jax.tree.unflatten(tree, sliced), rows(query_positions), key_positions
+                mask.of_queries(rows, num_queries),
+                rows(query_positions, -1),
+                key_positions,
             )
             return jnp.any(where, axis=0)
 

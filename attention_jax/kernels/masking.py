@@ -50,13 +50,12 @@ def mask_rows(
 ) -> Bool[Array, "t S"]:
     """The rows of a mask whose leaves have no leading axes, for t queries."""
     leaves, tree = jax.tree.flatten(mask)
-    in_axes, sliced = [], []
-    for leaf, axes in zip(leaves, mask.leaf_axes(), strict=True):
-        per_query = axes.startswith("T") and leaf.shape[0] == query_positions.shape[0]
-        if axes.startswith("T") and not per_query:
-            leaf = leaf[0]
-        in_axes.append(0 if per_query else None)
-        sliced.append(leaf)
+    by_query = mask.by_query(query_positions.shape[0])
+    in_axes = [0 if by else None for by in by_query]
+    sliced = [
+        leaf[0] if axes.startswith("T") and not by else leaf
+        for leaf, axes, by in zip(leaves, mask.leaf_axes(), by_query, strict=True)
+    ]
 
     def one(leaves: list[Array], query_position: Array) -> Array:
         row = jax.tree.unflatten(tree, leaves).row(query_position, key_positions)

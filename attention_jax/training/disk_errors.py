@@ -62,7 +62,9 @@ def _is_news(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     if error is None:
         return True
-    return disk_error(error) is None and "after shutdown" not in str(error)
+    # A write's last thread may wake up when Python is already ending.
+    ending = str(error).startswith("cannot schedule new futures after")
+    return disk_error(error) is None and not ending
 
 
 def forget_writes(error: BaseException) -> None:

@@ -37,7 +37,13 @@ def test_a_small_call_is_the_reference_and_a_large_one_chunked():
     assert small.argument_bytes == FLOAT32 * (2 * 8 * 4 + 2 * 16 * 7 + 8 + 16)
     assert small.output_bytes == FLOAT32 * 2 * 8 * 3
     assert small.intermediate_bytes == FLOAT32 * 2 * 8 * 16
-    assert (small.blocks, small.queries_per_block) == (1, 8)
+    assert (small.blocks, small.queries_per_block) == (1, 16)
+    printed = str(small).splitlines()
+    assert printed[1] == "FLOPs           5.0 k, forward; no key skipped"
+    assert printed[4:] == [
+        "intermediates   at most 1.0 KiB each",
+        "blocks          1 of 16 queries",
+    ]
     products = 2 * 2 * 8 * 16 * (4 + 3)
     assert products < small.flops < 1.9 * products
 
@@ -105,5 +111,7 @@ def test_an_alignment_layer_costs_its_width():
 def test_errors_are_those_of_attention():
     with pytest.raises(LookupError, match="unknown score 'dott'"):
         aj.explain_attention(*(shaped(9, 8),) * 3, score="dott")
+    with pytest.raises(TypeError, match=r"keys must be .*, not the tuple \(9, 8\)"):
+        aj.explain_attention(shaped(9, 8), (9, 8), (9, 8))
     with pytest.raises(TypeError, match="query must be an array, not str"):
         aj.explain_attention("query", shaped(9, 8), shaped(9, 8))
