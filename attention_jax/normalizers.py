@@ -152,12 +152,14 @@ def top_k_softmax(
     if k >= scores.shape[-1]:
         return softmax.function(scores, where)
     candidates = jax.lax.stop_gradient(_masked(scores, where, -jnp.inf))
-    # The k-th largest value; ties with it are taken from the left until k are kept.
-    smallest_kept = jax.lax.top_k(candidates, k)[0][..., -1:]
-    above = candidates > smallest_kept
-    tied = candidates == smallest_kept
-    room = k - jnp.sum(above, axis=-1, keepdims=True, dtype=jnp.int32)
-    kept = above | (tied & (jnp.cumsum(tied, axis=-1, dtype=jnp.int32) <= room))
+    largest, indices = jax.lax.top_k(candidates, k)
+    # By `min` rather than [..., -1:]: XLA turns a slice of a selection into a whole sort.
+    smallest = jnp.min(largest, axis=-1, keepdims=True)
+    # Ties are taken from the left, so up to the last index that was kept.
+    last = jnp.where(largest == smallest, indices, -1).max(axis=-1, keepdims=True)
+    place = jnp.arange(scores.shape[-1], dtype=indices.dtype)
+    place = jnp.broadcast_to(place, scores.shape)
+    kept = (candidates > smallest) | ((candidates == smallest) & (place <= last))
     return softmax.function(scores, kept if where is None else kept & where)
 
 
