@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -129,11 +130,12 @@ def benchmark(
         "settings": settings,
         "cases": [],
     }
+    of_case = measure_case if plan.repeats else compile_case
     cases = plan.cases()
     for number, case in enumerate(cases, 1):
         event = {"number": number, "total": len(cases), "name": case.name}
         log({"event": "case", **event})
-        result["cases"].append(measure_case(case, candidates, plan, log))
+        result["cases"].append(of_case(case, candidates, plan, log))
         result["complete"] = number == len(cases)
         save(result)
     result["complete"] = True
@@ -149,17 +151,16 @@ def measure_case(
     """Prepares, checks and times every candidate of one case.
 
     Nothing that one candidate does ends the others: what it cannot do, what it gets wrong
-    and what it needs too much memory for is its row's `status` and `reason`. Without
-    repeats it is compiled and not run.
+    and what it needs too much memory for is its row's `status` and `reason`.
     """
     with _wide_types(case):
         inputs = make_inputs(case, seed=plan.seed)
-        right = gate.expected(case, inputs) if plan.repeats else None
+        right = gate.expected(case, inputs)
         rows, runs = {}, {}
         for name, candidate in candidates.items():
             log({"event": "step", "text": f"preparing {name}"})
             row, prepared = _check(case, inputs, candidate, right, plan.budget)
-            rows[name] = {"candidate": name, "ours": name in plan.implementations} | row
+            rows[name] = _named(name, plan) | row
             if prepared is not None:
                 runs[name] = prepared.run
         del right
@@ -181,33 +182,66 @@ def measure_case(
             "ratio": timing.ratio(seconds, samples[baseline or name]),
             "peak_fraction": useful / summary["median"] / peak,
         }
+    return _facts(case, peak) | {"baseline": baseline, "rows": list(rows.values())}
+
+
+def compile_case(
+    case: Case,
+    candidates: dict[str, Candidate],
+    plan: Plan,
+    log: Log = lambda event: None,
+) -> dict[str, Any]:
+    """Compiles every candidate of one case, and runs none: XLA's memory, no times."""
+    with _wide_types(case):
+        inputs = make_inputs(case, seed=plan.seed)
+        rows = []
+        for name, candidate in candidates.items():
+            log({"event": "step", "text": f"compiling {name}"})
+            prepared = _attempt(functools.partial(candidate, case, inputs, plan.budget))
+            row = prepared if isinstance(prepared, dict) else _compiled(prepared)
+            rows.append(_named(name, plan) | row)
+        peak = machine.matmul_peak(case.dtype)
+    return _facts(case, peak) | {"baseline": None, "rows": rows}
+
+
+def _facts(case: Case, peak: float) -> dict[str, Any]:
     return {
         **case.key(),
         "shapes": _shapes(case.workload),
-        "flops": useful,
+        "flops": flops(case),
         "peak_flops_per_second": peak,
-        "baseline": baseline,
         "tolerance": gate.tolerance(case),
-        "rows": list(rows.values()),
     }
+
+
+def _named(name: str, plan: Plan) -> dict[str, Any]:
+    return {"candidate": name, "ours": name in plan.implementations}
+
+
+def _attempt(work: Callable[[], Any]) -> Any:
+    """What `work` returns, or the row that says why it does not."""
+    try:
+        return work()
+    except (Unsupported, NotImplementedError) as error:
+        return {"status": UNSUPPORTED, "reason": _first_line(error)}
+    except OverBudget as error:
+        return {"status": OVER_BUDGET, "reason": str(error)}
+    # Whatever a library raises is its row, and ends no other's.
+    except Exception as error:  # noqa: BLE001
+        return {"status": FAILED, "reason": _reason(error)}
 
 
 def _check(
     case: Case, inputs: Inputs, candidate: Candidate, right: Any, budget: int
 ) -> tuple[dict[str, Any], Prepared | None]:
     """A candidate's row before timing, and what to time if it passed."""
-    try:
-        prepared = candidate(case, inputs, budget)
-        if right is None:
-            return _compiled(prepared), None
-        error, where = gate.largest_error(prepared.read(prepared.run()), right)
-    except (Unsupported, NotImplementedError) as error:
-        return {"status": UNSUPPORTED, "reason": _first_line(error)}, None
-    except OverBudget as error:
-        return {"status": OVER_BUDGET, "reason": str(error)}, None
-    # Whatever a library raises is its row, and ends no other's.
-    except Exception as error:  # noqa: BLE001
-        return {"status": FAILED, "reason": _reason(error)}, None
+    prepared = _attempt(functools.partial(candidate, case, inputs, budget))
+    if isinstance(prepared, dict):
+        return prepared, None
+    found = _attempt(lambda: gate.largest_error(prepared.read(prepared.run()), right))
+    if isinstance(found, dict):
+        return found, None
+    error, where = found
     row = {
         "status": MEASURED,
         # JSON has no infinity.

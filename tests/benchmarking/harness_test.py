@@ -12,7 +12,7 @@ from attention_jax.benchmarking.candidates import (
     own,
 )
 from attention_jax.benchmarking.cases import Case
-from attention_jax.benchmarking.harness import Plan, benchmark, measure_case
+from attention_jax.benchmarking.harness import Plan, benchmark, compile_case, measure_case
 from attention_jax.benchmarking.results import wrong_rows
 from tests.benchmarking.cases import failing_later, raising, scaled, workload
 
@@ -160,7 +160,7 @@ def test_without_repeats_everything_is_compiled_and_nothing_run():
             run=lambda: pytest.fail("it ran")
         )
 
-    case = measure_case(
+    case = compile_case(
         Case(workload(), "dot"), {"ours": ours, "torch": torch_like}, plan(repeats=0)
     )
     ours, torch = case["rows"]

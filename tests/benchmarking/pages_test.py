@@ -4,8 +4,11 @@ import re
 
 import pytest
 
+from attention_jax.benchmarking.gate import TOLERANCES
 from attention_jax.benchmarking.report import summary_lines
 from attention_jax.benchmarking.results import read_result
+from attention_jax.benchmarking.workload_masks import WINDOW
+from attention_jax.benchmarking.workloads import WORKLOADS
 from tests.markdown import ROOT
 
 FILES = sorted((ROOT / "experiments/benchmarks").glob("*.json"))
@@ -52,3 +55,19 @@ def test_the_ratios_of_the_page_are_those_of_the_file():
             ratio = seconds[workload, which, peer] / seconds[workload, which, "auto"]
             digits = 2 if peer == "torch_sdpa" else 1
             assert text == f"{ratio:.{digits}f}"
+
+
+def test_what_was_measured_and_with_what_is_said():
+    for workload in WORKLOADS:
+        assert f"| `{workload.name}` | {workload.describe()} |" in PAGE
+    forward, gradient = TOLERANCES["float32"]
+    assert f"more than {forward:.0e} of".replace("e-0", "e-") in PAGE
+    assert f"(gradients: {gradient:.0e})".replace("e-0", "e-") in PAGE
+    assert f"the {WINDOW} keys before it" in PAGE
+    for path in FILES:
+        result = read_result(path)
+        assert f"jax {result['environment']['versions']['jax']}," in PAGE
+        for peer, facts in result["peers"].items():
+            if peer.startswith("torch"):
+                version = facts["version"].partition("+")[0]
+                assert f"PyTorch {version} " in PAGE
