@@ -12,7 +12,12 @@ from attention_jax.benchmarking.candidates import (
     own,
 )
 from attention_jax.benchmarking.cases import Case
-from attention_jax.benchmarking.harness import Plan, benchmark, compile_case, measure_case
+from attention_jax.benchmarking.harness import (
+    Plan,
+    benchmark,
+    compile_case,
+    measure_case,
+)
 from attention_jax.benchmarking.results import wrong_rows
 from tests.benchmarking.cases import failing_later, raising, scaled, workload
 
