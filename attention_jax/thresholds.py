@@ -13,6 +13,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from attention_jax.checks import compute_dtype
 from attention_jax.types import Array, Float
 
 
@@ -25,12 +26,14 @@ def sparsemax_threshold(
     Its derivative is the mean over the support {z > τ}, in any order.
     """
 
+    wide = _at_least_float32(shifted)
+
     def step(threshold: Array) -> Array:
-        excess = jax.nn.relu(shifted - threshold)
+        excess = jax.nn.relu(wide - threshold)
         size = jnp.sum((excess > 0).astype(excess.dtype), axis=-1, keepdims=True)
         return (jnp.sum(excess, axis=-1, keepdims=True) - 1) / size
 
-    return _risen(step, shifted)
+    return _risen(step, wide).astype(shifted.dtype)
 
 
 @sparsemax_threshold.defjvp
@@ -51,13 +54,15 @@ def entmax15_threshold(
     Its derivative is the mean with weights p, in any order.
     """
 
+    wide = _at_least_float32(shifted)
+
     def step(threshold: Array) -> Array:
-        excess = jax.nn.relu(shifted - threshold)
+        excess = jax.nn.relu(wide - threshold)
         squares = jnp.sum(excess * excess, axis=-1, keepdims=True)
         total = jnp.sum(excess, axis=-1, keepdims=True)
         return (squares - jnp.sqrt(squares)) / total
 
-    return _risen(step, shifted)
+    return _risen(step, wide).astype(shifted.dtype)
 
 
 @entmax15_threshold.defjvp
@@ -65,6 +70,11 @@ def _entmax15_threshold_jvp(primals, tangents):
     (shifted,), (tangent,) = primals, tangents
     threshold = entmax15_threshold(shifted)
     return threshold, _weighted_mean(tangent, jax.nn.relu(shifted - threshold))
+
+
+def _at_least_float32(shifted: Array) -> Array:
+    """With fewer digits a threshold just below 0, that of many equal scores, would be 0."""
+    return shifted.astype(compute_dtype(shifted))
 
 
 def _risen(step: Callable[[Array], Array], shifted: Array) -> Array:

@@ -1,5 +1,6 @@
 """The flags of `benchmark_attention`, and the plan they mean."""
 
+import math
 import types
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ LISTS = (
         "",
         "Scores, all, or FILE.py:FUNCTION; by default each workload's own.",
     ),
-    ("normalizers", "softmax", "Normalisers, or all."),
+    ("normalizers", "softmax", "Normalisers, all, or FILE.py:FUNCTION."),
     ("implementations", "all", "Implementations of ours, all or none."),
     ("passes", "forward,gradient", "forward, and gradient for forward and backward."),
     ("dtypes", "float32", "Any of float32, bfloat16, float16, float64."),
@@ -133,6 +134,9 @@ def plan(arguments: types.SimpleNamespace) -> "Plan":
     def chosen(flag: str, known: Sequence[str]) -> tuple[str, ...]:
         return _named(flag, lambda: _expand(flag, getattr(arguments, flag), known))
 
+    for flag in ("max_seconds", "budget_gib"):
+        if not math.isfinite(value := getattr(arguments, flag)):
+            raise UsageError(f"--{flag} must be a finite number, not {value}")
     scores = tuple(arguments.scores)
     scores = score_names() if scores == ("all",) else scores
     normalizers = tuple(arguments.normalizers)

@@ -128,6 +128,39 @@ def test_sparse_supports():
     assert np.count_nonzero(aj.softmax(scores)) == 5
 
 
+@pytest.mark.parametrize("implementation", aj.implementation_names())
+def test_a_normaliser_may_count_on_where_if_there_is_a_mask(implementation):
+    def uniform(scores, where):
+        allowed = where.astype(scores.dtype)
+        return allowed / allowed.sum(axis=-1, keepdims=True)
+
+    keys = np.eye(3, dtype=np.float32)
+    mask = np.array([True, True, False])
+    out = aj.attention(
+        keys, keys, keys, normalizer=uniform, mask=mask, implementation=implementation
+    )
+    assert_close(out.context, [[0.5, 0.5, 0]] * 3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("name", ["sparsemax", "entmax15"])
+def test_thresholds_of_many_scores_in_few_digits(name, dtype):
+    """Equal ones, whose threshold is nearly 0, and ones that leave the support one by one."""
+    for scores in (
+        jnp.full(20_000, 3.25),
+        -1 / jnp.arange(1.0, 5000),
+        -(2.0 ** -jnp.arange(60.0)),
+    ):
+        rounded = scores.astype(dtype)
+        weights = aj.get_normalizer(name)(rounded).astype(jnp.float32)
+        exact = aj.get_normalizer(name)(rounded.astype(jnp.float32))
+        assert weights.dtype == exact.dtype and rounded.dtype == jnp.dtype(dtype)
+        np.testing.assert_allclose(exact.sum(), 1, rtol=1e-5)
+        np.testing.assert_allclose(
+            weights, exact, rtol=0.05, atol=0.05 * float(exact.max())
+        )
+
+
 def test_a_users_normaliser_gets_the_promises_of_empty_rows():
     def naive(scores, where):
         """Divides by a sum that an empty row does not have."""
