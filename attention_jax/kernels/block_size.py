@@ -76,14 +76,13 @@ def _one_query(operands: Operands, options: Options) -> tuple[Any, Any]:
         for name, value in operands.params.items()
     }
 
-    # As in the call: a normaliser may count on it where there is a mask.
-    where = None if operands.mask is None else np.ones(operands.num_keys, bool)
-
     def one_query(query: Any, keys: Any, params: Any) -> Any:
         positions = jnp.arange(operands.num_keys)
         scores = score_keys(
             options.score, query, keys, params, None, positions.sum(), positions
         )
+        # As in the call: a normaliser may count on it where there is a mask.
+        where = None if operands.mask is None else jnp.ones(scores.shape, bool)
         return options.normalizer(scores, where)
 
     query = jax.ShapeDtypeStruct(operands.query.shape[-1:], dtype)

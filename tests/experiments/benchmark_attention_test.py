@@ -112,6 +112,7 @@ def test_a_wrong_kernel_of_ours_is_exit_status_1(capsys, monkeypatch):
             "--workloads: unknown workload or tag 'dot_25'. Did you",
         ),
         (["--scores=dott"], "--scores: unknown score 'dott'. Did you mean 'dot'?"),
+        (["--budget_gib=nan"], "--budget_gib must be a finite number, not nan"),
         (
             ["--normalizers=softmx"],
             "--normalizers: unknown normalizer 'softmx'. Did you",
