@@ -40,6 +40,7 @@ from experiments.config_file import (
     load_config,
     nearest,
 )
+from experiments.host_memory import keep_freed_memory
 
 HELP_FLAGS = {"--help", "-help", "-h", "--helpfull", "--helpshort", "-?"}
 
@@ -75,6 +76,7 @@ def run(
       interrupted: the sentence for Ctrl-C.
       argv: program and arguments; sys.argv by default.
     """
+    keep_freed_memory()
     argv = list(sys.argv if argv is None else argv)
     program = pathlib.Path(argv[0]).stem
     # A warning is one line too; what libraries merely report is left out.

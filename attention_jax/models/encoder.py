@@ -8,7 +8,12 @@ from flax import nnx
 
 from attention_jax.models.dropout import dropout
 from attention_jax.models.embedding import init_embedding
-from attention_jax.models.recurrent import Cell, RecurrentLayer, zero_state
+from attention_jax.models.recurrent import (
+    Cell,
+    RecurrentLayer,
+    scan_both_ways,
+    zero_state,
+)
 from attention_jax.types import Array, Float, Int
 
 
@@ -94,11 +99,11 @@ class Encoder(nnx.Module):
         for i, layer in enumerate(self.layers.values()):
             once = None if rng is None else jax.random.fold_in(rng, i)
             x = dropout(x, self.dropout_rate, once)
-            runs = [
-                layer[direction](x, start, valid, reverse=direction == "backward")
-                for direction in self.directions
-            ]
-            x = jnp.concatenate([outputs for outputs, _ in runs], axis=-1)
-            finals = [final for _, final in runs]
+            ways = [layer[direction] for direction in self.directions]
+            if len(ways) == 2:
+                x, finals = scan_both_ways(*ways, x, start, valid)
+            else:
+                x, final = ways[0](x, start, valid)
+                finals = [final]
         final = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-1), *finals)
         return Encoded(jnp.moveaxis(x, 0, 1), final)

@@ -1,5 +1,6 @@
 """Cells and their masked scan, against NumPy and flax."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,7 @@ from attention_jax.models.recurrent import (
     RecurrentLayer,
     cells,
     register_cell,
+    scan_both_ways,
     zero_state,
 )
 from attention_jax.registry import DuplicateNameError, UnknownNameError
@@ -69,6 +71,25 @@ def test_scan_equals_oracle_row_by_row(cell, reverse):
         np.testing.assert_allclose(outputs[:, row], expected, atol=2e-6)
         for part, expected_part in zip(final, last, strict=True):
             np.testing.assert_allclose(part[row], expected_part, atol=2e-6)
+
+
+@CELLS
+def test_both_ways_in_one_loop_are_one_scan_each(cell):
+    (forward, _), state, x = layer_and_params(cell), start(cell), inputs()
+    backward = RecurrentLayer(cells.get(cell), INPUT, H, rngs=nnx.Rngs(5))
+
+    def together(x, state):
+        return scan_both_ways(forward, backward, x, state, valid())
+
+    def apart(x, state):
+        there, last = forward(x, state, valid())
+        back, first = backward(x, state, valid(), reverse=True)
+        return jnp.concatenate([there, back], axis=-1), [last, first]
+
+    outputs, states = jax.jit(together)(x, state)
+    expected_outputs, expected_states = jax.jit(apart)(x, state)
+    np.testing.assert_allclose(outputs, expected_outputs, atol=1e-6)
+    chex.assert_trees_all_close(states, expected_states, atol=1e-6)
 
 
 def test_lstm_equals_flax():
