@@ -101,7 +101,7 @@ class Encoder(nnx.Module):
             x = dropout(x, self.dropout_rate, once)
             ways = [layer[direction] for direction in self.directions]
             if len(ways) == 2:
-                x, finals = scan_both_ways(*ways, x, start, valid)
+                x, finals = scan_both_ways(ways[0], ways[1], x, start, valid)
             else:
                 x, final = ways[0](x, start, valid)
                 finals = [final]
