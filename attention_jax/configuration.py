@@ -95,18 +95,33 @@ class TrainingConfig:
     # Stop after so many minutes of training even if steps remain; 0 has no limit.
     max_minutes: float = 0.0
     learning_rate: float = 2e-3
-    # constant, cosine or inverse_sqrt; all after `warmup_steps` of linear warm-up.
+    # constant, cosine, inverse_sqrt or plateau; all after `warmup_steps` of linear warm-up.
     schedule: str = "cosine"
     warmup_steps: int = 100
+    # plateau: times this factor whenever so many evaluations in a row found nothing better.
+    plateau_factor: float = 0.5
+    plateau_patience: int = 2
+    # Update the parameters every so many steps, with the mean of their gradients.
+    accumulate: int = 1
     # Gradients are scaled to at most this global norm; 0 leaves them.
     clip_norm: float = 1.0
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
+    # What a step computes in: float32 or bfloat16. Parameters and losses stay float32.
+    compute_dtype: str = "float32"
+    # Moving averages of the parameters, which are then what is evaluated; 0 keeps none.
+    ema_decay: float = 0.0
+    # Spread each batch over all devices of all processes.
+    data_parallel: bool = False
     # Steps between lines of metrics, evaluations on dev, and checkpoints.
     log_every: int = 50
     eval_every: int = 500
     checkpoint_every: int = 500
     keep_checkpoints: int = 3
+    # What makes a checkpoint the best: loss or bleu, on dev.
+    best_by: str = "loss"
+    # End the run after so many evaluations in a row without a better one; 0 never does.
+    early_stopping_patience: int = 0
     # Dev sentences translated and printed at each evaluation.
     num_samples: int = 5
 
@@ -127,6 +142,8 @@ class ExperimentConfig:
 
     # Of parameters, dropout and batch order.
     seed: int = 0
+    # Trace so many steps, begun when the first ones are done, into the run's profile/.
+    profile: int = 0
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)

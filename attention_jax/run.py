@@ -17,7 +17,7 @@ from attention_jax.data.examples import encode_pairs, encode_sources
 from attention_jax.data.pairs import Pair
 from attention_jax.decoding.greedy import greedy_decode
 from attention_jax.models.functional import Model, build_model
-from attention_jax.training.checkpoints import load_params
+from attention_jax.training.checkpoint_reading import average_params, load_params
 from attention_jax.training.run_directory import RunDirectory
 
 # Array elements of a batch's weights [B, L, S]: longer sentences get fewer rows, and one
@@ -204,8 +204,9 @@ class Run:
         return max(1, int(source_length * ratio) + offset)
 
 
-# What `checkpoint` may be: the one of the lowest dev loss, and the last one.
-CHECKPOINTS = ("best", "last")
+# What `checkpoint` may be: the best one on dev, the last one, and the mean of the last
+# `config.training.keep_checkpoints`.
+CHECKPOINTS = ("best", "last", "average")
 
 
 def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Run:
@@ -213,15 +214,17 @@ def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Ru
 
     Args:
       workdir: what `experiments.train` was given.
-      checkpoint: "best", of the lowest dev loss, or "last".
+      checkpoint: "best" on dev, by `config.training.best_by`; "last"; or "average", the
+        mean of the parameters of the last `config.training.keep_checkpoints`.
 
     Raises:
       OSError: no such directory, no run in it, no checkpoint yet, or a user's file that
         the run needs is gone; names it.
-      ValueError: `checkpoint` is neither, or a file of the run is damaged.
+      ValueError: `checkpoint` is none of these, or a file of the run is damaged.
     """
     if checkpoint not in CHECKPOINTS:
-        raise ValueError(f"checkpoint must be 'best' or 'last', got {checkpoint!r}")
+        choices = ", ".join(map(repr, CHECKPOINTS))
+        raise ValueError(f"checkpoint must be one of {choices}, got {checkpoint!r}")
     directory = RunDirectory(workdir)
     if directory.path.is_file():
         raise NotADirectoryError(f"{directory.path} is a file, not a run directory")
@@ -237,11 +240,15 @@ def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Ru
     model = build_model(
         config.model, len(source_codec.vocabulary), len(target_codec.vocabulary)
     )
-    params = load_params(
+    path, like = (
         directory.checkpoints_path,
         jax.eval_shape(model.init, jax.random.key(0)),
-        step=_last_step(directory) if checkpoint == "last" else None,
     )
+    if checkpoint == "average":
+        params = average_params(path, like, last=config.training.keep_checkpoints)
+    else:
+        step = _last_step(directory) if checkpoint == "last" else None
+        params = load_params(path, like, step=step)
     return Run(config, params, model, source_codec, target_codec)
 
 

@@ -5,7 +5,7 @@ Every message names the field in full, as the command line writes it: config.dat
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from attention_jax.configuration import ExperimentConfig
@@ -40,6 +40,7 @@ PROBABILITY = Range(0, 1, below=True)
 
 RANGES = {
     "seed": Range(0, 2**32 - 1),
+    "profile": COUNT,
     "data.source_column": COUNT,
     "data.target_column": COUNT,
     "data.min_length": POSITIVE,
@@ -71,13 +72,18 @@ RANGES = {
     "training.max_minutes": COUNT,
     "training.learning_rate": Range(0, above=True),
     "training.warmup_steps": COUNT,
+    "training.plateau_factor": Range(0, 1, above=True, below=True),
+    "training.plateau_patience": POSITIVE,
+    "training.accumulate": POSITIVE,
     "training.clip_norm": COUNT,
     "training.weight_decay": COUNT,
     "training.label_smoothing": PROBABILITY,
+    "training.ema_decay": PROBABILITY,
     "training.log_every": POSITIVE,
     "training.eval_every": POSITIVE,
     "training.checkpoint_every": POSITIVE,
     "training.keep_checkpoints": POSITIVE,
+    "training.early_stopping_patience": COUNT,
     "training.num_samples": COUNT,
     "decoding.batch_size": POSITIVE,
     "decoding.max_length_ratio": COUNT,
@@ -145,6 +151,8 @@ def _check_names(config: ExperimentConfig) -> None:
     from attention_jax.training.optimizer import schedules
 
     lookups = {
+        "training.best_by": _one_of("loss", "bleu"),
+        "training.compute_dtype": _one_of("float32", "bfloat16"),
         "data.source": data_sources.get,
         "data.task": synthetic_tasks.get,
         "data.source_tokenizer": tokenizers.get,
@@ -162,6 +170,15 @@ def _check_names(config: ExperimentConfig) -> None:
             look_up(getattr(getattr(config, section), field))
         except (LookupError, ValueError, TypeError) as error:
             raise type(error)(f"config.{path}: {error}") from error
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}, got {value!r}")
+        return value
+
+    return check
 
 
 def _check_together(config: ExperimentConfig) -> None:

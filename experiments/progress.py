@@ -90,6 +90,14 @@ def start_lines(row: dict[str, Any]) -> list[str]:
     ]
     if row["step"]:
         lines.append(f"resuming after step {row['step']}")
+    for name, reason in row.get("damaged_checkpoints", {}).items():
+        lines.append(
+            f"skipped checkpoint {name}, kept in damaged_checkpoints: {reason}"
+        )
+    for name in row.get("unfinished_checkpoints", ()):
+        lines.append(f"removed {name}, which was never finished")
+    for one in row.get("changed_config", ()):
+        lines.append(f"changed configuration: {one}")
     return lines
 
 
@@ -126,14 +134,20 @@ def sample_lines(row: dict[str, Any]) -> list[str]:
 
 def end_lines(row: dict[str, Any]) -> list[str]:
     """How the run ended."""
-    why = "finished" if row["finished"] else "stopped at config.training.max_minutes"
     return [
         (
-            f"{why} after step {row['step']} and {row['minutes']:.1f} minutes; "
-            f"lowest dev loss {row['best_loss']:.4f} at step {row['best_step']}"
+            f"{ENDINGS[row['reason']]} after step {row['step']} and {row['minutes']:.1f} minutes; "
+            f"best on dev at step {row['best_step']}, loss {row['best_loss']:.4f}"
         )
     ]
 
+
+ENDINGS = {
+    "steps": "finished",
+    "patience": "stopped early, dev no longer improving,",
+    "minutes": "stopped at config.training.max_minutes",
+    "stopped": "stopped when asked to; the same command goes on from here:",
+}
 
 LINES = {
     "start": start_lines,

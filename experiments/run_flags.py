@@ -19,7 +19,7 @@ def define_checkpoint(flag_values: flags.FlagValues) -> None:
         "checkpoint",
         choices[0],
         choices,
-        "Whose parameters: those of the lowest dev loss or the last ones.",
+        "Whose parameters: the best on dev, the last, or the mean of the last ones kept.",
         flag_values=flag_values,
     )
 

@@ -1,40 +1,59 @@
-"""Checkpoints of a run: written in the background, whole or not at all."""
+"""Checkpoints of a run: written in the background, whole or not at all, and verified."""
 
-import math
+import importlib.metadata
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from absl import logging
 
+from attention_jax.training.checkpoint_reading import (
+    FORMAT,
+    DamagedCheckpointError,
+    on_default_device,
+    open_manager,
+    read_items,
+)
+from attention_jax.training.digests import json_digest, tree_digest, tree_shapes
 from attention_jax.training.disk_errors import (
     QuietWriters,
     disk_error,
     forget_writes,
 )
+from attention_jax.training.progress import Progress
 from attention_jax.training.state import TrainState
 from attention_jax.whole_files import cannot_write
 
+_UNFINISHED = "*.orbax-checkpoint-tmp*"
 
-class Progress(NamedTuple):
-    """What a resumed run needs to know besides the arrays."""
 
-    minutes: float = 0.0  # so far; compilation and dev evaluation included
-    best_loss: float = math.inf  # lowest dev loss so far, nats per token
-    best_step: int = 0  # where it was
-    compilations: int = 0
-    compilation_seconds: float = 0.0
+class Skipped(NamedTuple):
+    """A checkpoint that was not resumed from, and why."""
+
+    name: str
+    reason: str
+
+
+class Resumed(NamedTuple):
+    """What a run goes on from."""
+
+    state: TrainState
+    progress: Progress
+    skipped: list[Skipped]  # damaged ones that are newer
 
 
 class Checkpoints:
-    """The last `keep` checkpoints of a run and the one with the lowest dev loss.
+    """The last `keep` checkpoints of a run and the best one on dev.
 
     A context manager: leaving it waits for the last write. A process killed in the middle
     of a write leaves the earlier checkpoints as they were, and so does a full disk. (Orbax
-    writes into a temporary folder, which it renames.)
+    writes into a temporary folder, which it renames.) Each holds the digests of its arrays,
+    so that a flipped bit is found when it is read.
+
+    Attributes:
+      unfinished: folders of checkpoints that a killed process had not finished.
 
     Raises:
       OSError: a checkpoint cannot be written; names its step, the folder and the reason.
@@ -44,10 +63,12 @@ class Checkpoints:
 
     def __init__(self, path: pathlib.Path, *, keep: int = 3):
         self._path = path
+        # What a killed process left half-written; opening the manager removes it.
+        self.unfinished = sorted(found.name for found in path.glob(_UNFINISHED))
         self._begun = 0
         self._failed = False
         self._quiet = QuietWriters()
-        self._manager = _open(path, keep=keep, writing=True)
+        self._manager = open_manager(path, keep=keep, writing=True)
 
     def __enter__(self) -> Self:
         self._quiet.start()
@@ -71,13 +92,21 @@ class Checkpoints:
         """The steps there are checkpoints of, in order."""
         return sorted(self._manager.all_steps())
 
-    def save(self, state: TrainState, progress: Progress, *, dev_loss: float) -> None:
+    def save(
+        self,
+        state: TrainState,
+        progress: Progress,
+        *,
+        dev_loss: float,
+        rank: float | None = None,
+    ) -> None:
         """Starts writing the checkpoint of state.step, unless there is one.
 
         Args:
           state: may be donated to the next step at once: orbax copies it to the host
             before it returns, and writes the copy in the background.
           dev_loss: of these parameters; infinity when it was not measured.
+          rank: the smaller the better; by default `dev_loss`.
         """
         import orbax.checkpoint as ocp
 
@@ -87,16 +116,23 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         self._begun = step
+        items = state_items(state)
+        manifest = {
+            "format": FORMAT,
+            "version": importlib.metadata.version("attention_jax"),
+            "shapes": {name: tree_shapes(item) for name, item in items.items()},
+            "digests": {
+                "progress": json_digest(progress.to_json()),
+                **{name: tree_digest(item) for name, item in items.items()},
+            },
+        }
         arguments = ocp.args.Composite(
-            params=ocp.args.StandardSave(state.params),
-            optimizer=ocp.args.StandardSave(state.opt_state),
-            progress=ocp.args.JsonSave(progress._asdict()),
+            progress=ocp.args.JsonSave(progress.to_json()),
+            manifest=ocp.args.JsonSave(manifest),
+            **{name: ocp.args.StandardSave(item) for name, item in items.items()},
         )
-        self._write(
-            lambda: self._manager.save(
-                step, args=arguments, metrics={"dev_loss": dev_loss}
-            )
-        )
+        metrics = {"dev_loss": dev_loss, "rank": dev_loss if rank is None else rank}
+        self._write(lambda: self._manager.save(step, args=arguments, metrics=metrics))
 
     def _write(self, work: Callable[[], object]) -> None:
         """Calls `work`; if the disk fails it, raises the one error that says so."""
@@ -117,87 +153,64 @@ class Checkpoints:
         raise cannot_write(what, reason, hint=hint)
 
     def restore(self, step: int, like: TrainState) -> tuple[TrainState, Progress]:
-        """The state and the progress at `step`; `like` has the arrays' shapes and types."""
-        import orbax.checkpoint as ocp
+        """The state and the progress at `step`; `like` has the arrays' shapes and types.
 
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardRestore(_host_arrays(like.params)),
-                optimizer=ocp.args.StandardRestore(_host_arrays(like.opt_state)),
-                progress=ocp.args.JsonRestore(),
-            ),
+        Raises:
+          DamagedCheckpointError: what was read is not what was written.
+          IncompatibleCheckpointError: its arrays are not those of `like`.
+        """
+        place, wanted = self._path / str(step), state_items(like)
+        restored = read_items(self._manager, place, step, wanted, progress=True)
+        arrays = {name: on_default_device(restored[name]) for name in wanted}
+        state = TrainState(
+            step=jnp.asarray(step, jnp.int32),
+            params=arrays["params"],
+            opt_state=arrays["optimizer"],
+            averages=arrays.get("averages"),
         )
-        arrays = _on_default_device((restored["params"], restored["optimizer"]))
-        state = TrainState(jnp.asarray(step, jnp.int32), *arrays)
-        return state, Progress(**restored["progress"])
+        if like.rate_scale is not None:
+            state = state._replace(rate_scale=jnp.ones(()))
+        return state, restored["progress"]
+
+    def resume(self, like: TrainState) -> Resumed | None:
+        """The newest checkpoint that is whole; None if there is none at all.
+
+        Damaged ones that are newer are moved into `damaged_checkpoints` beside the
+        checkpoints, for their steps will be written again.
+
+        Raises:
+          DamagedCheckpointError: all of them are; names the newest and what is wrong.
+          IncompatibleCheckpointError: the newest is not one of `like`.
+        """
+        skipped: list[Skipped] = []
+        for step in reversed(self.steps()):
+            try:
+                state, progress = self.restore(step, like)
+            except DamagedCheckpointError as error:
+                skipped.append(Skipped(str(step), str(error)))
+                continue
+            self._move_away([found.name for found in skipped])
+            return Resumed(state, progress, skipped)
+        if skipped:
+            raise DamagedCheckpointError(
+                f"no checkpoint in {self._path} is whole: {skipped[0].reason}; "
+                "train anew in another workdir"
+            )
+        return None
+
+    def _move_away(self, names: list[str]) -> None:
+        aside = self._path.with_name("damaged_checkpoints")
+        for name in names if jax.process_index() == 0 else ():
+            aside.mkdir(exist_ok=True)
+            taken = len(list(aside.glob(f"{name}*")))
+            (self._path / name).rename(aside / f"{name}{f'-{taken + 1}' * bool(taken)}")
+        if names:
+            self._manager.reload()
 
 
-def load_params(path: pathlib.Path, like: Any, *, step: int | None = None) -> Any:
-    """The parameters of one checkpoint, without the optimiser's state.
-
-    Args:
-      path: the run directory's `checkpoints_path`.
-      like: parameters, or their shapes and types, that these must agree with.
-      step: which; by default the one with the lowest dev loss, or the last one if the dev
-        loss was never measured.
-
-    Raises:
-      FileNotFoundError: there is no (such) checkpoint; lists those there are.
-    """
-    import orbax.checkpoint as ocp
-
-    if not path.is_dir():
-        raise FileNotFoundError(f"{path} does not exist: the run has no checkpoint yet")
-    manager = _open(path, keep=None, writing=False)
-    steps = sorted(manager.all_steps())
-    if not steps:
-        raise FileNotFoundError(f"{path} holds no checkpoint yet")
-    if step is None:
-        step = manager.best_step()
-    if step not in steps:
-        raise FileNotFoundError(
-            f"{path} has no checkpoint of step {step}; it has {steps}"
-        )
-    arguments = ocp.args.Composite(params=ocp.args.StandardRestore(_host_arrays(like)))
-    restored = manager.restore(step, args=arguments)
-    manager.close()
-    return _on_default_device(restored["params"])
-
-
-def _open(path: pathlib.Path, *, keep: int | None, writing: bool):
-    import orbax.checkpoint as ocp
-    from orbax.checkpoint import checkpoint_managers
-
-    latest = checkpoint_managers.LatestN(keep)
-    best = checkpoint_managers.BestN(
-        get_metric_fn=lambda metrics: -metrics["dev_loss"], n=1
-    )
-    options = ocp.CheckpointManagerOptions(
-        preservation_policy=checkpoint_managers.AnyPreservationPolicy([latest, best]),
-        best_fn=lambda metrics: metrics["dev_loss"],
-        best_mode="min",
-        # What a killed run did not finish writing. A reader leaves it alone: it may
-        # belong to a run that is alive.
-        cleanup_tmp_directories=writing,
-        create=writing,
-        save_root_metadata=writing,
-    )
-    return ocp.CheckpointManager(path, options=options)
-
-
-def _host_arrays(like: Any) -> Any:
-    """Arrays on the host of the shapes and types of `like`, for orbax to restore as such.
-
-    A run trained on an accelerator can then be read on a machine without one.
-    """
-    return jax.tree.map(lambda array: np.empty(array.shape, array.dtype), like)
-
-
-def _on_default_device(restored: Any) -> Any:
-    """Copies on the default device, not committed to it.
-
-    Just so are freshly initialised arrays. A jitted function compiles anew for committed
-    ones, which orbax would restore: a resumed run compiled each shape twice.
-    """
-    return jax.tree.map(jnp.array, restored)
+def state_items(state: TrainState) -> dict[str, Any]:
+    """The state's trees by the names of a checkpoint's items."""
+    items = {"params": state.params, "optimizer": state.opt_state}
+    if state.averages is not None:
+        items["averages"] = state.averages
+    return items

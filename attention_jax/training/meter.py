@@ -4,13 +4,35 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from attention_jax.training.step import StepMetrics
 
 
 class NonFiniteLossError(ValueError):
-    """The loss or the gradient of a step was infinite or not a number."""
+    """The loss or the gradient of a step was infinite or not a number.
+
+    Attributes:
+      what: "loss" or "gradient". step: which update. value: nan, inf or -inf.
+    """
+
+    def __init__(self, what: str, step: int, value: float, hint: str = ""):
+        super().__init__(f"the {what} of step {step} is {value}{hint}")
+        self.what, self.step, self.value = what, step, value
+
+
+class MeterSums(NamedTuple):
+    """What a meter has added up since it was last restarted."""
+
+    objective: float = 0.0
+    cross_entropy: float = 0.0
+    correct: float = 0.0
+    tokens: float = 0.0
+    largest_norm: float = 0.0
+    seconds: float = 0.0
+
+
+NO_SUMS = MeterSums()
 
 
 class Meter:
@@ -20,15 +42,13 @@ class Meter:
     dispatched keeps the device busy.
     """
 
-    def __init__(self):
+    def __init__(self, sums: MeterSums = NO_SUMS):
         self._pending: tuple[int, StepMetrics] | None = None
-        self.restart()
+        self.restart(sums)
 
-    def restart(self) -> None:
-        """Forgets the sums, and counts time from now."""
-        self._objective = self._cross_entropy = self._correct = self._tokens = 0.0
-        self._largest_norm = 0.0
-        self._seconds = 0.0
+    def restart(self, sums: MeterSums = NO_SUMS) -> None:
+        """Goes on from `sums`, by default from nothing, and counts time from now."""
+        self._sums = sums
         self._since = time.perf_counter()
 
     def add(self, step: int, metrics: StepMetrics) -> None:
@@ -50,12 +70,19 @@ class Meter:
         objective, cross_entropy, correct, tokens = map(float, metrics.sums)
         for name, value in (("loss", objective), ("gradient", norm)):
             if not math.isfinite(value):
-                raise NonFiniteLossError(f"the {name} of step {step} is {value}")
-        self._objective += objective
-        self._cross_entropy += cross_entropy
-        self._correct += correct
-        self._tokens += tokens
-        self._largest_norm = max(self._largest_norm, norm)
+                raise NonFiniteLossError(name, step, value)
+        self._sums = self._sums._replace(
+            objective=self._sums.objective + objective,
+            cross_entropy=self._sums.cross_entropy + cross_entropy,
+            correct=self._sums.correct + correct,
+            tokens=self._sums.tokens + tokens,
+            largest_norm=max(self._sums.largest_norm, norm),
+        )
+
+    def read(self) -> MeterSums:
+        """The sums up to now, for `restart` to go on from; waits for the device."""
+        self._stop_clock()
+        return self._sums
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -67,17 +94,18 @@ class Meter:
     def _stop_clock(self) -> None:
         self.flush()
         now = time.perf_counter()
-        self._seconds += now - self._since
+        seconds = self._sums.seconds + now - self._since
+        self._sums = self._sums._replace(seconds=seconds)
         self._since = now
 
     def report(self) -> dict[str, Any]:
         """The means since the last `restart`, per target token."""
-        self._stop_clock()
-        tokens = max(self._tokens, 1.0)
+        sums = self.read()
+        tokens = max(sums.tokens, 1.0)
         return {
-            "loss": self._objective / tokens,
-            "cross_entropy": self._cross_entropy / tokens,
-            "accuracy": self._correct / tokens,
-            "gradient_norm": self._largest_norm,
-            "tokens_per_second": self._tokens / self._seconds,
+            "loss": sums.objective / tokens,
+            "cross_entropy": sums.cross_entropy / tokens,
+            "accuracy": sums.correct / tokens,
+            "gradient_norm": sums.largest_norm,
+            "tokens_per_second": sums.tokens / sums.seconds,
         }

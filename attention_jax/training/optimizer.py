@@ -37,6 +37,15 @@ def constant(step, *, warmup_steps, steps):
     return jnp.ones_like(step)
 
 
+@register_schedule("plateau")
+def plateau(step, *, warmup_steps, steps):
+    """1, times `plateau_factor` for each time that evaluations had stopped improving.
+
+    The factor is no function of the step: the loop counts the evaluations.
+    """
+    return constant(step, warmup_steps=warmup_steps, steps=steps)
+
+
 @register_schedule("cosine")
 def cosine(step, *, warmup_steps, steps):
     """½ (1 + cos(π (step − warmup) / (steps − warmup))): 1 to 0 over the run
@@ -54,7 +63,7 @@ def inverse_sqrt(step, *, warmup_steps, steps):
 
 
 def make_schedule(config: TrainingConfig) -> optax.Schedule:
-    """The learning rate as a function of the number of updates already made.
+    """The learning rate as a function of the number of steps already made.
 
         rate(t) = learning_rate · (t + 1) / warmup_steps       for t < warmup_steps
         rate(t) = learning_rate · decay(t)                     after
@@ -82,7 +91,11 @@ def make_optimizer(config: TrainingConfig) -> optax.GradientTransformation:
     A gradient whose global norm exceeds `clip_norm` is scaled to it; 0 never scales.
     `weight_decay` is AdamW's, decoupled from the gradient and on matrices only, not on
     biases or scalars; 0 is Adam. (Kingma & Ba 2015; Loshchilov & Hutter 2019.)
+
+    With `accumulate` k > 1 it updates every k-th time it is called, with the mean of the
+    k gradients, and follows the schedule in steps all the same.
     """
+    schedule, every = make_schedule(config), config.accumulate
 
     def matrices(params: Any) -> Any:
         return jax.tree.map(lambda array: jnp.ndim(array) >= 2, params)
@@ -93,9 +106,15 @@ def make_optimizer(config: TrainingConfig) -> optax.GradientTransformation:
         else optax.identity()
     )
     adam = optax.adamw(
-        make_schedule(config), weight_decay=config.weight_decay, mask=matrices
+        lambda updates: schedule(updates * every),
+        weight_decay=config.weight_decay,
+        mask=matrices,
     )
     chain = optax.chain(clip, adam)
+    if every > 1:
+        chain = optax.MultiSteps(
+            chain, every_k_schedule=every
+        ).gradient_transformation()
 
     def update(updates, state, params=None):
         # Optax raises a Python float to an integer count, which strict promotion forbids.

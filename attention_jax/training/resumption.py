@@ -13,11 +13,21 @@ class ChangedRunError(ValueError):
     """The directory holds a run of another configuration or of other data."""
 
 
+# Fields that change nothing of what a run computes.
+_FREE = ("profile:",)
+
+
+def changes(run: RunDirectory, config: ExperimentConfig) -> list[str]:
+    """`section.field: stored -> given` where a run begun in `run` differs from `config`."""
+    if not run.exists():
+        return []
+    found = differences(run.load_config(), with_absolute_paths(config))
+    return [one for one in found if not one.startswith(_FREE)]
+
+
 def check_same_config(run: RunDirectory, config: ExperimentConfig) -> None:
     """Raises ChangedRunError unless a run begun in `run` has the same configuration."""
-    if not run.exists():
-        return
-    changed = differences(run.load_config(), with_absolute_paths(config))
+    changed = changes(run, config)
     if changed:
         more = len(changed) - _SHOWN
         listed = changed[:_SHOWN] + [f"and {more} more"] * (more > 0)
@@ -26,7 +36,8 @@ def check_same_config(run: RunDirectory, config: ExperimentConfig) -> None:
         fixed = " (the learning rate follows training.steps: it is fixed at the start)"
         raise ChangedRunError(
             f"{run.path} holds a run of another configuration ({'; '.join(listed)}); "
-            f"give this one a workdir of its own{fixed * longer}"
+            f"give this one a workdir of its own{fixed * longer}, or allow the change "
+            "(experiments.train: --allow_changed_config)"
         )
 
 

@@ -6,6 +6,10 @@ codecs.json     tokenizers and vocabularies
 metrics.jsonl   one JSON object a line, each with its `step`
 samples.jsonl   translations of a few dev sentences at each evaluation
 checkpoints/    one folder a step
+events/         the same metrics for TensorBoard
+train.lock      held by the process that trains
+
+Where there was reason for it: damaged_checkpoints/, non_finite.json, profile/.
 """
 
 import datetime
@@ -40,6 +44,10 @@ class RunDirectory:
         self.metrics_path = self.path / "metrics.jsonl"
         self.samples_path = self.path / "samples.jsonl"
         self.checkpoints_path = self.path / "checkpoints"
+        self.events_path = self.path / "events"
+        self.lock_path = self.path / "train.lock"
+        self.non_finite_path = self.path / "non_finite.json"
+        self.profile_path = self.path / "profile"
 
     def exists(self) -> bool:
         """Whether a run was started here."""

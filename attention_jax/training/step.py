@@ -4,10 +4,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from attention_jax.configuration import TrainingConfig
 from attention_jax.training.loss import TokenSums, mean_objective, token_sums
+from attention_jax.training.placement import ONE_DEVICE, Placement
 from attention_jax.training.state import TrainState, run_rngs
 
 
@@ -21,38 +24,67 @@ class StepMetrics(NamedTuple):
 def make_train_step(
     model,
     optimizer: optax.GradientTransformation,
+    training: TrainingConfig | None = None,
     *,
-    label_smoothing: float = 0.0,
     seed: int = 0,
+    placement: Placement = ONE_DEVICE,
 ) -> Callable[[TrainState, Any], tuple[TrainState, StepMetrics]]:
     """`train_step(state, batch) -> (state, metrics)`: one update of the parameters.
 
     The state given is donated: its arrays are gone afterwards. Dropout is drawn from
     fold_in(rng of `seed`, state.step), so a resumed run draws what an undisturbed one does.
     Compiled once for each batch shape.
+
+    Args:
+      model, optimizer: what is trained, and how.
+      training: label smoothing, the type computed in, the decay of the averages.
+      seed: of dropout.
+      placement: where state and batch lie; the loss is that of the whole batch, and so is
+        its gradient, however many devices share it.
     """
+    training = TrainingConfig() if training is None else training
+    dtype = jnp.dtype(training.compute_dtype)
 
     def train_step(state: TrainState, batch) -> tuple[TrainState, StepMetrics]:
         _, dropout_rng = run_rngs(seed)
         rng = jax.random.fold_in(dropout_rng, state.step)
 
         def objective(params):
-            output = model.apply(params, batch, rng)
+            # The gradient of a cast is cast back: master weights and moments are float32.
+            computed = jax.tree.map(lambda array: array.astype(dtype), params)
+            output = model.apply(computed, batch, rng)
             sums = token_sums(
                 output.logits,
                 batch.target_outputs,
                 batch.target_lengths,
-                label_smoothing=label_smoothing,
+                label_smoothing=training.label_smoothing,
             )
             return mean_objective(sums), sums
 
         gradients, sums = jax.grad(objective, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        if state.rate_scale is not None:
+            # Adam's update is proportional to the learning rate, weight decay included.
+            scale = state.rate_scale
+            updates = jax.tree.map(lambda update: scale * update, updates)
         params = optax.apply_updates(state.params, updates)
         metrics = StepMetrics(sums, optax.tree.norm(gradients))
-        return TrainState(state.step + 1, params, opt_state), metrics
+        averages = state.averages
+        if averages is not None:
+            share = 1.0 - _decay(training.ema_decay, state.step)
+            averages = jax.tree.map(
+                lambda old, new: old + share * (new - old), averages, params
+            )
+        step = state.step + 1
+        return TrainState(step, params, opt_state, averages, state.rate_scale), metrics
 
-    return jax.jit(train_step, donate_argnums=0)
+    return jax.jit(train_step, donate_argnums=0, out_shardings=placement.replicated)
+
+
+def _decay(ema_decay: float, step: Array) -> Float[Array, ""]:
+    """min(decay, (1 + t) / (10 + t)): the first averages forget their random start."""
+    t = step.astype(jnp.float32)
+    return jnp.minimum(ema_decay, (1.0 + t) / (10.0 + t))
 
 
 def make_eval_step(model) -> Callable[[Any, Any], TokenSums]:

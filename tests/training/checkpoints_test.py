@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from attention_jax.configuration import TrainingConfig
-from attention_jax.training.checkpoints import Checkpoints, Progress, load_params
+from attention_jax.training.checkpoint_reading import load_params
+from attention_jax.training.checkpoints import Checkpoints, Progress
 from attention_jax.training.compilation import CompilationCounter
 from attention_jax.training.optimizer import make_optimizer
 from attention_jax.training.state import TrainState, init_state
