@@ -10,6 +10,7 @@ from attention_jax.registry import UnknownNameError
 from attention_jax.training.optimizer import make_optimizer, make_schedule, schedules
 
 ORACLES = {
+    "plateau": lambda step, warmup, steps: 1.0,
     "constant": lambda t, warmup, steps: 1.0,
     "cosine": lambda t, warmup, steps: (
         0.5 * (1 + math.cos(math.pi * (t - warmup) / (steps - warmup)))
