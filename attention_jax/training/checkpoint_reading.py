@@ -1,13 +1,15 @@
 """Reading a checkpoint, and knowing whether it still is what was written."""
 
+import json
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from attention_jax.training.digests import json_digest, tree_digest, tree_shapes
+from attention_jax.training.disk_errors import forget_writes
 from attention_jax.training.progress import Progress
 
 # Written with every checkpoint; a larger one comes from a later version of this package.
@@ -20,6 +22,13 @@ class DamagedCheckpointError(ValueError):
 
 class IncompatibleCheckpointError(ValueError):
     """A checkpoint of another model, optimiser or version of this package."""
+
+
+class Skipped(NamedTuple):
+    """A checkpoint that was not resumed from, and why."""
+
+    name: str
+    reason: str
 
 
 def load_params(path: pathlib.Path, like: Any, *, step: int | None = None) -> Any:
@@ -80,6 +89,11 @@ def average_params(path: pathlib.Path, like: Any, *, last: int) -> Any:
 def _open_existing(path: pathlib.Path) -> tuple[Any, list[int]]:
     if not path.is_dir():
         raise FileNotFoundError(f"{path} does not exist: the run has no checkpoint yet")
+    unranked = unreadable_metrics(path)
+    if unranked:
+        raise DamagedCheckpointError(
+            f"{unranked[0].reason}; the same training command sets it aside"
+        )
     manager = open_manager(path, keep=None, writing=False)
     steps = sorted(manager.all_steps())
     if not steps:
@@ -119,19 +133,50 @@ def read_items(
     except Exception as error:  # Whatever a library makes of damaged files.
         if _is_permission(error):
             raise
-        raise _unreadable(place, error, manifest) from error
+        damaged = _unreadable(place, error, manifest)
+        forget_writes(error)
+    else:
+        damaged = None
+    if damaged is not None:
+        # Outside of the handler, which would keep alive what was just forgotten.
+        raise damaged
     if manifest is not None:
         for name in arguments:
             value = restored[name]
             found = json_digest(value) if name == "progress" else tree_digest(value)
-            if found != manifest["digests"][name]:
-                raise DamagedCheckpointError(
-                    f"checkpoint {place} is damaged: its {name} are not what was "
-                    f"written (SHA-256 {found[:12]}, not {manifest['digests'][name][:12]})"
-                )
+            _check_digest(place, name, found, manifest)
+        _check_digest(place, "metrics", json_digest(_metrics(place)), manifest)
     if progress:
         restored["progress"] = Progress.from_json(restored["progress"])
     return restored
+
+
+def _check_digest(
+    place: pathlib.Path, name: str, found: str, manifest: dict[str, Any]
+) -> None:
+    written = manifest["digests"].get(name)
+    if found != written:
+        raise DamagedCheckpointError(
+            f"checkpoint {place} is damaged: its {name} are not what was written "
+            f"(SHA-256 {found[:12]}, not {str(written)[:12]})"
+        )
+
+
+def unreadable_metrics(path: pathlib.Path) -> list[Skipped]:
+    """The checkpoints under `path` that do not say how good they are, newest first."""
+    folders = [f for f in path.glob("[0-9]*") if f.name.isdigit()]
+    found = []
+    for place in sorted(folders, key=lambda folder: -int(folder.name)):
+        try:
+            _rank(_metrics(place))
+        except (ValueError, TypeError, LookupError, FileNotFoundError) as error:
+            reason = f"checkpoint {place} is damaged: its metrics: {error}"
+            found.append(Skipped(place.name, reason))
+    return found
+
+
+def _metrics(place: pathlib.Path) -> dict[str, float]:
+    return json.loads((place / "metrics" / "metrics").read_bytes())
 
 
 def _read_manifest(manager: Any, place: pathlib.Path, step: int) -> dict | None:
@@ -206,7 +251,7 @@ def open_manager(path: pathlib.Path, *, keep: int | None, writing: bool):
 
 def _rank(metrics: dict[str, float]) -> float:
     # The first version wrote the loss alone.
-    return metrics.get("rank", metrics["dev_loss"])
+    return float(metrics.get("rank", metrics["dev_loss"]))
 
 
 def _host_arrays(like: Any) -> Any:

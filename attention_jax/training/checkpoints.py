@@ -12,9 +12,11 @@ from absl import logging
 from attention_jax.training.checkpoint_reading import (
     FORMAT,
     DamagedCheckpointError,
+    Skipped,
     on_default_device,
     open_manager,
     read_items,
+    unreadable_metrics,
 )
 from attention_jax.training.digests import json_digest, tree_digest, tree_shapes
 from attention_jax.training.disk_errors import (
@@ -27,13 +29,6 @@ from attention_jax.training.state import TrainState
 from attention_jax.whole_files import cannot_write
 
 _UNFINISHED = "*.orbax-checkpoint-tmp*"
-
-
-class Skipped(NamedTuple):
-    """A checkpoint that was not resumed from, and why."""
-
-    name: str
-    reason: str
 
 
 class Resumed(NamedTuple):
@@ -65,6 +60,10 @@ class Checkpoints:
         self._path = path
         # What a killed process left half-written; opening the manager removes it.
         self.unfinished = sorted(found.name for found in path.glob(_UNFINISHED))
+        # Those whose metrics cannot be read: the manager would not open beside them.
+        self._manager: Any = None
+        self._unranked = unreadable_metrics(path)
+        self._move_away([one.name for one in self._unranked])
         self._begun = 0
         self._failed = False
         self._quiet = QuietWriters()
@@ -117,11 +116,13 @@ class Checkpoints:
             return
         self._begun = step
         items = state_items(state)
+        metrics = {"dev_loss": dev_loss, "rank": dev_loss if rank is None else rank}
         manifest = {
             "format": FORMAT,
             "version": importlib.metadata.version("attention_jax"),
             "shapes": {name: tree_shapes(item) for name, item in items.items()},
             "digests": {
+                "metrics": json_digest(metrics),
                 "progress": json_digest(progress.to_json()),
                 **{name: tree_digest(item) for name, item in items.items()},
             },
@@ -131,7 +132,6 @@ class Checkpoints:
             manifest=ocp.args.JsonSave(manifest),
             **{name: ocp.args.StandardSave(item) for name, item in items.items()},
         )
-        metrics = {"dev_loss": dev_loss, "rank": dev_loss if rank is None else rank}
         self._write(lambda: self._manager.save(step, args=arguments, metrics=metrics))
 
     def _write(self, work: Callable[[], object]) -> None:
@@ -182,14 +182,15 @@ class Checkpoints:
           DamagedCheckpointError: all of them are; names the newest and what is wrong.
           IncompatibleCheckpointError: the newest is not one of `like`.
         """
-        skipped: list[Skipped] = []
+        skipped = list(self._unranked)
+        names = set(map(str, self.steps()))
         for step in reversed(self.steps()):
             try:
                 state, progress = self.restore(step, like)
             except DamagedCheckpointError as error:
                 skipped.append(Skipped(str(step), str(error)))
                 continue
-            self._move_away([found.name for found in skipped])
+            self._move_away([found.name for found in skipped if found.name in names])
             return Resumed(state, progress, skipped)
         if skipped:
             raise DamagedCheckpointError(
@@ -204,7 +205,7 @@ class Checkpoints:
             aside.mkdir(exist_ok=True)
             taken = len(list(aside.glob(f"{name}*")))
             (self._path / name).rename(aside / f"{name}{f'-{taken + 1}' * bool(taken)}")
-        if names:
+        if names and self._manager is not None:
             self._manager.reload()
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from attention_jax.data.batches import eval_batches
 from attention_jax.run import load_run
 from attention_jax.training import RunDirectory, train
 from attention_jax.training.checkpoints import Checkpoints
+from attention_jax.training.event_files import EventFiles
 from attention_jax.training.json_files import read_lines
+from attention_jax.training.lock import WorkdirInUseError, sole_trainer
 from attention_jax.training.meter import NonFiniteLossError
 from attention_jax.training.optimizer import make_optimizer
 from attention_jax.training.preparation import prepare
@@ -92,10 +95,12 @@ def finished(config_file, tmp_path_factory):
     return workdir, rows, result
 
 
-def last_state(workdir):
-    """The last checkpoint's step, parameters and optimiser state."""
+def last_state(workdir, config=None):
+    """The last checkpoint's state."""
     run = load_run(workdir, checkpoint="last")
-    like = init_state(run.model, make_optimizer(run.config.training), seed=0)
+    training = config.training if config else run.config.training
+    optimizer = make_optimizer(training)
+    like = init_state(run.model, optimizer, seed=0, training=training)
     with Checkpoints(RunDirectory(workdir).checkpoints_path) as checkpoints:
         state, _ = checkpoints.restore(checkpoints.steps()[-1], like)
     return jax.tree.map(np.asarray, state)
@@ -200,10 +205,188 @@ def test_a_run_killed_at_any_moment_resumes_bit_identically(
     assert (result.step, result.best_step) == (40, expected.best_step)
     assert result.best_loss == expected.best_loss
     chex.assert_trees_all_equal(last_state(workdir), last_state(undisturbed))
+    assert measured(workdir) == measured(undisturbed)
     sessions = RunDirectory(workdir).load_record()["sessions"]
     assert sessions[0]["first_step"] == 0
     # Killed before the end, or this would test nothing.
     assert 5 <= sessions[1]["first_step"] < 40
+
+
+def test_a_stopped_run_saves_and_resumes_to_the_same_metrics(
+    finished, config, tmp_path
+):
+    workdir, asked = tmp_path / "stopped", iter([False] * 12 + [True])
+    result = train(config, workdir, should_stop=lambda: next(asked))
+    assert (result.reason, result.step, result.finished) == ("stopped", 13, False)
+    # Between two lines of the log: the sums so far are in the checkpoint.
+    asked = iter([False] * 12 + [True])
+    result = train(config, workdir, should_stop=lambda: next(asked))
+    assert (result.reason, result.step) == ("stopped", 26)
+    assert train(config, workdir).finished
+    undisturbed, _, _ = finished
+    chex.assert_trees_all_equal(last_state(workdir), last_state(undisturbed))
+    assert measured(workdir) == measured(undisturbed)
+
+
+def test_sigterm_saves_and_exits(
+    finished, config, config_file, compilation_cache, tmp_path
+):
+    workdir = tmp_path / "terminated"
+    command = [sys.executable, "-m", "experiments.train"]
+    command += [f"--config={config_file}", f"--workdir={workdir}"]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | compilation_cache,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while "step 10/40" not in (line := process.stderr.readline()):
+            assert line, "it ended before it could be terminated"
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "stopped when asked to; the same command goes on from here: after step" in (
+        errors
+    )
+    stopped_at = int(last_state(workdir).step)
+    assert 10 < stopped_at < 40
+    rows = []
+    train(config, workdir, log=rows.append)
+    assert rows[0]["step"] == stopped_at
+    undisturbed, _, _ = finished
+    chex.assert_trees_all_equal(last_state(workdir), last_state(undisturbed))
+    assert measured(workdir) == measured(undisturbed)
+
+
+def test_a_second_process_in_the_workdir_is_refused(finished, config):
+    workdir, _, _ = finished
+    with sole_trainer(RunDirectory(workdir).lock_path):
+        command = "from attention_jax.training.lock import *; import pathlib, sys\n"
+        command += "with sole_trainer(pathlib.Path(sys.argv[1])): pass"
+        other = subprocess.run(
+            [sys.executable, "-c", command, str(RunDirectory(workdir).lock_path)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "is being trained in by process" in other.stderr
+        # The same descriptor rules hold inside one process.
+        with pytest.raises(WorkdirInUseError, match="wait for it, or give"):
+            train(config, workdir)
+
+
+def test_a_flipped_bit_in_the_last_checkpoint_changes_nothing_in_the_end(
+    finished, config, tmp_path
+):
+    undisturbed, _, _ = finished
+    workdir = shutil.copytree(undisturbed, tmp_path / "damaged")
+    for file in (workdir / "checkpoints" / "40").rglob("*"):
+        if file.is_file() and "/d/" in str(file):
+            data = bytearray(file.read_bytes())
+            data[len(data) // 2] ^= 1
+            file.write_bytes(bytes(data))
+    rows = []
+    result = train(config, workdir, log=rows.append)
+    assert result.finished
+    assert rows[0]["step"] == 35
+    assert list(rows[0]["damaged_checkpoints"]) == ["40"]
+    chex.assert_trees_all_equal(last_state(workdir), last_state(undisturbed))
+    assert measured(workdir) == measured(undisturbed)
+    assert (workdir / "damaged_checkpoints" / "40").is_dir()
+    session = RunDirectory(workdir).load_record()["sessions"][-1]
+    assert "is damaged" in session["damaged_checkpoints"]["40"]
+
+
+def test_a_changed_configuration_goes_on_if_that_is_allowed(finished, config, tmp_path):
+    workdir = shutil.copytree(finished[0], tmp_path / "longer")
+    config.training.steps, rows = 50, []
+    result = train(config, workdir, log=rows.append, allow_changed_config=True)
+    assert (result.reason, result.step) == ("steps", 50)
+    assert rows[0]["changed_config"] == ["training.steps: 40 -> 50"]
+    assert RunDirectory(workdir).load_config().training.steps == 50
+    session = RunDirectory(workdir).load_record()["sessions"][-1]
+    assert session["changed_config"] == ["training.steps: 40 -> 50"]
+    # It is the run's configuration from now on.
+    assert train(config, workdir).step == 50
+
+
+def test_early_stopping_ends_the_run_for_good(config, tmp_path):
+    config.training.eval_every, config.training.early_stopping_patience = 2, 1
+    config.training.learning_rate = 1e-30
+    config.training.best_by = "bleu"
+    result = train(config, tmp_path / "run")
+    assert (result.reason, result.step, result.finished) == ("patience", 4, True)
+    assert result.best_step == 2
+    rows = []
+    assert train(config, tmp_path / "run", log=rows.append) == result
+    assert [row["event"] for row in rows] == ["start", "end"]
+
+
+def test_averages_and_plateau_survive_a_restart(config, tmp_path):
+    config.training.ema_decay, config.training.schedule = 0.9, "plateau"
+    config.training.plateau_patience, config.training.eval_every = 1, 4
+    config.training.learning_rate, config.training.steps = 0.5, 24
+    rows = []
+    train(config, tmp_path / "whole", log=rows.append)
+    rates = [row["learning_rate"] for row in rows if row["event"] == "train"]
+    assert rates[-1] < 0.5
+    for stop in (6, 15, 99):
+        asked = iter(range(1, 99))
+        train(
+            config,
+            tmp_path / "parts",
+            should_stop=lambda asked=asked, stop=stop: next(asked) == stop,
+        )
+    states = [last_state(tmp_path / name, config) for name in ("whole", "parts")]
+    chex.assert_trees_all_equal(*states)
+    assert measured(tmp_path / "whole") == measured(tmp_path / "parts")
+    run = load_run(tmp_path / "whole", checkpoint="last")
+    chex.assert_trees_all_equal(run.params, states[0].averages)
+
+
+def test_a_profile_is_written_and_may_be_asked_for_on_restart(
+    finished, config, tmp_path
+):
+    workdir = tmp_path / "profiled"
+    config.profile = 3
+    train(config, workdir)
+    assert list((workdir / "profile").rglob("perfetto_trace.json.gz"))
+    chex.assert_trees_all_equal(last_state(workdir), last_state(finished[0]))
+    config.profile = 0
+    assert train(config, workdir).finished
+
+
+def test_events_are_what_tensorboard_reads(finished, tmp_path):
+    _, rows, _ = finished
+    with EventFiles(tmp_path / "events") as events:
+        for row in rows:
+            events(row)
+    [file] = (tmp_path / "events").iterdir()
+    found = {}
+    for event in read_events(file):
+        for value in event.summary.value:
+            found[value.tag, event.step] = value.simple_value
+    expected = {
+        (f"{row['event']}/{name}", row["step"]): value
+        for row in rows
+        if row["event"] in ("train", "dev")
+        for name, value in row.items()
+        if name not in ("event", "step")
+    }
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def read_events(file):
+    """The events of a file in the format of TensorFlow's records."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    data = file.read_bytes()
+    while data:
+        length = int.from_bytes(data[:8], "little")
+        yield Event.FromString(data[12 : 12 + length])
+        data = data[12 + length + 4 :]
 
 
 def test_an_interrupted_run_resumes_bit_identically(finished, config, tmp_path):
@@ -218,15 +401,13 @@ def test_an_interrupted_run_resumes_bit_identically(finished, config, tmp_path):
     assert measured(workdir)[-1]["step"] == 30
     rows = []
     train(config, workdir, log=rows.append)
-    # The row of step 30 was written, but step 25 is the last checkpoint.
+    # The line of step 30 was written, but step 25 is the last checkpoint.
     assert rows[0]["event"] == "start"
     assert rows[0]["step"] == 25
     assert rows[1]["step"] == 30
     undisturbed, _, _ = finished
     chex.assert_trees_all_equal(last_state(workdir), last_state(undisturbed))
-    steps = [(row["event"], row["step"]) for row in measured(workdir)]
-    assert steps == [(row["event"], row["step"]) for row in measured(undisturbed)]
-    assert measured(workdir)[-1] == measured(undisturbed)[-1]
+    assert measured(workdir) == measured(undisturbed)
     samples = read_lines(RunDirectory(workdir).samples_path)
     assert samples == read_lines(RunDirectory(undisturbed).samples_path)
 
@@ -297,10 +478,18 @@ def test_a_loss_that_is_not_finite_names_its_step_and_the_good_checkpoint(
 ):
     config.training.learning_rate, config.training.schedule = 1e37, "inverse_sqrt"
     config.training.checkpoint_every = 1
-    with pytest.raises(NonFiniteLossError, match=r"of step (\d+) is .* is step \d+; a"):
+    message = r"of step (\d+) is .*training pairs \d+, .* and 8 more .* is step \d+; a"
+    with pytest.raises(NonFiniteLossError, match=message) as error:
         train(config, tmp_path / "run")
     good = last_state(tmp_path / "run").step
     assert good >= 1
+    told = json.loads((tmp_path / "run" / "non_finite.json").read_text())
+    assert told["step"] == error.value.step
+    experiment = prepare(config)
+    ids = experiment.batches.at(told["step"] - 1).example_ids
+    assert [pair["id"] for pair in told["pairs"]] == list(ids)
+    for pair in told["pairs"]:
+        assert pair["source"] == experiment.splits.train[pair["id"]].source
 
 
 def test_data_that_cannot_be_loaded_leaves_no_directory(config, tmp_path):
