@@ -53,6 +53,7 @@ def run(
     required: Sequence[str] = (),
     positional: str = "",
     interrupted: str = "interrupted",
+    first: Callable[[types.SimpleNamespace], object] = lambda flags: None,
     argv: Sequence[str] | None = None,
 ) -> int:
     """Parses the command line, calls `main(arguments)` and returns the exit status.
@@ -74,6 +75,7 @@ def run(
       positional: what arguments without a dash are, e.g. "DIR...", for `--help`; when
         empty such arguments are an error.
       interrupted: the sentence for Ctrl-C.
+      first: called with the flags before the config is checked, which uses jax.
       argv: program and arguments; sys.argv by default.
     """
     keep_freed_memory()
@@ -89,7 +91,12 @@ def run(
             print(text, flush=True)
             return 0
         arguments = parse(
-            argv, flag_values, config=config, required=required, positional=positional
+            argv,
+            flag_values,
+            config=config,
+            required=required,
+            positional=positional,
+            first=first,
         )
         return main(arguments) or 0
     except (UsageError, ConfigFileError) as error:
@@ -114,6 +121,7 @@ def parse(
     config: bool = False,
     required: Sequence[str] = (),
     positional: str = "",
+    first: Callable[[types.SimpleNamespace], object] = lambda flags: None,
 ) -> types.SimpleNamespace:
     """The arguments that `run` hands to main.
 
@@ -156,6 +164,7 @@ def parse(
     values: dict[str, Any] = {
         name: flag_values[name].value for name in flag_values if "." not in name
     }
+    first(types.SimpleNamespace(**values))
     if config:
         from attention_jax.validation import validate
 

@@ -43,8 +43,6 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(arguments: types.SimpleNamespace) -> int:
     """Trains `arguments.config` in `arguments.workdir`."""
-    distributed.initialize(arguments)
-
     from attention_jax.training import RunDirectory, train
     from attention_jax.training.event_files import EventFiles
     from experiments.progress import TrainingDisplay
@@ -78,6 +76,7 @@ if __name__ == "__main__":
             define_flags,
             config=True,
             required=("workdir",),
+            first=distributed.initialize,
             interrupted=(
                 "interrupted; the same command resumes from the last checkpoint"
             ),
