@@ -154,7 +154,8 @@ def remarks(comparison: "Comparison") -> list[str]:
     lines = []
     more = comparison.fields[MOST_FIELDS:]
     if more:
-        lines.append(f"{len(more)} more fields differ: {', '.join(more)}")
+        fields = "field differs" if len(more) == 1 else "fields differ"
+        lines.append(f"{len(more)} more {fields}: {', '.join(more)}")
     if comparison.groups:
         lines.append(
             "± is the sample standard deviation over seeds, one finished run each"

@@ -21,9 +21,11 @@ def labels(figure):
 
 def test_a_panel_for_each_curve_and_a_line_for_each_run(runs, tmp_path):
     path = tmp_path / "curves.png"
-    figure = plot_learning_curves(runs, title="three runs", path=path)
+    figure = plot_learning_curves(runs, title="$3$ runs", path=path)
     assert path.stat().st_size > 10_000
     assert labels(figure) == ["$a$_é", "b", "c (no rows yet)"]
+    words = [*figure.legends[0].get_texts(), figure._suptitle]
+    assert not any(text.get_parse_math() for text in words)
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["training loss", "dev loss", "dev BLEU"]
     first, second, third = figure.axes[2].lines
@@ -55,6 +57,8 @@ def test_no_two_of_many_runs_look_alike(tmp_path):
         for line in figure.axes[1].lines
     }
     assert len(looks) == 30
+    # Told apart without the markers too, which training losses do not have.
+    assert len({(color, dashes) for color, dashes, _ in looks}) == 30
     assert {color for color, _, _ in looks} == {*COLOURS}
     assert len(labels(figure)) == 30
 

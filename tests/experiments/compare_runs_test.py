@@ -78,7 +78,7 @@ def test_many_differing_fields_are_counted(folder, capsys):
     make_run(folder / "runs/far", seed=9, **fields)
     assert run("runs/dot", "runs/far") == 0
     out = capsys.readouterr().out
-    assert "1 more fields differ: model.readout_size\n" in out
+    assert "1 more field differs: model.readout_size\n" in out
     assert "alignment_size" in out.splitlines()[1]
 
 

@@ -266,12 +266,13 @@ def test_one_configuration_alone_is_a_sweep_of_one(folder):
     assert list(parsed(config)) == ["s"]
 
 
-def test_objects_that_configurations_share_are_set_apart(folder):
-    configs = parsed(
-        write("def get_config(): c = one(); return dict(a=c, b=with_score('cosine'))")
-    )
-    configs["a"].seed = 77
-    assert configs["b"].seed == 3
+def test_sections_that_configurations_share_are_set_apart(folder):
+    body = "    a, b = one(), with_score('cosine')\n    b.data = a.data\n"
+    config = write(f"def get_config():\n{body}    return dict(a=a, b=b)")
+    configs = parsed(config, "--config.data.seed=9")
+    assert [config.data.seed for config in configs.values()] == [9, 9]
+    configs["a"].data.seed = 77
+    assert configs["b"].data.seed == 9
 
 
 PAIR = "def get_config(): return [with_score('dot'), with_score('cosine')]"
