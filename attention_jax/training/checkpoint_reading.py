@@ -128,15 +128,15 @@ def read_items(
     }
     if progress:
         arguments["progress"] = ocp.args.JsonRestore()
+    restored: dict[str, Any] = {}
+    damaged = None
     try:
-        restored = dict(manager.restore(step, args=ocp.args.Composite(**arguments)))
+        restored |= dict(manager.restore(step, args=ocp.args.Composite(**arguments)))
     except Exception as error:  # Whatever a library makes of damaged files.
         if _is_permission(error):
             raise
         damaged = _unreadable(place, error, manifest)
         forget_writes(error)
-    else:
-        damaged = None
     if damaged is not None:
         # Outside of the handler, which would keep alive what was just forgotten.
         raise damaged
