@@ -42,7 +42,11 @@ def test_twenty_kills_change_nothing(tmp_path):
     moments, during_a_write = random.Random(0), 0
     for _ in range(KILLS):
         with subprocess.Popen(
-            command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+            command(workdir),
+            cwd=ROOT,
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as process:
             # From the first line on, before which there is nothing to lose.
             assert process.stderr.readline().startswith("data:")
