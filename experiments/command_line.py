@@ -22,7 +22,7 @@ import sys
 import traceback
 import types
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -42,6 +42,10 @@ from experiments.config_file import (
     nearest,
 )
 from experiments.host_memory import keep_freed_memory
+from experiments.sweep_config import SweepLoader
+
+if TYPE_CHECKING:
+    from attention_jax.configuration import ExperimentConfig
 
 HELP_FLAGS = {"--help", "-help", "-h", "--helpfull", "--helpshort", "-?"}
 
@@ -51,6 +55,7 @@ def run(
     define_flags: Callable[[flags.FlagValues], object],
     *,
     config: bool = False,
+    configs: bool = False,
     required: Sequence[str] = (),
     positional: str = "",
     interrupted: str = "interrupted",
@@ -72,6 +77,8 @@ def run(
       define_flags: defines this program's absl flags on the `flag_values` it is given.
       config: adds `--config=FILE.py`, required, with `--config.section.field=value`
         overrides; `arguments.config` is the ExperimentConfig, already validated.
+      configs: the same for a file of several; `arguments.configs` has them by name, the
+        overrides in every one.
       required: names of flags that must be given and not be empty.
       positional: what arguments without a dash are, e.g. "DIR...", for `--help`; when
         empty such arguments are an error.
@@ -89,13 +96,15 @@ def run(
     define_flags(flag_values)
     try:
         if HELP_FLAGS.intersection(argv[1:]):
-            text = _help(main, program, flag_values, config, required, positional)
+            has_config = config or configs
+            text = _help(main, program, flag_values, has_config, required, positional)
             print(text, flush=True)
             return 0
         arguments = parse(
             argv,
             flag_values,
             config=config,
+            configs=configs,
             required=required,
             positional=positional,
             first=first,
@@ -121,6 +130,7 @@ def parse(
     flag_values: flags.FlagValues,
     *,
     config: bool = False,
+    configs: bool = False,
     required: Sequence[str] = (),
     positional: str = "",
     first: Callable[[types.SimpleNamespace], object] = lambda flags: None,
@@ -131,11 +141,12 @@ def parse(
       UsageError, ConfigFileError: what is wrong, in one sentence.
     """
     argv = list(argv)
-    required = (*required, "config") if config else tuple(required)
+    has_config, sweep = config or configs, SweepLoader()
+    required = (*required, "config") if has_config else tuple(required)
     types_by_flag = {name: flag_values[name].flag_type() for name in flag_values}
-    if config:
+    if has_config:
         check_config_arguments(argv, [*flag_values])
-        _define_config(flag_values, argv)
+        _define_config(flag_values, argv, sweep if configs else load_config)
         types_by_flag |= {
             f"config.{field.path}": field.type for field in config_fields()
         }
@@ -167,17 +178,22 @@ def parse(
         name: flag_values[name].value for name in flag_values if "." not in name
     }
     first(types.SimpleNamespace(**values))
-    if config:
-        from attention_jax.validation import validate
-
+    if configs:
+        values.pop("config")
         try:
-            validate(values["config"])
-        except (ValueError, TypeError, LookupError, OSError) as error:
+            values["configs"] = sweep.named(flag_values["config"])
+        except ValueError as error:
             raise UsageError(_sentence(error)) from error
+        for name, one in values["configs"].items():
+            _validate(one, f"{name}: ")
+    elif config:
+        _validate(values["config"])
     return types.SimpleNamespace(**values, positional=rest)
 
 
-def _define_config(flag_values: flags.FlagValues, argv: list[str]) -> None:
+def _define_config(
+    flag_values: flags.FlagValues, argv: list[str], load: Callable[[str], Any]
+) -> None:
     from ml_collections import config_flags
 
     from attention_jax.configuration import ExperimentConfig
@@ -189,8 +205,18 @@ def _define_config(flag_values: flags.FlagValues, argv: list[str]) -> None:
         "FILE.py:VARIANT passes VARIANT to it.",
         flag_values=flag_values,
         sys_argv=argv,
-        parse_fn=load_config,
+        parse_fn=load,
     )
+
+
+def _validate(config: "ExperimentConfig", where: str = "") -> None:
+    """Raises UsageError, beginning with `where`, unless an experiment with it can start."""
+    from attention_jax.validation import validate
+
+    try:
+        validate(config)
+    except (ValueError, TypeError, LookupError, OSError) as error:
+        raise UsageError(where + _sentence(error)) from error
 
 
 def _is_own_check(error: BaseException) -> bool:

@@ -126,6 +126,28 @@ def load_config(argument: str) -> "ExperimentConfig":
     Raises:
       ConfigFileError: the file is missing, raises, or returns something else.
     """
+    from attention_jax.configuration import ExperimentConfig
+
+    config, path = get_config_of(argument), argument.partition(":")[0]
+    if isinstance(config, list | dict) and config:
+        raise ConfigFileError(
+            f"{path} is a sweep, of {len(config)} runs; it is run by "
+            f"python -m experiments.sweep --config={argument} --workdir=DIR"
+        )
+    if not isinstance(config, ExperimentConfig):
+        raise ConfigFileError(
+            f"get_config() of {path} must return an ExperimentConfig, "
+            f"got {type(config).__name__}"
+        )
+    return config
+
+
+def get_config_of(argument: str) -> Any:
+    """What get_config() of `FILE.py` or `FILE.py:VARIANT` returns.
+
+    Raises:
+      ConfigFileError: the file is missing or raises.
+    """
     path, separator, variant = argument.partition(":")
     file = pathlib.Path(path)
     if not file.is_file():
@@ -142,7 +164,7 @@ def load_config(argument: str) -> "ExperimentConfig":
         if not callable(get_config):
             raise ConfigFileError(f"the config file {path} has no get_config()")
         _check_variant(path, get_config, [variant] if separator else [])
-        config = get_config(*([variant] if separator else []))
+        return get_config(*([variant] if separator else []))
     except ConfigFileError:
         raise
     except SyntaxError as error:
@@ -158,14 +180,6 @@ def load_config(argument: str) -> "ExperimentConfig":
         raise ConfigFileError(
             f"the config file {path} raised {type(error).__name__}{where}: {error}"
         ) from error
-    from attention_jax.configuration import ExperimentConfig
-
-    if not isinstance(config, ExperimentConfig):
-        raise ConfigFileError(
-            f"get_config() of {path} must return an ExperimentConfig, "
-            f"got {type(config).__name__}"
-        )
-    return config
 
 
 def _what_instead(file: pathlib.Path) -> str:

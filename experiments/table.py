@@ -4,6 +4,9 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+# What a cell that holds a figure, or none, begins with.
+_FIGURE = ("", "–", "-", *"0123456789")
+
 
 def print_table(
     rows: Sequence[Sequence[str]], *, title: str, file: TextIO | None = None
@@ -35,3 +38,61 @@ def print_table(
         cells = [name.ljust(widths[0]), figure.rjust(widths[1])]
         cells += [cell.ljust(w) for cell, w in zip(rest, widths[2:], strict=True)]
         print("  ".join(cells).rstrip(), file=file)
+
+
+def print_columns(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    title: str,
+    file: TextIO | None = None,
+) -> None:
+    """Prints a table with a head; cells of figures stand to the right.
+
+    In a pipe as `print_table` does. On a terminal a wide table is folded, not cut.
+    """
+    file = sys.stdout if file is None else file
+    right = _numeric(head, rows)
+    if file.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=Text(title), title_justify="left")
+        for name, numeric in zip(head, right, strict=True):
+            table.add_column(
+                Text(name), justify="right" if numeric else "left", overflow="fold"
+            )
+        for row in rows:
+            table.add_row(*map(Text, row))
+        Console(file=file, highlight=False).print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    print(title, file=file)
+    for row in (head, *rows):
+        cells = [
+            cell.rjust(width) if numeric else cell.ljust(width)
+            for cell, width, numeric in zip(row, widths, right, strict=True)
+        ]
+        print("  ".join(cells).rstrip(), file=file)
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same table in Markdown."""
+    right = _numeric(head, rows)
+    rules = ["---:" if numeric else "---" for numeric in right]
+    # A bar would end the cell.
+    lines = [
+        " | ".join(cell.replace("|", "\\|") for cell in row)
+        for row in (head, rules, *rows)
+    ]
+    return "".join(f"| {line} |\n" for line in lines)
+
+
+def _numeric(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[bool]:
+    """Which columns hold figures, dashes and nothing else."""
+    columns = zip(*rows, strict=True) if rows else [()] * len(head)
+    return [
+        any(column) and all(cell[:1] in _FIGURE for cell in column)
+        for column in columns
+    ]

@@ -40,6 +40,9 @@ def test_commands_parse(command, monkeypatch):
     module.define_flags(values)
     has_config = any(word.startswith("--config=") for word in argv)
     positional = getattr(module, "POSITIONAL", "")
-    parsed = command_line.parse(argv, values, config=has_config, positional=positional)
+    kind = "configs" if words[0] == "experiments.sweep" else "config"
+    parsed = command_line.parse(
+        argv, values, positional=positional, **{kind: has_config}
+    )
     assert bool(parsed.positional) == bool(positional)
     assert sys.modules[words[0]].main

@@ -10,6 +10,10 @@ import tomllib
 import pytest
 
 import attention_jax as aj
+from attention_jax.configuration import ExperimentConfig
+from attention_jax.validation import validate
+from experiments.config_file import get_config_of
+from experiments.sweep_config import load_sweep
 from tests.markdown import ROOT
 
 WORKSPACE = (ROOT / "WORKSPACE.md").read_text(encoding="utf-8")
@@ -102,10 +106,32 @@ def test_every_config_says_what_it_asks(path):
     assert f"--config=configs/{path.name}" in docstring, "the command"
     for fact in ("Minutes: ", "Result: ", "Date: "):
         assert f"\n{fact}" in docstring, fact
-    assert re.search(r"^Result: (none|\d)", docstring, re.MULTILINE), "a figure or none"
+    results = r"^Result: (none|not run yet|\d)"
+    assert re.search(results, docstring, re.MULTILINE), "a figure, none or not run yet"
+    program = (
+        "train" if isinstance(get_config_of(str(path)), ExperimentConfig) else "sweep"
+    )
+    assert f"-m experiments.{program} --config" in docstring, "the program it is for"
     assert f"`configs/{path.name}`" in (ROOT / "experiments/README.md").read_text(
         encoding="utf-8"
     )
+
+
+@pytest.mark.parametrize("path", config_files(), ids=lambda path: path.stem)
+def test_every_config_can_start(path):
+    loaded = load_sweep(str(path))
+    for config in loaded.values() if isinstance(loaded, dict) else loaded:
+        validate(config)
+
+
+def test_the_comparison_of_scores_has_every_score_and_none():
+    runs = load_sweep(str(ROOT / "configs/compare_scores.py"))
+    assert isinstance(runs, dict)
+    names = [f"score={name}" for name in aj.score_names()]
+    assert list(runs) == [*names, "attention=none"]
+    scores = [config.model.score for config in runs.values()]
+    assert scores[:-1] == list(aj.score_names())
+    assert runs["attention=none"].model.attention == "none"
 
 
 def test_everything_public_is_importable_and_documented():

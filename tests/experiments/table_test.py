@@ -1,6 +1,6 @@
 import io
 
-from experiments.table import print_table
+from experiments.table import markdown_table, print_columns, print_table
 
 ROWS = [("BLEU", "7.10", "tok:13a"), ("exact match", "100.00", "[bold]as is")]
 
@@ -31,3 +31,43 @@ def test_a_terminal_gets_a_table(monkeypatch):
     assert "a run" in text and "│" in text
     # Nothing is taken for markup.
     assert "[bold]as is" in text
+
+
+HEAD = ("run", "score", "BLEU")
+RUNS = [("a|b", "dot", "7.10"), ("c", "additive", "–")]
+
+
+def test_columns_have_a_head_and_figures_stand_to_the_right():
+    file = io.StringIO()
+    print_columns(HEAD, RUNS, title="two runs", file=file)
+    assert file.getvalue().splitlines() == [
+        "two runs",
+        "run  score     BLEU",
+        "a|b  dot       7.10",
+        "c    additive     –",
+    ]
+    file = io.StringIO()
+    print_columns(HEAD, [], title="none", file=file)
+    assert file.getvalue() == "none\nrun  score  BLEU\n"
+
+
+def test_columns_on_a_terminal(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "80")
+    file = Terminal()
+    print_columns(HEAD, [("[b]", "dot", "1")], title="[a] run", file=file)
+    text = file.getvalue()
+    assert "[a] run" in text and "[b]" in text and "score" in text
+
+
+def test_markdown():
+    assert markdown_table(HEAD, RUNS) == (
+        "| run | score | BLEU |\n"
+        "| --- | --- | ---: |\n"
+        "| a\\|b | dot | 7.10 |\n"
+        "| c | additive | – |\n"
+    )

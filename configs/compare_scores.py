@@ -1,0 +1,28 @@
+"""Which score function translates everyday Chinese best, and what is attention worth at all?
+
+Every registered score in the model of configs/tatoeba_zh_en.py, and the same model without
+attention. The decoder is as wide as the encoder's output, so that `dot` and its relatives
+can be used too. A score that is registered later joins by itself.
+
+    python -m experiments.sweep --config=configs/compare_scores.py --workdir=runs/compare_scores
+
+Minutes: at most 10 a run on two CPU cores, ten runs.
+Result: not run yet.
+Date: 2026-11-23.
+"""
+
+from attention_jax.configuration import ExperimentConfig
+from configs import tatoeba_zh_en
+
+
+def get_config() -> dict[str, ExperimentConfig]:
+    """A run for each score, and one without attention."""
+    # Not above: the registry's functions need jax, which takes a second to load.
+    from attention_jax import score_names
+
+    runs = {f"score={name}": tatoeba_zh_en.get_config() for name in score_names()}
+    for name, config in zip(score_names(), runs.values(), strict=True):
+        config.model.score = name
+    without = tatoeba_zh_en.get_config()
+    without.model.attention = "none"
+    return runs | {"attention=none": without}

@@ -1,0 +1,110 @@
+"""`python -m experiments.compare_runs`: its table, files and mistakes."""
+
+import json
+
+import pytest
+
+from attention_jax.evaluation.run_comparison import METRICS
+from experiments import command_line, compare_runs
+from tests.evaluation.made_runs import dev_row, make_run, train_row
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with four runs, of which two differ in the seed alone."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("def f(query, keys): return keys @ query")
+    make_run(tmp_path / "runs/dot", model__score="dot")
+    make_run(tmp_path / "runs/mine", model__score="mine.py:f", seed=1)
+    rows = [train_row(20), dev_row(40, bleu=40.0, exact_match=4.0)]
+    make_run(tmp_path / "runs/seed5", rows, model__score="dot", seed=5)
+    make_run(tmp_path / "runs/begun", [], model__score="cosine")
+    return tmp_path
+
+
+def run(*arguments):
+    return command_line.run(
+        compare_runs.main,
+        compare_runs.define_flags,
+        positional=compare_runs.POSITIONAL,
+        argv=["compare_runs", *arguments],
+    )
+
+
+def test_a_row_a_run_and_one_for_the_seeds(folder, capsys):
+    assert run("runs/dot", "runs/mine", "runs/seed5", "runs/begun") == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    title, head, *lines = out.splitlines()
+    assert title == "4 runs, on dev"
+    assert " ".join(head.split()) == (
+        "run seed score parameters steps minutes dev loss BLEU last BLEU exact % "
+        "tokens/s notes"
+    )
+    dot = "dot 0 dot 1,234 40 4.0 2.0000 30.00 20.00 2.0 150"
+    assert " ".join(lines[0].split()) == dot
+    assert lines[1].split()[:3] == ["mine", "1", "mine.py:f"]
+    begun = (
+        "begun 0 cosine 1,234 0 – – – – – – unfinished: 0 of 40 steps; no dev row yet"
+    )
+    assert " ".join(lines[3].split()) == begun
+    mean = " ".join(lines[4].split())
+    # 30 and 40, 20 and 40; 2 and 1 of loss.
+    assert mean.startswith("mean of 2 – dot 1,234 – 4.0 ± 0.0 1.5000 ± 0.7071 ")
+    assert "35.00 ± 7.07 30.00 ± 14.14" in mean and mean.endswith("seeds 0, 5")
+    assert lines[5].startswith("± is the sample standard deviation")
+    assert len(lines) == 6
+
+
+def test_sorted_drawn_and_written(folder, capsys):
+    arguments = ("--metric=dev_bleu", "--figure=c.png", "--output=o.json")
+    assert run("runs", *arguments, "--against=minutes") == 0
+    out = capsys.readouterr().out
+    names = [line.split()[0] for line in out.splitlines()[2:6]]
+    assert names == ["seed5", "dot", "mine", "begun"]
+    assert out.endswith("wrote c.png\nwrote o.json\n")
+    assert (folder / "c.png").stat().st_size > 10_000
+    written = json.loads((folder / "o.json").read_text())
+    assert written["fields"] == ["seed", "model.score"]
+    assert [one["name"] for one in written["runs"]] == names
+    assert written["runs"][0]["dev_bleu"] == 40.0
+    assert written["runs"][0]["config"]["model.score"] == "dot"
+    assert written["groups"][0]["mean"]["dev_bleu"] == 35.0
+
+
+def test_many_differing_fields_are_counted(folder, capsys):
+    fields = {f"data__{n}": 7 for n in ("min_length", "max_length", "symbols")}
+    fields |= {f"model__{n}": 8 for n in ("alignment_size", "readout_size")}
+    make_run(folder / "runs/far", seed=9, **fields)
+    assert run("runs/dot", "runs/far") == 0
+    out = capsys.readouterr().out
+    assert "1 more fields differ: model.readout_size\n" in out
+    assert "alignment_size" in out.splitlines()[1]
+
+
+def test_the_flag_names_every_metric():
+    assert [name for name, _, _ in compare_runs.COLUMNS] == [
+        "minutes",
+        *(name for name in METRICS if name != "minutes"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ([], 2, "name runs: DIR DIR ..."),
+        (["gone"], 1, "there is no run directory"),
+        (["runs/dot", "runs/dot"], 1, "is given 2 times"),
+        (["runs", "--metric=blue"], 2, "--metric: unknown metric 'blue'."),
+        (["runs", "--figure=f.gif"], 2, "--figure: a figure is saved as one of .png"),
+        (["runs", "--figure=no/f.png"], 2, "--figure: the folder 'no' does not"),
+        (["runs", "--output=no/o.json"], 2, "--output: the folder 'no' does not"),
+        (["runs", "--against=hours"], 2, "--against is one of steps, minutes"),
+    ],
+)
+def test_a_mistake_is_one_line(folder, capsys, arguments, status, message):
+    assert run(*arguments) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("compare_runs: ") and err.count("\n") == 1
+    assert message in err

@@ -1,0 +1,415 @@
+"""Whole sweeps of tiny models: run, again, kill, fail, choose, refuse."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from absl import flags
+
+from attention_jax.evaluation import held_out
+from attention_jax.evaluation.run_comparison import compare_runs
+from attention_jax.run import load_run
+from attention_jax.sweeps import Outcome, SweepDirectory, run_sweep, runner
+from attention_jax.training import RunDirectory
+from attention_jax.training.lock import sole_trainer
+from experiments import command_line, sweep, train
+from tests.experiments.train_test import ROOT, TINY, compilation_cache
+
+__all__ = ["compilation_cache"]
+
+ONE = TINY.replace("def get_config():", "def one():")
+RUNS = """
+def with_score(score, **training):
+    config = one()
+    config.model.score = score
+    for name, value in training.items():
+        setattr(config.training, name, value)
+    return config
+"""
+TWO = (
+    ONE + RUNS + "def get_config(): return [with_score('dot'), with_score('cosine')]\n"
+)
+NAMES = ["score=dot", "score=cosine"]
+
+
+def run(*arguments, program=sweep):
+    kind = {"configs": True} if program is sweep else {"config": True}
+    name = program.__name__.rpartition(".")[2]
+    return command_line.run(
+        program.main,
+        program.define_flags,
+        required=("workdir",),
+        argv=[name, *map(str, arguments)],
+        **kind,
+    )
+
+
+def parsed(*arguments):
+    values = flags.FlagValues()
+    sweep.define_flags(values)
+    return command_line.parse(["sweep", *arguments], values, configs=True).configs
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """The config file of a sweep of two runs."""
+    path = tmp_path_factory.mktemp("configs") / "two.py"
+    path.write_text(TWO)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(two, tmp_path_factory):
+    """An undisturbed sweep of both: its directory."""
+    workdir = tmp_path_factory.mktemp("sweeps") / "finished"
+    assert run(f"--config={two}", f"--workdir={workdir}") == 0
+    return SweepDirectory(workdir)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder, in which `write` makes a config file."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(body):
+    pathlib.Path("s.py").write_text(f"{ONE}{RUNS}{body}\n")
+    return "--config=s.py"
+
+
+def results(directory):
+    return json.loads(directory.results_path.read_text("utf-8"))
+
+
+def untrained(monkeypatch):
+    """Makes training a failure of the test."""
+    monkeypatch.setattr(runner, "train", lambda *_, **__: pytest.fail("trained"))
+
+
+def test_each_run_is_a_row_measured_on_test(finished):
+    found = results(finished)
+    assert found["complete"] is True
+    assert [row["name"] for row in found["runs"]] == NAMES
+    dot, cosine = found["runs"]
+    assert dot["differs"] == {"model.score": "dot"}
+    assert {dot["status"], cosine["status"]} == {"finished"}
+    assert cosine["parameters"] == dot["parameters"] + 1
+    assert (dot["steps"], dot["sentences"], dot["seed"]) == (40, 10, 3)
+    assert dot["tokens_per_second"] > 0 and dot["minutes"] > 0
+    assert len(dot["split_hash"]) == 64 and dot["versions"]["jax"]
+
+    directory = finished.run("score=dot")
+    pairs = held_out.load_split(directory, "test")
+    measured = held_out.evaluate(load_run(directory.path), pairs).to_dict()
+    assert dot["metrics"] == measured["metrics"]
+    assert [m["name"] for m in dot["metrics"]] == ["BLEU", "chrF2", "exact match"]
+    assert (dot["split"], dot["checkpoint"]) == ("test", "best")
+    # What a run is measured by is in its own directory, as is TensorBoard's.
+    assert finished.load_result("score=dot")["metrics"] == dot["metrics"]
+    assert list(directory.events_path.iterdir())
+
+
+def test_the_same_command_again_does_nothing_and_prints_the_table(
+    finished, two, monkeypatch, capsys
+):
+    untrained(monkeypatch)
+    before = results(finished)["runs"]
+    # As if killed between a run's result and the table.
+    finished.results_path.unlink()
+    finished.markdown_path.unlink()
+    assert run(f"--config={two}", f"--workdir={finished.path}") == 0
+    assert results(finished)["runs"] == before
+    out, err = capsys.readouterr()
+    assert err.splitlines() == [f"{name}: finished before" for name in NAMES]
+    title, head, dot, cosine, *below = out.splitlines()
+    assert title == f"{finished.path}, on test"
+    columns = "run score parameters BLEU chrF2 exact match tokens/s minutes notes"
+    assert head.split() == columns.split()
+    scores = [f"{metric['score']:.2f}" for metric in before[0]["metrics"]]
+    assert dot.split()[:3] == ["score=dot", "dot", f"{before[0]['parameters']:,}"]
+    assert dot.split()[3:6] == scores
+    assert cosine.startswith("score=cosine ")
+    signature = before[0]["metrics"][0]["signature"]
+    assert below[0] == f"BLEU: {signature}"
+    assert f"hash {before[0]['split_hash']}" in below[3]
+    assert "seed: 3" in below and not any("not the same" in one for one in below)
+    assert any(one.startswith("versions: python ") for one in below)
+    markdown = finished.markdown_path.read_text("utf-8")
+    assert markdown.startswith("| run | score | parameters | BLEU |")
+    assert (
+        f"| score=dot | dot | {before[0]['parameters']:,} | {scores[0]} |" in markdown
+    )
+    assert f"\n- BLEU: {signature}\n" in markdown
+
+
+def test_a_sweep_killed_in_the_middle_goes_on_there(
+    finished, two, compilation_cache, tmp_path
+):
+    workdir = tmp_path / "killed"
+    shutil.copytree(finished.path / NAMES[0], workdir / NAMES[0])
+    command = [sys.executable, "-m", "experiments.sweep"]
+    command += [f"--config={two}", f"--workdir={workdir}"]
+    directory = SweepDirectory(workdir)
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | compilation_cache,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        first = directory.run(NAMES[1]).checkpoints_path / "5"
+        while not first.exists() and process.poll() is None:
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
+    left = results(directory)
+    assert left["complete"] is False
+    assert [row["status"] for row in left["runs"]] == ["finished", "unfinished"]
+    before = directory.run(NAMES[0]).load_record()
+
+    outcomes = list(run_sweep(parsed(f"--config={two}"), workdir))
+    assert outcomes == [
+        Outcome(NAMES[0], "finished", earlier=True),
+        Outcome(NAMES[1], "finished"),
+    ]
+    # The finished one was let alone; the other went on from its checkpoint.
+    assert directory.run(NAMES[0]).load_record() == before
+    sessions = directory.run(NAMES[1]).load_record()["sessions"]
+    assert 5 <= sessions[1]["first_step"] < 40
+    metrics = [
+        [row["metrics"] for row in results(one)["runs"]]
+        for one in (directory, finished)
+    ]
+    assert metrics[0] == metrics[1]
+
+
+def test_a_run_that_fails_has_its_reason_and_the_others_go_on(finished, folder, capsys):
+    # Validation tries two keys.
+    bad = "    if len(keys) > 2: raise KeyError('no\\nluck')\n    return keys @ query\n"
+    (folder / "bad.py").write_text(f"def bad(query, keys):\n{bad}")
+    config = write(
+        "def get_config(): return dict(infinite=with_score('dot', learning_rate=1e37,"
+        "schedule='inverse_sqrt'), raising=with_score('bad.py:bad'),"
+        "good=with_score('dot'))"
+    )
+    shutil.copytree(finished.path / NAMES[0], folder / "w/good")
+    # Trained, but a kill came before it was measured.
+    (folder / "w/good/result.json").unlink()
+    assert run(config, "--workdir=w") == 1
+    out, err = capsys.readouterr()
+    directory = SweepDirectory("w")
+    infinite, raising, good = results(directory)["runs"]
+    assert [infinite["status"], raising["status"]] == ["failed", "failed"]
+    assert re.match(r"the (loss|gradient) of step \d+ is ", infinite["reason"])
+    assert raising["reason"] == r"KeyError in line 2 of bad.py: 'no\nluck'"
+    assert good["status"] == "finished"
+    assert "infinite: failed: the " in err and "good: finished\n" in err
+    row = next(line for line in out.splitlines() if line.startswith("raising "))
+    assert row.split()[1:3] == ["bad.py:bad", "0.02"] and row.endswith(
+        raising["reason"]
+    )
+    assert "failed: KeyError" in directory.markdown_path.read_text("utf-8")
+    # The whole story stays with the run.
+    assert "Traceback" in directory.load_result("raising")["traceback"]
+    assert "traceback" not in raising
+    # What failed is tried again, what is finished is not.
+    with pytest.MonkeyPatch.context() as patch:
+        trained = []
+
+        def fails(config, workdir, **_):
+            trained.append(pathlib.Path(workdir).name)
+            raise OSError("disk\nfull")
+
+        patch.setattr(runner, "train", fails)
+        assert run(config, "--workdir=w", "--only=raising,good") == 1
+        assert trained == ["raising"]
+    assert results(directory)["runs"][1]["reason"] == "disk full"
+    assert results(directory)["runs"][0]["reason"] == infinite["reason"]
+    capsys.readouterr()
+    assert run(config, "--workdir=w", "--only=good") == 0
+
+
+def test_overrides_count_for_every_run(two):
+    configs = parsed(
+        f"--config={two}",
+        "--config.training.steps=7",
+        "--config.training.learning_rate=1",
+        "--noconfig.model.bidirectional",
+        "--config.seed=1",
+        "--config.seed",
+        "2",
+    )
+    assert list(configs) == NAMES
+    for config in configs.values():
+        training = config.training
+        assert (training.steps, config.seed) == (7, 2)
+        assert training.learning_rate == 1.0 and type(training.learning_rate) is float
+    assert [config.model.score for config in configs.values()] == ["dot", "cosine"]
+
+
+def test_names_are_those_of_the_overridden_configurations(folder):
+    config = write(
+        "def get_config(): return [with_score('dot', steps=5), with_score('cosine')]"
+    )
+    assert next(iter(parsed(config))) == "score=dot+steps=5"
+    assert list(parsed(config, "--config.training.steps=3")) == NAMES
+
+
+def test_one_configuration_alone_is_a_sweep_of_one(folder):
+    config = write("get_config = one")
+    assert list(parsed(config)) == ["s"]
+
+
+def test_objects_that_configurations_share_are_set_apart(folder):
+    configs = parsed(
+        write("def get_config(): c = one(); return dict(a=c, b=with_score('cosine'))")
+    )
+    configs["a"].seed = 77
+    assert configs["b"].seed == 3
+
+
+PAIR = "def get_config(): return [with_score('dot'), with_score('cosine')]"
+MISTAKES = {
+    "unknown field": (
+        PAIR,
+        ["--config.model.scroe=dot"],
+        "unknown field --config.model.scroe; did you mean --config.model.score?",
+    ),
+    "bad value": (
+        PAIR,
+        ["--config.training.steps=1e3"],
+        "--config.training.steps takes a whole number, got '1e3'",
+    ),
+    "out of range": (
+        PAIR,
+        ["--config.training.steps=0"],
+        "score=dot: config.training.steps must be at least 1, got 0",
+    ),
+    "unknown run": (
+        PAIR,
+        ["--only=score=dott,score=dot"],
+        "unknown run 'score=dott'. Did you mean 'score=dot'? Known: score=dot, score=c",
+    ),
+    "made the same": (
+        PAIR,
+        ["--config.model.score=dot"],
+        "number 1 and number 2 of the sweep are the same configuration",
+    ),
+    "no test set": (
+        PAIR,
+        ["--config.data.num_test=0"],
+        "score=dot: config.data.num_test must be at least 1, got 0",
+    ),
+    "the second is invalid": (
+        "def get_config(): return [one(), with_score('dott')]",
+        [],
+        "score=dott: config.model.score: unknown score 'dott'. Did you mean 'dot'?",
+    ),
+    "empty": (
+        "def get_config(): return []",
+        [],
+        "must return an ExperimentConfig, or a list or dict of them, got an empty list",
+    ),
+    "nothing": ("def get_config(): pass", [], "got NoneType"),
+    "another item": (
+        "def get_config(): return dict(a=one(), b=3)",
+        [],
+        "get_config() of s.py must return ExperimentConfigs, got int at ['b']",
+    ),
+    "no file name": (
+        "def get_config(): return {'a/b': one()}",
+        [],
+        "the name of a run must be a file name",
+    ),
+    "no workdir": (PAIR, ["--workdir="], "--workdir is"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line_before_any_work(folder, capsys, monkeypatch, name):
+    untrained(monkeypatch)
+    body, arguments, message = MISTAKES[name]
+    workdir = [] if name == "no workdir" else ["--workdir=w"]
+    status = run(write(body), *workdir, *arguments)
+    assert status == (1 if name == "no test set" else 2)
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("sweep: ") and err.count("\n") == 1
+    assert message in err
+    assert not (folder / "w").exists()
+
+
+def test_train_says_what_runs_a_sweep(folder, capsys):
+    assert run(write(PAIR), "--workdir=w", program=train) == 2
+    assert capsys.readouterr().err == (
+        "train: s.py is a sweep, of 2 runs; it is run by "
+        "python -m experiments.sweep --config=s.py --workdir=DIR\n"
+    )
+
+
+def test_another_configuration_is_refused_before_any_run(
+    finished, two, monkeypatch, capsys
+):
+    untrained(monkeypatch)
+    arguments = (f"--config={two}", f"--workdir={finished.path}")
+    before = finished.results_path.read_text("utf-8")
+    assert run(*arguments, "--config.training.steps=41") == 1
+    err = capsys.readouterr().err
+    assert (
+        "score=dot holds a run of another configuration (training.steps: 40 ->" in err
+    )
+    assert err.count("\n") == 1
+    assert finished.results_path.read_text("utf-8") == before
+
+
+def test_a_runs_own_directory_is_no_sweeps(finished, two, monkeypatch, capsys):
+    untrained(monkeypatch)
+    workdir = finished.path / NAMES[0]
+    assert run(f"--config={two}", f"--workdir={workdir}") == 1
+    assert "holds a run: give the sweep a workdir of its own" in capsys.readouterr().err
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(two, tmp_path):
+    path = tmp_path / NAMES[0]
+    path.mkdir()
+    with sole_trainer(RunDirectory(path).lock_path):
+        configs = parsed(f"--config={two}")
+        [outcome] = run_sweep(configs, tmp_path, only=NAMES[:1])
+    assert outcome.status == "busy" and "is being trained in by" in outcome.reason
+    assert SweepDirectory(tmp_path).load_result(NAMES[0]) == {}
+
+
+def test_sigterm_saves_and_ends_the_sweep(two, tmp_path, monkeypatch, capsys):
+    asked = iter([False] * 12)
+    monkeypatch.setattr(sweep.Termination, "__call__", lambda _: next(asked, True))
+    assert run(f"--config={two}", f"--workdir={tmp_path}") == 128 + signal.SIGTERM
+    dot, cosine = results(SweepDirectory(tmp_path))["runs"]
+    assert dot["status"] == "unfinished" and " of 40 steps" in dot["reason"]
+    assert (cosine["status"], cosine["reason"]) == ("unfinished", "not begun")
+    out, err = capsys.readouterr()
+    assert re.search(r"score=dot: stopped: after step \d+\n$", err)
+    assert "unfinished: not begun" in out
+    # Saved: the last checkpoint is that of the step.
+    [step] = re.findall(r"after step (\d+)\n$", err)
+    assert (RunDirectory(tmp_path / NAMES[0]).checkpoints_path / step).exists()
+
+
+def test_what_is_not_the_same_for_all_is_said_of_each(finished):
+    rows = results(finished)["runs"]
+    rows[1]["split_hash"] = "f" * 64
+    [line] = [line for line in sweep.remarks(rows) if "not the same" in line]
+    assert line.startswith("split is not the same for all: test, 10 sentences, hash ")
+    assert line.endswith(f"hash {'f' * 64} (score=cosine)")
+    assert "(score=dot); " in line
+
+
+def test_a_sweeps_directory_can_be_compared(finished):
+    comparison = compare_runs([finished.path])
+    assert [one.name for one in comparison.runs] == sorted(NAMES)
+    assert comparison.fields == ("model.score",)
+    assert all(one.finished and not one.notes for one in comparison.runs)
