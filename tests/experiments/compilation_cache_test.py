@@ -22,7 +22,7 @@ def run(**variables):
     environment = {
         name: value
         for name, value in os.environ.items()
-        if "COMPILATION_CACHE" not in name and "PERSISTENT_CACHE" not in name
+        if not name.endswith(("_CACHE", "_CACHE_DIR", "_TIME_SECS"))
     }
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
@@ -43,6 +43,10 @@ def test_a_second_process_compiles_nothing(tmp_path):
     again = run(XDG_CACHE_HOME=str(tmp_path))
     assert "cache_hits" in again
     assert again[-1] == str(folder)
+
+
+def test_it_is_beside_the_downloads(tmp_path):
+    assert run(ATTENTION_JAX_CACHE=str(tmp_path))[-1] == str(tmp_path / "compiled")
 
 
 def test_the_users_own_folder_is_left_to_be(tmp_path):
