@@ -33,6 +33,7 @@ from experiments.arguments import (
     illegal_value,
     stray_argument,
 )
+from experiments.compilation_cache import keep_compiled
 from experiments.config_file import (
     ConfigFileError,
     config_fields,
@@ -86,6 +87,7 @@ def run(
       argv: program and arguments; sys.argv by default.
     """
     keep_freed_memory()
+    keep_compiled()
     argv = list(sys.argv if argv is None else argv)
     program = pathlib.Path(argv[0]).stem
     # A warning is one line too; what libraries merely report is left out.

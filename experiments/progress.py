@@ -95,7 +95,9 @@ def start_lines(row: dict[str, Any]) -> list[str]:
             f"skipped checkpoint {name}, kept in damaged_checkpoints: {reason}"
         )
     for name in row.get("unfinished_checkpoints", ()):
-        lines.append(f"removed {name}, which was never finished")
+        lines.append(
+            f"removed checkpoint {name}, which a killed process left half-written or half-deleted"
+        )
     for one in row.get("changed_config", ()):
         lines.append(f"changed configuration: {one}")
     return lines

@@ -1,5 +1,10 @@
 """Strict modes for every test: no silent promotion, no silent warning."""
 
+import os
+
+# The programs that tests start would otherwise fill, and depend on, the user's cache.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", "")
+
 import jax
 import pytest
 

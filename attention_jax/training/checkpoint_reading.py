@@ -14,6 +14,7 @@ from attention_jax.training.progress import Progress
 
 # Written with every checkpoint; a larger one comes from a later version of this package.
 FORMAT = 1
+_METADATA = "_CHECKPOINT_METADATA"  # of the checkpoint library, in each
 
 
 class DamagedCheckpointError(ValueError):
@@ -89,10 +90,10 @@ def average_params(path: pathlib.Path, like: Any, *, last: int) -> Any:
 def _open_existing(path: pathlib.Path) -> tuple[Any, list[int]]:
     if not path.is_dir():
         raise FileNotFoundError(f"{path} does not exist: the run has no checkpoint yet")
-    unranked = unreadable_metrics(path)
-    if unranked:
+    broken = unreadable(path)
+    if broken:
         raise DamagedCheckpointError(
-            f"{unranked[0].reason}; the same training command sets it aside"
+            f"{broken[0].reason}; the same training command sets it aside"
         )
     manager = open_manager(path, keep=None, writing=False)
     steps = sorted(manager.all_steps())
@@ -128,15 +129,15 @@ def read_items(
     }
     if progress:
         arguments["progress"] = ocp.args.JsonRestore()
+    restored: dict[str, Any] = {}
+    damaged = None
     try:
-        restored = dict(manager.restore(step, args=ocp.args.Composite(**arguments)))
+        restored |= dict(manager.restore(step, args=ocp.args.Composite(**arguments)))
     except Exception as error:  # Whatever a library makes of damaged files.
         if _is_permission(error):
             raise
         damaged = _unreadable(place, error, manifest)
         forget_writes(error)
-    else:
-        damaged = None
     if damaged is not None:
         # Outside of the handler, which would keep alive what was just forgotten.
         raise damaged
@@ -162,17 +163,29 @@ def _check_digest(
         )
 
 
-def unreadable_metrics(path: pathlib.Path) -> list[Skipped]:
-    """The checkpoints under `path` that do not say how good they are, newest first."""
-    folders = [f for f in path.glob("[0-9]*") if f.name.isdigit()]
+def unreadable(path: pathlib.Path) -> list[Skipped]:
+    """The checkpoints under `path` beside which no manager would open, newest first.
+
+    They lack their metadata, as one does that was being deleted when its process was
+    killed, or their metrics are not readable.
+    """
     found = []
-    for place in sorted(folders, key=lambda folder: -int(folder.name)):
+    for step in steps_on_disk(path):
+        place = path / str(step)
         try:
+            json.loads((place / _METADATA).read_bytes())
             _rank(_metrics(place))
         except (ValueError, TypeError, LookupError, FileNotFoundError) as error:
-            reason = f"checkpoint {place} is damaged: its metrics: {error}"
+            what = error.filename if isinstance(error, OSError) else error
+            reason = f"checkpoint {place} is damaged: its metrics or metadata: {what}"
             found.append(Skipped(place.name, reason))
     return found
+
+
+def steps_on_disk(path: pathlib.Path) -> list[int]:
+    """The steps that there are folders of, whole or not, newest first."""
+    names = (folder.name for folder in path.glob("[0-9]*"))
+    return sorted((int(name) for name in names if name.isdigit()), reverse=True)
 
 
 def _metrics(place: pathlib.Path) -> dict[str, float]:

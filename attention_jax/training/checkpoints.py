@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import pathlib
+import shutil
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
@@ -16,7 +17,8 @@ from attention_jax.training.checkpoint_reading import (
     on_default_device,
     open_manager,
     read_items,
-    unreadable_metrics,
+    steps_on_disk,
+    unreadable,
 )
 from attention_jax.training.digests import json_digest, tree_digest, tree_shapes
 from attention_jax.training.disk_errors import (
@@ -48,7 +50,7 @@ class Checkpoints:
     so that a flipped bit is found when it is read.
 
     Attributes:
-      unfinished: folders of checkpoints that a killed process had not finished.
+      unfinished: folders that a killed process had not finished writing or deleting.
 
     Raises:
       OSError: a checkpoint cannot be written; names its step, the folder and the reason.
@@ -60,10 +62,9 @@ class Checkpoints:
         self._path = path
         # What a killed process left half-written; opening the manager removes it.
         self.unfinished = sorted(found.name for found in path.glob(_UNFINISHED))
-        # Those whose metrics cannot be read: the manager would not open beside them.
         self._manager: Any = None
-        self._unranked = unreadable_metrics(path)
-        self._move_away([one.name for one in self._unranked])
+        self._broken: list[Skipped] = []
+        self._clear_away(keep)
         self._begun = 0
         self._failed = False
         self._quiet = QuietWriters()
@@ -182,7 +183,7 @@ class Checkpoints:
           DamagedCheckpointError: all of them are; names the newest and what is wrong.
           IncompatibleCheckpointError: the newest is not one of `like`.
         """
-        skipped = list(self._unranked)
+        skipped = list(self._broken)
         names = set(map(str, self.steps()))
         for step in reversed(self.steps()):
             try:
@@ -198,6 +199,19 @@ class Checkpoints:
                 "train anew in another workdir"
             )
         return None
+
+    def _clear_away(self, keep: int) -> None:
+        """Removes or moves what the manager would not open beside."""
+        newest = list(map(str, steps_on_disk(self._path)[:keep]))
+        for one in unreadable(self._path):
+            if one.name in newest:
+                self._broken.append(one)
+            else:
+                # Its deletion was under way when the process was killed.
+                self.unfinished.append(one.name)
+                if jax.process_index() == 0:
+                    shutil.rmtree(self._path / one.name, ignore_errors=True)
+        self._move_away([one.name for one in self._broken])
 
     def _move_away(self, names: list[str]) -> None:
         aside = self._path.with_name("damaged_checkpoints")

@@ -158,6 +158,16 @@ def test_half_written_ones_are_named_and_removed(path):
     assert not (path / "4.orbax-checkpoint-tmp").exists()
 
 
+def test_half_deleted_ones_are_named_and_removed(path):
+    (path / "1" / "_CHECKPOINT_METADATA").unlink()
+    with Checkpoints(path, keep=2) as checkpoints:
+        assert checkpoints.unfinished == ["1"]
+        found = checkpoints.resume(like())
+        assert (found.state.step, found.skipped) == (3, [])
+    assert not (path / "1").exists()
+    assert not (path.parent / "damaged_checkpoints").exists()
+
+
 def test_another_model_is_told_from_damage(path):
     message = (
         r"3, written by attention_jax \S+, has other params: "
@@ -220,7 +230,9 @@ def test_the_mean_of_the_last_ones(path, last):
 
 def test_metrics_that_cannot_be_read_are_damage(path):
     (path / "3" / "metrics" / "metrics").write_text('{"dev_loss": 0.3#}')
-    with pytest.raises(DamagedCheckpointError, match="3 is damaged: its metrics"):
+    with pytest.raises(
+        DamagedCheckpointError, match="3 is damaged: its metrics or metadata"
+    ):
         load_params(path, like().params)
     with Checkpoints(path) as checkpoints:
         state, _, skipped = checkpoints.resume(like())

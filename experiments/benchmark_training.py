@@ -1,0 +1,117 @@
+"""Times a training step and greedy translation; beside PyTorch, where torch is installed.
+
+    python -m experiments.benchmark_training --output=FILE.json
+
+The step is that of a bidirectional LSTM encoder and an LSTM decoder with bilinear attention;
+`torch` trains a twin of it written by hand, from the same parameters on the same batch, and
+the losses are compared first. The two take turns. `make peers` builds an environment with
+torch. How to measure JoeyNMT on the same pairs is in docs/training.md.
+"""
+
+import importlib.util
+import pathlib
+import sys
+import types
+
+from absl import flags
+
+from experiments import command_line
+from experiments.arguments import UsageError
+from experiments.table import print_table
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    """Defines the sizes, --repeats, --twin and --output."""
+    sizes = {
+        "batch_size": (64, "B, sentences in a batch."),
+        "source_length": (16, "S, words in each source."),
+        "target_length": (12, "T, words and EOS in each target."),
+        "embedding_size": (256, "E."),
+        "encoder_size": (256, "Width of each direction of the encoder."),
+        "decoder_size": (512, "H of the decoder."),
+        "source_vocabulary": (2_800, "W of the source."),
+        "target_vocabulary": (3_900, "W of the target."),
+        "repeats": (20, "Rounds of interleaved samples."),
+    }
+    for name, (default, text) in sizes.items():
+        flags.DEFINE_integer(
+            name, default, text, lower_bound=5, flag_values=flag_values
+        )
+    flags.DEFINE_enum(
+        "compute_dtype",
+        "float32",
+        ["float32", "bfloat16"],
+        "What our step computes in.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_enum(
+        "twin",
+        "auto",
+        ["auto", "yes", "no"],
+        "Whether to train the PyTorch twin: auto does if torch is installed.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "output", None, "JSON file for the figures.", flag_values=flag_values
+    )
+
+
+def main(arguments: types.SimpleNamespace) -> None:
+    """Measures, prints and writes."""
+    from attention_jax.benchmarking.training_speed import (
+        Workload,
+        measure_training,
+        report_rows,
+    )
+    from attention_jax.configuration import ModelConfig
+    from attention_jax.training.json_files import write_json
+
+    installed = importlib.util.find_spec("torch") is not None
+    if arguments.twin == "yes" and not installed:
+        raise UsageError("--twin=yes needs torch, which is not installed: `make peers`")
+    twin = installed and arguments.twin != "no" and arguments.compute_dtype == "float32"
+    if arguments.output and not pathlib.Path(arguments.output).parent.is_dir():
+        raise UsageError(
+            f"--output={arguments.output}: there is no folder "
+            f"{pathlib.Path(arguments.output).parent}"
+        )
+    model = ModelConfig(
+        score="bilinear",
+        readout="tanh",
+        embedding_size=arguments.embedding_size,
+        encoder_size=arguments.encoder_size,
+        decoder_size=arguments.decoder_size,
+    )
+    workload = Workload(
+        model=model,
+        source_vocabulary=arguments.source_vocabulary,
+        target_vocabulary=arguments.target_vocabulary,
+        batch_size=arguments.batch_size,
+        source_length=arguments.source_length,
+        target_length=arguments.target_length,
+        compute_dtype=arguments.compute_dtype,
+    )
+    result = measure_training(workload, repeats=arguments.repeats, twin=twin)
+    result["command"] = [
+        "python",
+        "-m",
+        "experiments.benchmark_training",
+        *sys.argv[1:],
+    ]
+    print_table(
+        report_rows(result),
+        title=(
+            f"{result['parameters']:,} parameters, {result['flops'] / 1e9:.1f} GFLOP, "
+            f"matmul peak {result['peak_flops_per_second'] / 1e9:.0f} GFLOP/s"
+        ),
+    )
+    translation, imports = result["translation"], result["imports"]
+    print(f"greedy: {translation['sentences_per_second']:,.0f} sentences/s")
+    print("imports: " + ", ".join(f"{k} {v:.1f} s" for k, v in imports.items()))
+    if arguments.output:
+        write_json(pathlib.Path(arguments.output), result)
+        print(f"wrote {arguments.output}")
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main, define_flags))

@@ -1,0 +1,68 @@
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from attention_jax.data.sources import load_splits
+from experiments.config_file import load_config
+
+ROOT = pathlib.Path(__file__).parents[2]
+CONFIG = """
+from attention_jax.configuration import *
+
+def get_config():
+    return ExperimentConfig(
+        data=DataConfig(source="synthetic", task="reverse", source_tokenizer="words",
+                        min_length=1, max_length=6, symbols=9, num_pairs=60,
+                        num_dev=7, num_test=5, max_source_length=4),
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("configs") / "pairs.py"
+    path.write_text(CONFIG)
+    return path
+
+
+def export(config_file, output):
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "experiments.export_pairs",
+            f"--config={config_file}",
+            f"--output={output}",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_files_hold_the_pairs_token_by_token(config_file, tmp_path):
+    done = export(config_file, tmp_path / "pairs")
+    assert done.returncode == 0, done.stderr
+    splits = load_splits(load_config(str(config_file)).data)
+
+    def lines(name):
+        return (tmp_path / "pairs" / name).read_text().splitlines()
+
+    assert lines("test.source") == [pair.source for pair in splits.test]
+    assert lines("dev.target") == [pair.target for pair in splits.dev]
+    kept = [p.target for p in splits.train if len(p.source.split()) <= 4]
+    assert 0 < len(kept) < len(splits.train)
+    assert lines("train.target") == kept
+    words = {word for pair in splits.train for word in pair.source.split()}
+    assert words == set(lines("vocab.source"))
+    assert f"train: {len(kept)} pairs" in done.stdout
+
+
+def test_a_file_in_the_way_is_one_line(config_file, tmp_path):
+    (tmp_path / "pairs").write_text("")
+    done = export(config_file, tmp_path / "pairs")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "is a file, and should be a folder" in done.stderr
