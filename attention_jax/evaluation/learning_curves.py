@@ -8,7 +8,7 @@ import numpy as np
 
 from attention_jax.evaluation import fonts
 from attention_jax.evaluation.figures import check_path
-from attention_jax.evaluation.run_comparison import RunSummary
+from attention_jax.evaluation.run_summary import RunSummary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attention_jax.configuration import ExperimentConfig
-from attention_jax.evaluation.run_comparison import summarize
+from attention_jax.evaluation.run_summary import summarize
 from attention_jax.training.config_variation import varying_fields
 from attention_jax.training.json_files import read_json, write_json
 from attention_jax.training.run_directory import RunDirectory

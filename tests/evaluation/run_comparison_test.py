@@ -7,11 +7,11 @@ import pytest
 
 from attention_jax.evaluation.run_comparison import (
     METRICS,
-    RunSummary,
     brief_paths,
     compare_runs,
     sort_runs,
 )
+from attention_jax.evaluation.run_summary import RunSummary
 from attention_jax.registry import UnknownNameError
 from attention_jax.training.config_variation import (
     brief_fields,

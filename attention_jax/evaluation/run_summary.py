@@ -1,0 +1,174 @@
+"""What one run's directory says of it, whatever state the run is in."""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from attention_jax.configuration import ExperimentConfig
+from attention_jax.training.json_files import read_json
+from attention_jax.training.run_directory import RunDirectory
+from attention_jax.training.stored_config import config_to_dict, flatten
+
+# What a row of metrics must have to be one, by its event.
+_NEEDED = {
+    "train": ("step", "minutes", "loss", "tokens_per_second", "compilations"),
+    "dev": ("step", "minutes", "loss", "bleu", "exact_match", "best_step"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSummary:
+    """One run. A figure is None where the run does not say it.
+
+    Attributes:
+      name: the end of its path, as much as tells it from the other runs.
+      path: its directory.
+      config: its fields, with dotted names; {} if config.json cannot be read.
+      parameters: how many the model has.
+      step: steps done, by the last row of metrics.
+      minutes: of training until then.
+      dev_loss: the lowest, nats per token.
+      dev_bleu: the highest.
+      last_dev_bleu: the one measured last.
+      exact_match: percentage of dev sentences, measured last.
+      tokens_per_second: the mean over steps; lines in which something was compiled do not
+        count, unless there are no others.
+      finished: whether the same training command would train no further.
+      notes: what else must be said of it, e.g. that it is unfinished.
+      rows: its metrics, those of each event in order.
+    """
+
+    name: str
+    path: pathlib.Path
+    config: dict[str, Any]
+    parameters: int | None
+    step: int
+    minutes: float | None
+    dev_loss: float | None
+    dev_bleu: float | None
+    last_dev_bleu: float | None
+    exact_match: float | None
+    tokens_per_second: float | None
+    finished: bool
+    notes: tuple[str, ...]
+    rows: tuple[dict[str, Any], ...] = dataclasses.field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as JSON values, without the rows."""
+        fields = dataclasses.fields(self)
+        values = {f.name: getattr(self, f.name) for f in fields if f.name != "rows"}
+        return {**values, "path": str(self.path), "notes": list(self.notes)}
+
+
+def summarize(path: pathlib.Path, *, name: str) -> RunSummary:
+    """What the files of the run in `path` say; what they cannot say is a note."""
+    directory, notes = RunDirectory(path), []
+
+    def readable(file: pathlib.Path) -> dict[str, Any]:
+        try:
+            found = read_json(file)
+            if isinstance(found, dict):
+                return found
+            notes.append(f"{file.name}: damaged, not an object")
+        except (OSError, ValueError) as error:
+            notes.append(str(error).removeprefix(f"{directory.path}{os.sep}"))
+        return {}
+
+    config = flatten(readable(directory.config_path))
+    if config:
+        # A run older than a field was made as the field's default makes it.
+        config = flatten(config_to_dict(ExperimentConfig())) | config
+    sessions = readable(directory.record_path).get("sessions") or [{}]
+    rows, damaged = read_metrics(directory.metrics_path)
+    trained = [row for row in rows if row["event"] == "train"]
+    dev = [row for row in rows if row["event"] == "dev"]
+    step = max((row["step"] for row in rows), default=0)
+    minutes = max((row["minutes"] for row in rows), default=None)
+    ending = _ending(config, dev, step, minutes or 0.0)
+    if ending != "finished":
+        notes.append(ending)
+    if not dev:
+        notes.append("no dev row yet")
+    if damaged:
+        numbers = ", ".join(map(str, damaged[:3])) + ", …" * (len(damaged) > 3)
+        notes.append(f"{directory.metrics_path.name}: damaged, line {numbers}")
+    return RunSummary(
+        name=name,
+        path=directory.path,
+        config=config,
+        parameters=sessions[-1].get("parameters"),
+        step=step,
+        minutes=minutes,
+        dev_loss=min(_finite(dev, "loss"), default=None),
+        dev_bleu=max(_finite(dev, "bleu"), default=None),
+        last_dev_bleu=dev[-1]["bleu"] if dev else None,
+        exact_match=dev[-1]["exact_match"] if dev else None,
+        tokens_per_second=_mean_speed(trained),
+        finished=not ending.startswith("unfinished"),
+        notes=tuple(notes),
+        rows=tuple(rows),
+    )
+
+
+def read_metrics(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[int]]:
+    """The rows of metrics.jsonl that are whole, and the numbers of the lines that are not.
+
+    A last line without its newline, which is still being written or was cut short by a
+    kill, is neither.
+    """
+    rows, damaged = [], []
+    if not path.is_file():
+        return rows, damaged
+    lines = path.read_text("utf-8", errors="replace").split("\n")[:-1]
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            needed = _NEEDED[row["event"]]
+            if not all(isinstance(row[name], int | float) for name in needed):
+                raise TypeError(f"line {number}: a field is no number")
+        except (ValueError, TypeError, KeyError):
+            damaged.append(number)
+        else:
+            rows.append(row)
+    return rows, damaged
+
+
+def _finite(rows: Sequence[dict[str, Any]], name: str) -> list[float]:
+    return [row[name] for row in rows if math.isfinite(row[name])]
+
+
+def _mean_speed(trained: Sequence[dict[str, Any]]) -> float | None:
+    """Over lines of equally many steps: as many tokens each, and so the harmonic mean."""
+    before = [0, *(row["compilations"] for row in trained)]
+    compiled = [
+        row["compilations"] > last
+        for row, last in zip(trained, before[:-1], strict=True)
+    ]
+    steady = [r for r, c in zip(trained, compiled, strict=True) if not c] or trained
+    speeds = [s for s in _finite(steady, "tokens_per_second") if s > 0]
+    return statistics.harmonic_mean(speeds) if speeds else None
+
+
+def _ending(
+    config: dict[str, Any], dev: Sequence[dict[str, Any]], step: int, minutes: float
+) -> str:
+    """`finished`, why the run ended before its last step, or how far it is."""
+    steps = config.get("training.steps")
+    limit = config.get("training.max_minutes", 0.0)
+    patience = config.get("training.early_stopping_patience", 0)
+    if steps is None:
+        return f"unfinished as far as is known: {step:,} steps"
+    if step >= steps:
+        return "finished"
+    of = f"{step:,} of {steps:,} steps"
+    waited = sum(row["step"] > dev[-1]["best_step"] for row in dev) if dev else 0
+    if 0 < patience <= waited:
+        return f"stopped early: {of}"
+    if 0 < limit <= minutes:
+        return f"stopped by max_minutes: {of}"
+    return f"unfinished: {of}"
