@@ -58,6 +58,8 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Measures, prints and writes."""
+    import jax
+
     from attention_jax.benchmarking.training_speed import (
         Workload,
         measure_training,
@@ -66,6 +68,8 @@ def main(arguments: types.SimpleNamespace) -> None:
     from attention_jax.configuration import ModelConfig
     from attention_jax.training.json_files import write_json
 
+    # What was compiled before would say nothing about compiling.
+    jax.config.update("jax_enable_compilation_cache", False)
     installed = importlib.util.find_spec("torch") is not None
     if arguments.twin == "yes" and not installed:
         raise UsageError("--twin=yes needs torch, which is not installed: `make peers`")

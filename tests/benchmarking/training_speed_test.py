@@ -190,3 +190,17 @@ def test_bad_flags_are_one_line(flag, message):
     )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert message in done.stderr
+
+
+def test_the_page_has_the_figures_of_its_file():
+    file = ROOT / "experiments" / "benchmarks" / "training_2cores.json"
+    page = (ROOT / "docs" / "training.md").read_text("utf-8")
+    for name, row in json.loads(file.read_text("utf-8"))["steps"].items():
+        [line] = [one for one in page.splitlines() if one.startswith(f"| {name}")]
+        cells = [cell.strip() for cell in line.split("|")[2:6]]
+        assert cells == [
+            f"{row['seconds']['median']:.3f} s",
+            f"{row['ratio']:.2f}",
+            f"{row['target_tokens_per_second']:,.0f}",
+            f"{row['peak_fraction']:.0%}".replace("%", " %"),
+        ]
