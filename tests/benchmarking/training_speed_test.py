@@ -155,6 +155,7 @@ def measured(tmp_path_factory):
     return done.stdout, json.loads(output.read_text())
 
 
+@pytest.mark.full
 def test_the_program_measures_and_prints(measured):
     text, result = measured
     ours = result["steps"]["attention_jax"]
@@ -167,6 +168,7 @@ def test_the_program_measures_and_prints(measured):
     assert f"{result['parameters']:,} parameters" in text
 
 
+@pytest.mark.full
 def test_rows_name_every_library(measured):
     _, result = measured
     rows = training_speed.report_rows(result)
@@ -193,7 +195,7 @@ def test_bad_flags_are_one_line(flag, message):
 
 
 def test_the_page_has_the_figures_of_its_file():
-    file = ROOT / "experiments" / "benchmarks" / "training_2cores.json"
+    file = ROOT / "experiments" / "benchmarks" / "training" / "step_2cores.json"
     page = (ROOT / "docs" / "training.md").read_text("utf-8")
     for name, row in json.loads(file.read_text("utf-8"))["steps"].items():
         [line] = [one for one in page.splitlines() if one.startswith(f"| {name}")]

@@ -73,7 +73,7 @@ FULL = pytest.mark.full
 
 
 @pytest.mark.parametrize(
-    "devices", [pytest.param(1, marks=FULL), 2, pytest.param(4, marks=FULL), 8]
+    "devices", [*(pytest.param(n, marks=FULL) for n in (1, 2, 4)), 8]
 )
 def test_virtual_devices_give_the_losses_of_one(
     alone, config_file, environment, tmp_path, devices
@@ -150,6 +150,7 @@ def test_two_processes_train_together_and_one_goes_on_alone(
     assert "data: 100 training" not in told[1]
 
 
+@FULL
 def test_two_processes_finish(alone, config_file, environment, tmp_path):
     both = start_both(config_file, tmp_path / "run", environment)
     told = [one.communicate(timeout=240)[1] for one in both]
