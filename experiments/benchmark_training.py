@@ -9,14 +9,13 @@ torch. How to measure JoeyNMT on the same pairs is in docs/training.md.
 """
 
 import importlib.util
-import pathlib
 import sys
 import types
 
 from absl import flags
 
 from experiments import command_line
-from experiments.arguments import UsageError
+from experiments.arguments import UsageError, check_output
 from experiments.table import print_table
 
 
@@ -34,8 +33,10 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "repeats": (20, "Rounds of interleaved samples."),
     }
     for name, (default, text) in sizes.items():
+        # A vocabulary has four special tokens and at least one word.
+        least = 5 if name.endswith("vocabulary") else 1
         flags.DEFINE_integer(
-            name, default, text, lower_bound=5, flag_values=flag_values
+            name, default, text, lower_bound=least, flag_values=flag_values
         )
     flags.DEFINE_enum(
         "compute_dtype",
@@ -74,11 +75,12 @@ def main(arguments: types.SimpleNamespace) -> None:
     if arguments.twin == "yes" and not installed:
         raise UsageError("--twin=yes needs torch, which is not installed: `make peers`")
     twin = installed and arguments.twin != "no" and arguments.compute_dtype == "float32"
-    if arguments.output and not pathlib.Path(arguments.output).parent.is_dir():
+    if arguments.twin == "yes" and arguments.compute_dtype != "float32":
         raise UsageError(
-            f"--output={arguments.output}: there is no folder "
-            f"{pathlib.Path(arguments.output).parent}"
+            "--twin=yes needs --compute_dtype=float32, which is what the twin computes in, "
+            f"got {arguments.compute_dtype}"
         )
+    output = check_output(arguments.output)
     model = ModelConfig(
         score="bilinear",
         readout="tanh",
@@ -112,9 +114,9 @@ def main(arguments: types.SimpleNamespace) -> None:
     translation, imports = result["translation"], result["imports"]
     print(f"greedy: {translation['sentences_per_second']:,.0f} sentences/s")
     print("imports: " + ", ".join(f"{k} {v:.1f} s" for k, v in imports.items()))
-    if arguments.output:
-        write_json(pathlib.Path(arguments.output), result)
-        print(f"wrote {arguments.output}")
+    if output:
+        write_json(output, result)
+        print(f"wrote {output}")
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ from attention_jax.training.profile import Profile
 from attention_jax.training.progress import Progress
 from attention_jax.training.resumption import (
     changes,
-    check_same_config,
     check_same_data,
+    refuse_changes,
 )
 from attention_jax.training.run_directory import RunDirectory
 from attention_jax.training.state import TrainState, init_state
@@ -118,7 +118,7 @@ def train(
             lock()
         changed = changes(run, config)
         if not allow_changed_config:
-            check_same_config(run, config)
+            refuse_changes(run, changed)
         resumed = run.exists() and run.codecs_path.is_file()
         experiment = prepare(config, codecs_path=run.codecs_path if resumed else None)
         if not allow_changed_config:

@@ -27,7 +27,11 @@ def changes(run: RunDirectory, config: ExperimentConfig) -> list[str]:
 
 def check_same_config(run: RunDirectory, config: ExperimentConfig) -> None:
     """Raises ChangedRunError unless a run begun in `run` has the same configuration."""
-    changed = changes(run, config)
+    refuse_changes(run, changes(run, config))
+
+
+def refuse_changes(run: RunDirectory, changed: list[str]) -> None:
+    """Raises ChangedRunError if there are any of what `changes` lists."""
     if changed:
         more = len(changed) - _SHOWN
         listed = changed[:_SHOWN] + [f"and {more} more"] * (more > 0)
@@ -42,9 +46,10 @@ def check_same_config(run: RunDirectory, config: ExperimentConfig) -> None:
 
 
 def check_same_data(run: RunDirectory, splits: Splits) -> None:
-    """Raises ChangedRunError unless the data is what a run begun in `run` was given."""
+    """Raises ChangedRunError unless the data is what the run in `run` was last given."""
     sessions = run.load_record().get("sessions", [])
-    before, now = sessions[:1], split_hash(splits)
+    # Not the first: a later one may have been allowed another configuration.
+    before, now = sessions[-1:], split_hash(splits)
     if before and before[0]["split_hash"] != now:
         raise ChangedRunError(
             f"{run.path} was begun with other data: the splits' hash was "

@@ -178,7 +178,7 @@ def test_rows_name_every_library(measured):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--output=nowhere/at/all.json", "there is no folder nowhere/at"),
+        ("--output=nowhere/at/all.json", "the folder 'nowhere/at' does not exist"),
         ("--batch_size=0", "--batch_size"),
     ],
 )

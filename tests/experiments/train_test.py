@@ -312,6 +312,18 @@ def test_a_changed_configuration_goes_on_if_that_is_allowed(finished, config, tm
     assert train(config, workdir).step == 50
 
 
+def test_other_data_that_was_allowed_is_the_runs_data_from_then_on(config, tmp_path):
+    pairs = tmp_path / "pairs.tsv"
+    lines = [f"{a} {b}\t{b} {a}" for a in "abcdefgh" for b in "stuvwxyz"]
+    pairs.write_text("\n".join(lines))
+    config.data.source, config.data.path = "tsv", str(pairs)
+    config.training.max_minutes = 1e-9
+    train(config, tmp_path / "run")
+    pairs.write_text("\n".join(lines).replace("a", "A"))
+    train(config, tmp_path / "run", allow_changed_config=True)
+    assert train(config, tmp_path / "run").reason == "minutes"
+
+
 def test_early_stopping_ends_the_run_for_good(config, tmp_path):
     config.training.eval_every, config.training.early_stopping_patience = 2, 1
     config.training.learning_rate = 1e-30
