@@ -131,9 +131,29 @@ class DecodingConfig:
     """How translations are searched for."""
 
     batch_size: int = 64
-    # The longest output: max_length_ratio x source tokens + max_length_offset.
+    # greedy, beam or sample.
+    search: str = "greedy"
+    # The longest output: max_length_ratio x source tokens + max_length_offset; EOS is not
+    # chosen before min_length_ratio x source tokens + min_length_offset.
     max_length_ratio: float = 2.0
     max_length_offset: int = 10
+    min_length_ratio: float = 0.0
+    min_length_offset: int = 0
+    # beam: how many translations are kept, and what their scores are divided by (none,
+    # gnmt or plain, with exponent length_alpha) and what is added (none, gnmt or summary,
+    # times coverage_beta).
+    beam_size: int = 5
+    length_penalty: str = "none"
+    length_alpha: float = 1.0
+    coverage_penalty: str = "none"
+    coverage_beta: float = 0.2
+    # sample: logits are divided by the temperature; 0 keeps all words, and so does 1.0.
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    sample_seed: int = 0
+    # <unk> becomes the source word that attention points to.
+    replace_unknown: bool = False
 
 
 @dataclasses.dataclass

@@ -1,9 +1,8 @@
 """A trained run, loaded: translate with it, look at its attention."""
 
 import dataclasses
-import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,34 +10,21 @@ import numpy as np
 from jaxtyping import Float
 
 from attention_jax.configuration import ExperimentConfig
-from attention_jax.data.batches import Batch, eval_batches
 from attention_jax.data.codec import TextCodec, load_codecs
-from attention_jax.data.examples import encode_pairs, encode_sources
 from attention_jax.data.pairs import Pair
-from attention_jax.decoding.greedy import greedy_decode
+from attention_jax.decoding.searches import most_translations
+from attention_jax.decoding.sentences import (
+    NOTHING,
+    Translation,
+    Translator,
+    decode_sentences,
+    force_pairs,
+    width_for,
+)
 from attention_jax.models.functional import Model, build_model
 from attention_jax.training.checkpoint_reading import average_params, load_params
 from attention_jax.training.run_directory import RunDirectory
-
-# Array elements of a batch's weights [B, L, S]: longer sentences get fewer rows, and one
-# whose own weights would not fit is refused.
-_MAX_BATCH = 2**25
-_MAX_SENTENCE = 2**28
-
-
-class Translation(NamedTuple):
-    """One translated sentence.
-
-    Attributes:
-      text: detokenised; "" for a blank sentence.
-      source_tokens, target_tokens: the S and T words, as a reader wants to see them.
-      weights: row t is the attention that target word t was predicted with.
-    """
-
-    text: str
-    source_tokens: tuple[str, ...]
-    target_tokens: tuple[str, ...]
-    weights: Float[np.ndarray, "T S"]
+from attention_jax.validation import validate_decoding
 
 
 class SentenceAttention(NamedTuple):
@@ -59,45 +45,103 @@ class Run:
     source_codec: TextCodec
     target_codec: TextCodec
 
-    def translate(self, sentences: Sequence[str]) -> list[str]:
-        """The greedy translation of each sentence, in order; "" for a blank one.
+    def with_decoding(self, **fields: Any) -> "Run":
+        """The same run with other fields of `config.decoding`.
 
-        A sentence's translation depends on nothing else in `sentences`: its batch has a
-        shape that is a function of its own length. Each such shape (widths 8, 16, 32, …)
-        compiles once per process, seconds each.
+            run.with_decoding(search="beam", beam_size=5)
+
+        Raises:
+          TypeError: there is no such field, or a value is of another type.
+          ValueError: a value is out of its range; names the field.
+          LookupError: an unknown name of a search or a penalty.
+        """
+        decoding = dataclasses.replace(self.config.decoding, **fields)
+        config = dataclasses.replace(self.config, decoding=decoding)
+        validate_decoding(config)
+        return dataclasses.replace(self, config=config)
+
+    def translate(self, sentences: Sequence[str], *, first_id: int = 0) -> list[str]:
+        """The best translation of each sentence, in order; "" for a blank one.
+
+        How it is searched for is in `config.decoding`; see `with_decoding`. A sentence's
+        translation depends on nothing else in `sentences`: its batch has a shape that is
+        a function of its own length. Each such shape (widths 8, 16, 32, …) compiles once
+        per process, seconds each.
+
+        Args:
+          sentences: any number of them.
+          first_id: what the first one draws by where the search is `sample`; the others
+            count on from it.
 
         Raises:
           TypeError: `sentences` is one string, or one of them is not a string.
           ValueError: a sentence is too long for memory; names it.
         """
-        texts = [""] * len(sentences)
-        for index, translation in self._decode(sentences):
-            texts[index] = translation.text
-        return texts
+        return [best.text for best in self.decode(sentences, first_id=first_id)]
 
-    def decode(self, sentences: Sequence[str]) -> list[Translation]:
-        """As `translate`, with the words and the attention of each."""
-        nothing = Translation("", (), (), np.zeros((0, 0), np.float32))
-        translations = [nothing] * len(sentences)
-        for index, translation in self._decode(sentences):
-            translations[index] = translation
+    def decode(
+        self, sentences: Sequence[str], *, first_id: int = 0
+    ) -> list[Translation]:
+        """As `translate`, with the words, the attention and the score of each."""
+        found = self.decode_n_best(sentences, 1, first_id=first_id)
+        return [best for [best] in found]
+
+    def decode_n_best(
+        self, sentences: Sequence[str], n_best: int, *, first_id: int = 0
+    ) -> list[list[Translation]]:
+        """The n_best translations of each sentence, the best first.
+
+        The search `beam` gives at most its beam_size, and fewer where it finds no more;
+        `sample` draws n_best times, with repetitions; `greedy` gives one.
+
+        Raises:
+          ValueError: n_best is below 1 or more than the search gives.
+        """
+        decoding = self.config.decoding
+        most = most_translations(decoding)
+        if n_best < 1 or (most and n_best > most):
+            limit = f" and at most {most} with search {decoding.search}" if most else ""
+            raise ValueError(f"n_best must be at least 1{limit}, got {n_best}")
+        if isinstance(sentences, str):
+            raise TypeError("sentences must be a sequence of strings, got one string")
+        for index, sentence in enumerate(sentences):
+            _check_text(f"sentences[{index}]", sentence)
+        translations = [[NOTHING] for _ in sentences]
+        found = decode_sentences(self._translator, sentences, n_best, first_id)
+        for index, best in found:
+            translations[index] = best
         return translations
 
-    def compile(self, sentences: Sequence[str]) -> None:
+    def force(self, pairs: Sequence[Pair]) -> list[Translation]:
+        """What the run makes of each pair's target: its attention and log-probability.
+
+        The target's words are forced on the decoder (teacher forcing) and scored, however
+        unlikely they are. `text` is the target as the run's codec spells it. A pair whose
+        source is blank gives a blank translation.
+
+        Raises:
+          ValueError: a pair is too long for memory; names it.
+        """
+        translations = [NOTHING] * len(pairs)
+        for index, found in force_pairs(self._translator, pairs):
+            translations[index] = found
+        return translations
+
+    def compile(self, sentences: Sequence[str], n_best: int = 1) -> None:
         """Compiles what translating these sentences needs, by translating a few."""
         shortest = {}
         for sentence in sentences:
             length = len(self.source_codec.tokens(sentence))
-            shortest.setdefault(_width(length) if length else 0, sentence)
-        self.translate(list(shortest.values()))
+            shortest.setdefault(width_for(length) if length else 0, sentence)
+        self.decode_n_best(list(shortest.values()), n_best)
 
     def attend(self, source: str, target: str | None = None) -> SentenceAttention:
         """The attention over the words of `source` behind each word of `target`.
 
         Args:
           source: a sentence.
-          target: a translation, whose words are forced on the decoder; by default the
-            greedy translation, which may be empty.
+          target: a translation, whose words are forced on the decoder; by default what
+            `translate` finds, which may be empty.
 
         Returns:
           the words of both sides and weights [T, S]; EOS has no row.
@@ -118,90 +162,22 @@ class Run:
             if not codec.tokens(_check_text(name, text)):
                 raise ValueError(f"{name} has no words: {text!r}")
         if target is None:
-            translation = self.decode([source])[0]
-            return SentenceAttention(
-                translation.source_tokens,
-                translation.target_tokens,
-                translation.weights,
-            )
-        examples = encode_pairs(
-            [Pair(source, target)], self.source_codec, self.target_codec
-        )
-        shape = (
-            _width(int(examples.source_lengths[0])),
-            _width(int(examples.target_lengths[0])),
-        )
-        [batch] = eval_batches(examples, 1, shape=shape)
-        weights = np.asarray(_forced_weights(self.model, self.params, batch))[0]
-        source_tokens = _shown(self.source_codec, source)
-        target_tokens = _shown(self.target_codec, target)
+            found = self.decode([source])[0]
+        else:
+            found = self.force([Pair(source, target)])[0]
         return SentenceAttention(
-            source_tokens,
-            target_tokens,
-            weights[: len(target_tokens), : len(source_tokens)],
+            found.source_tokens, found.target_tokens, found.weights
         )
 
-    def _decode(self, sentences: Sequence[str]) -> Iterator[tuple[int, Translation]]:
-        """(index, translation) of every sentence that has words, short ones first."""
-        if isinstance(sentences, str):
-            raise TypeError("sentences must be a sequence of strings, got one string")
-        for index, sentence in enumerate(sentences):
-            _check_text(f"sentences[{index}]", sentence)
-        lengths = [len(self.source_codec.tokens(sentence)) for sentence in sentences]
-        by_width: dict[int, list[int]] = {}
-        for index in sorted(range(len(sentences)), key=lengths.__getitem__):
-            if lengths[index]:
-                by_width.setdefault(_width(lengths[index]), []).append(index)
-        for width, indices in by_width.items():
-            area = width * self._max_length(width)
-            if area > _MAX_SENTENCE:
-                raise ValueError(
-                    f"sentence {indices[0] + 1} has {lengths[indices[0]]} tokens, too "
-                    "many for one sentence"
-                )
-            rows = max(1, min(self.config.decoding.batch_size, _MAX_BATCH // area))
-            for start in range(0, len(indices), rows):
-                chunk = indices[start : start + rows]
-                texts = [sentences[index] for index in chunk]
-                yield from zip(chunk, self._decode_batch(texts, width, rows))
-
-    def _decode_batch(
-        self, sentences: Sequence[str], width: int, rows: int
-    ) -> Iterator[Translation]:
-        [batch] = eval_batches(
-            encode_sources(sentences, self.source_codec), rows, shape=(width, 1)
-        )
-        decoded = greedy_decode(
+    @property
+    def _translator(self) -> Translator:
+        return Translator(
             self.model,
             self.params,
-            batch.source,
-            batch.source_lengths,
-            max_length=self._max_length(width),
+            self.source_codec,
+            self.target_codec,
+            self.config.decoding,
         )
-        words, lengths, weights = map(
-            np.asarray, (decoded.tokens, decoded.lengths, decoded.weights)
-        )
-        for row, sentence in enumerate(sentences):
-            source_tokens = _shown(self.source_codec, sentence)
-            # The batch's limit is that of its width; the sentence's own may be lower.
-            length = min(int(lengths[row]), self._max_length(len(source_tokens)))
-            ids = words[row, :length].tolist()
-            yield Translation(
-                self.target_codec.decode(ids),
-                source_tokens,
-                tuple(
-                    map(
-                        self.target_codec.tokenizer.display,
-                        self.target_codec.vocabulary.decode(ids),
-                    )
-                ),
-                weights[row, :length, : len(source_tokens)].copy(),
-            )
-
-    def _max_length(self, source_length: int) -> int:
-        decoding = self.config.decoding
-        ratio, offset = decoding.max_length_ratio, decoding.max_length_offset
-        return max(1, int(source_length * ratio) + offset)
 
 
 # What `checkpoint` may be: the best one on dev, the last one, and the mean of the last
@@ -260,21 +236,7 @@ def _last_step(directory: RunDirectory) -> int | None:
     )
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _forced_weights(model: Model, params: Any, batch: Batch) -> jax.Array:
-    return model.apply(params, batch).weights
-
-
 def _check_text(name: str, text: Any) -> str:
     if not isinstance(text, str):
         raise TypeError(f"{name} must be a string, got {text!r}")
     return text
-
-
-def _width(length: int) -> int:
-    """The array width for a sentence: the next power of two, at least 8."""
-    return max(8, 1 << (length - 1).bit_length())
-
-
-def _shown(codec: TextCodec, text: str) -> tuple[str, ...]:
-    return tuple(codec.tokenizer.display(token.text) for token in codec.tokens(text))

@@ -88,6 +88,15 @@ RANGES = {
     "decoding.batch_size": POSITIVE,
     "decoding.max_length_ratio": COUNT,
     "decoding.max_length_offset": COUNT,
+    "decoding.min_length_ratio": COUNT,
+    "decoding.min_length_offset": COUNT,
+    "decoding.beam_size": POSITIVE,
+    "decoding.length_alpha": COUNT,
+    "decoding.coverage_beta": COUNT,
+    "decoding.temperature": Range(0, above=True),
+    "decoding.top_k": COUNT,
+    "decoding.top_p": Range(0, 1, above=True),
+    "decoding.sample_seed": Range(0, 2**32 - 1),
 }
 
 
@@ -107,6 +116,17 @@ def validate(config: ExperimentConfig) -> None:
         check_range(name.removeprefix("config."), value, name=name)
     _check_names(config)
     _check_together(config)
+
+
+def validate_decoding(config: ExperimentConfig) -> None:
+    """Returns if translations can be searched for as `config.decoding` says.
+
+    Raises:
+      As `validate`.
+    """
+    for name, value in _fields(config.decoding, "config.decoding"):
+        check_range(name.removeprefix("config."), value, name=name)
+    _check_decoding(config)
 
 
 def check_range(path: str, value: Any, *, name: str) -> None:
@@ -164,6 +184,13 @@ def _check_names(config: ExperimentConfig) -> None:
         "model.readout": readouts.get,
         "training.schedule": schedules.get,
     }
+    _look_up(config, lookups)
+
+
+def _look_up(
+    config: ExperimentConfig, lookups: dict[str, Callable[[str], Any]]
+) -> None:
+    """Raises what a look-up of a field's value raises, with the field's name."""
     for path, look_up in lookups.items():
         section, field = path.split(".")
         try:
@@ -200,12 +227,38 @@ def _check_together(config: ExperimentConfig) -> None:
             f"config.data.num_pairs must be at least 1 for config.data.source "
             f"{data.source}, got 0"
         )
-    if config.decoding.max_length_ratio == 0 and config.decoding.max_length_offset == 0:
+    _check_decoding(config)
+    _check_model(config)
+
+
+def _check_decoding(config: ExperimentConfig) -> None:
+    from attention_jax.decoding.penalties import coverage_penalties, length_penalties
+    from attention_jax.decoding.searches import searches
+
+    decoding = config.decoding
+    lookups: dict[str, Callable[[str], Any]] = {
+        "decoding.search": searches.get,
+        "decoding.length_penalty": length_penalties.get,
+        "decoding.coverage_penalty": coverage_penalties.get,
+    }
+    _look_up(config, lookups)
+    if decoding.max_length_ratio == 0 and decoding.max_length_offset == 0:
         raise ValueError(
             "config.decoding.max_length_ratio and config.decoding.max_length_offset "
             "must not both be 0: no output would have a word"
         )
-    _check_model(config)
+    if config.model.attention != "none":
+        return
+    if decoding.coverage_penalty != "none":
+        raise ValueError(
+            f"config.decoding.coverage_penalty {decoding.coverage_penalty} is about "
+            "attention, but config.model.attention is none"
+        )
+    if decoding.replace_unknown:
+        raise ValueError(
+            "config.decoding.replace_unknown needs attention, but "
+            "config.model.attention is none"
+        )
 
 
 def _check_model(config: ExperimentConfig) -> None:

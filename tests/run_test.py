@@ -7,6 +7,7 @@ import pytest
 
 from attention_jax.configuration import DecodingConfig
 from attention_jax.data.vocabulary import EOS
+from attention_jax.decoding.greedy import greedy_decode
 from attention_jax.run import load_run
 from attention_jax.training.checkpoints import Checkpoints, Progress
 from attention_jax.training.optimizer import make_optimizer
@@ -70,13 +71,13 @@ def test_a_translation_does_not_depend_on_the_others(run, sentences):
 def test_few_shapes_are_compiled(run, sentences, monkeypatch):
     shapes = []
 
-    def record(model, params, source, lengths, *, max_length):
-        from attention_jax.decoding.greedy import greedy_decode
-
+    def record(model, params, source, lengths, *, max_length, limits):
         shapes.append((source.shape, max_length))
-        return greedy_decode(model, params, source, lengths, max_length=max_length)
+        return greedy_decode(
+            model, params, source, lengths, max_length=max_length, limits=limits
+        )
 
-    monkeypatch.setattr("attention_jax.run.greedy_decode", record)
+    monkeypatch.setattr("attention_jax.decoding.searches.greedy_decode", record)
     run.translate(sentences)
     assert len(shapes) == 5 and len(set(shapes)) == 3
     assert {shape for (_, shape), _ in shapes} == {8, 16, 32}

@@ -8,38 +8,11 @@ import pytest
 from attention_jax.data.vocabulary import BOS, EOS, PAD
 from attention_jax.decoding import greedy
 from attention_jax.decoding.greedy import greedy_decode
-from attention_jax.models.functional import build_model
 from attention_jax.models.wirings import wirings
-from tests.models.cases import (
-    SOURCE_VOCABULARY,
-    TARGET_VOCABULARY,
-    batch,
-    config,
-    rough,
-)
+from tests.decoding.cases import LENGTHS, make, sources
 
-LENGTHS = (4, 1, 6, 0, 3, 5, 2, 6)
 MAX_LENGTH = 9
 BY_WIRING = pytest.mark.parametrize("wiring", wirings.names())
-
-
-# Parameters under which the sentences end early, late and never.
-SEEDS = {"after": 5, "input_feeding": 2, "before": 4, "none": 7}
-
-
-def make(wiring="after", end=1.0):
-    """A model whose words vary; `end` is added to the logit of EOS."""
-    settings = config(attention=wiring, decoder_size=6, embedding_size=7)
-    model = build_model(settings, SOURCE_VOCABULARY, TARGET_VOCABULARY)
-    params = jax.tree.map(lambda x: 4 * x, rough(model, SEEDS[wiring]))
-    bias = jnp.zeros(TARGET_VOCABULARY).at[EOS].set(end)
-    params["decoder"]["projection_bias"] = bias
-    return model, params
-
-
-def sources():
-    words = batch(seed=5, lengths=LENGTHS)
-    return words.source, words.source_lengths
 
 
 def slow_greedy(model, params, source, lengths, max_length):
@@ -50,11 +23,12 @@ def slow_greedy(model, params, source, lengths, max_length):
         memory = encode(params, row[None], length[None])
         state, word = model.start(memory), BOS
         tokens, total, weights = [], 0.0, []
-        while length > 0 and len(tokens) < max_length and word != EOS:
+        while length > 0 and word != EOS:
             state, logits, attended = step(params, memory, state, jnp.array([word]))
             exponentials = np.exp(np.asarray(logits[0], np.float64))
             log_probs = np.log(exponentials / exponentials.sum())
             allowed = [w for w in range(len(log_probs)) if w not in (PAD, BOS)]
+            allowed = [EOS] if len(tokens) == max_length else allowed
             word = max(allowed, key=lambda w: log_probs[w])
             tokens.append(word)
             total += log_probs[word]
@@ -71,11 +45,11 @@ def test_equals_a_python_loop(wiring):
     assert decoded.tokens.dtype == jnp.int32 and decoded.lengths.dtype == jnp.int32
     slow = slow_greedy(model, params, source, lengths, MAX_LENGTH)
     for row, (tokens, total, weights) in enumerate(slow):
-        padded = tokens + [PAD] * (MAX_LENGTH - len(tokens))
+        padded = tokens + [PAD] * (MAX_LENGTH + 1 - len(tokens))
         np.testing.assert_array_equal(decoded.tokens[row], padded)
         assert decoded.lengths[row] == sum(token != EOS for token in tokens)
         np.testing.assert_allclose(decoded.log_probs[row], total, atol=1e-4)
-        expected = np.zeros((MAX_LENGTH, source.shape[1]))
+        expected = np.zeros((MAX_LENGTH + 1, source.shape[1]))
         for t, attended in enumerate(weights):
             expected[t] = attended
         np.testing.assert_allclose(decoded.weights[row], expected, atol=1e-5)
@@ -123,24 +97,20 @@ def test_batch_and_padding_do_not_matter(wiring):
         model, params, wider, jnp.pad(lengths[:3], (0, 2)), max_length=MAX_LENGTH + 4
     )
     for row in range(3):
-        ended = EOS in np.asarray(whole.tokens[row])
-        np.testing.assert_array_equal(part.tokens[row, :MAX_LENGTH], whole.tokens[row])
+        ended = whole.lengths[row] < MAX_LENGTH
+        np.testing.assert_array_equal(
+            part.tokens[row, :MAX_LENGTH], whole.tokens[row, :MAX_LENGTH]
+        )
         if ended:
             np.testing.assert_allclose(
                 part.log_probs[row], whole.log_probs[row], atol=1e-5
             )
         np.testing.assert_allclose(
-            part.weights[row, :MAX_LENGTH, :6], whole.weights[row], atol=1e-5
+            part.weights[row, :MAX_LENGTH, :6],
+            whole.weights[row, :MAX_LENGTH],
+            atol=1e-5,
         )
         np.testing.assert_array_equal(part.weights[row, :, 6:], 0)
-
-
-def test_pad_and_bos_are_never_chosen():
-    logits = jnp.array([[9.0, 8.0, 1.0, 2.0, 0.0]])
-    words, log_probs = greedy.choose(logits)
-    assert words.tolist() == [3]
-    expected = np.log(np.exp(2) / np.exp(np.asarray(logits)).sum())
-    np.testing.assert_allclose(log_probs, [expected], rtol=1e-5)
 
 
 def test_a_second_call_does_not_compile():

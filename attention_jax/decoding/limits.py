@@ -1,0 +1,96 @@
+"""How short and how long a translation may be, and which words may come next."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from attention_jax.data.vocabulary import BOS, EOS, PAD
+from attention_jax.types import Array, ArrayLike, Bool, Float, Int
+
+
+class Limits(NamedTuple):
+    """The words that each row's translation may have, EOS not counted.
+
+    Attributes:
+      shortest: EOS is not chosen before so many words.
+      longest: after so many words EOS is forced.
+    """
+
+    shortest: Int[ArrayLike, " B"]
+    longest: Int[ArrayLike, " B"]
+
+
+def length_limits(
+    source_lengths: Int[np.ndarray, " B"],
+    *,
+    max_ratio: float,
+    max_offset: int,
+    min_ratio: float = 0.0,
+    min_offset: int = 0,
+) -> Limits:
+    """The limits as functions of the source's length |x|.
+
+        longest  = max(1, ⌊max_ratio |x|⌋ + max_offset)
+        shortest = min(⌊min_ratio |x|⌋ + min_offset, longest)
+
+    On NumPy arrays: a caller needs the largest `longest` for a shape.
+    """
+    lengths = np.asarray(source_lengths)
+    longest = np.maximum(1, np.floor(max_ratio * lengths).astype(np.int32) + max_offset)
+    shortest = np.floor(min_ratio * lengths).astype(np.int32) + min_offset
+    return Limits(np.minimum(shortest, longest).astype(np.int32), longest)
+
+
+def check_search(
+    source: ArrayLike,
+    source_lengths: ArrayLike,
+    max_length: int,
+    limits: Limits | None,
+) -> tuple[Array, Array, Limits]:
+    """A search's arguments as arrays; no limits are 0 and `max_length` words.
+
+    Raises:
+      ValueError: max_length below 1, or shapes that do not fit.
+    """
+    source, source_lengths = jnp.asarray(source), jnp.asarray(source_lengths)
+    if source.ndim != 2 or source_lengths.shape != source.shape[:1]:
+        raise ValueError(
+            f"source must be [B, S] and source_lengths [B], but the shapes are "
+            f"{source.shape} and {source_lengths.shape}"
+        )
+    if max_length < 1:
+        raise ValueError(f"max_length must be at least 1, not {max_length}")
+    batch = source.shape[0]
+    if limits is None:
+        shortest, longest = jnp.zeros(batch, jnp.int32), max_length
+    else:
+        shortest, longest = limits
+        for name, limit in limits._asdict().items():
+            if jnp.shape(limit) != (batch,):
+                raise ValueError(
+                    f"limits.{name} must be [{batch}], one per row of source, but its "
+                    f"shape is {jnp.shape(limit)}"
+                )
+    # Longer ones would not fit into the arrays.
+    longest = jnp.minimum(jnp.broadcast_to(jnp.asarray(longest), batch), max_length)
+    return source, source_lengths, Limits(jnp.asarray(shortest), longest)
+
+
+def may_follow(
+    limits: Limits, time: Int[Array, ""], num_words: int
+) -> Bool[Array, "B W"]:
+    """Which ids may be word number `time`, counted from 0: never PAD and BOS."""
+    shortest, longest = (jnp.asarray(limit)[:, None] for limit in limits)
+    ids = jnp.arange(num_words)[None]
+    words = (ids != PAD) & (ids != BOS) & (ids != EOS)
+    # Where `longest` makes a translation end, `shortest` may not keep it from it.
+    may_end = (time >= shortest) | (time >= longest)
+    return (words & (time < longest)) | ((ids == EOS) & may_end)
+
+
+def restricted(
+    logits: Float[Array, "B W"], limits: Limits, time: Int[Array, ""]
+) -> Float[Array, "B W"]:
+    """The logits, -inf for what may not come next."""
+    return jnp.where(may_follow(limits, time, logits.shape[-1]), logits, -jnp.inf)

@@ -1,0 +1,129 @@
+"""Sampling: words drawn from the model's distribution, or from its likelier part."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.decoding.decoded import Decoded
+from attention_jax.decoding.limits import Limits, check_search
+from attention_jax.decoding.top_words import first_maximum, top_words
+from attention_jax.decoding.word_by_word import decode_word_by_word
+from attention_jax.models.functional import Model, Params
+from attention_jax.types import Array, ArrayLike, Float, Int
+
+
+class Sampling(NamedTuple):
+    """What is drawn from.
+
+    Attributes:
+      temperature: logits are divided by it; below 1 sharpens.
+      top_k: only the k likeliest words; 0 keeps all.
+      top_p: of those, only the fewest that together have this probability; 1 keeps all.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+
+def sample_decode(
+    model: Model,
+    params: Params,
+    source: Int[ArrayLike, "B S"],
+    source_lengths: Int[ArrayLike, " B"],
+    *,
+    max_length: int,
+    rng: Array,
+    ids: Int[ArrayLike, " B"] | None = None,
+    sampling: Sampling = Sampling(),  # noqa: B008 - immutable
+    limits: Limits | None = None,
+) -> Decoded:
+    """Draws every word from p(w | w_1..w_{t-1}, source)^(1/temperature), until EOS.
+
+    A row's words are a function of (rng, its id, its source) alone: the key of step t is
+    fold_in(fold_in(rng, id), t). `log_probs` are the model's own, at temperature 1 and
+    over the whole vocabulary.
+
+    Args:
+      model, params, source, source_lengths, max_length, limits: as `greedy_decode`.
+      rng: a key of `jax.random`.
+      ids: what each row draws by; by default its place, so that equal sources differ.
+      sampling: temperature, top-k and top-p, applied in this order.
+
+    Raises:
+      ValueError: a number out of its range, or shapes that do not fit.
+
+    top_p alone sorts the vocabulary at each step; after a top_k it sorts k numbers.
+    Holtzman et al., 2020, arxiv.org/abs/1904.09751 (top-p); Fan et al., 2018,
+    aclanthology.org/P18-1082 (top-k).
+    """
+    if not sampling.temperature > 0:
+        raise ValueError(f"temperature must be above 0, got {sampling.temperature}")
+    if sampling.top_k < 0:
+        raise ValueError(f"top_k must be at least 0, got {sampling.top_k}")
+    if not 0 < sampling.top_p <= 1:
+        raise ValueError(f"top_p must be above 0 and at most 1, got {sampling.top_p}")
+    arguments = check_search(source, source_lengths, max_length, limits)
+    batch = arguments[0].shape[0]
+    ids = jnp.arange(batch) if ids is None else jnp.asarray(ids)
+    if ids.shape != (batch,):
+        raise ValueError(f"ids must be [{batch}], but its shape is {ids.shape}")
+    return _search(
+        model, params, *arguments, rng, ids, int(max_length), Sampling(*sampling)
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("model", "max_length", "sampling"))
+def _search(
+    model: Model,
+    params: Params,
+    source: Array,
+    source_lengths: Array,
+    limits: Limits,
+    rng: Array,
+    ids: Array,
+    max_length: int,
+    sampling: Sampling,
+) -> Decoded:
+    keys = jax.vmap(functools.partial(jax.random.fold_in, rng))(ids)
+
+    def choose(logits: Array, time: Array) -> Array:
+        step_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, time)
+        return jax.vmap(functools.partial(draw, sampling=sampling))(step_keys, logits)
+
+    return decode_word_by_word(
+        model, params, source, source_lengths, limits, max_length, choose
+    )
+
+
+def draw(
+    rng: Array, logits: Float[Array, " W"], *, sampling: Sampling
+) -> Int[Array, ""]:
+    """One word; -inf marks what may not be drawn.
+
+    The maximum of logits with Gumbel noise added is distributed as their softmax.
+    """
+    logits = logits / sampling.temperature
+    words = None
+    if 0 < sampling.top_k < logits.shape[-1]:
+        logits, words = top_words(logits, sampling.top_k)
+    if sampling.top_p < 1:
+        logits = jnp.where(in_nucleus(logits, sampling.top_p), logits, -jnp.inf)
+    noise = jax.random.gumbel(rng, logits.shape, logits.dtype)
+    place = first_maximum(logits + noise)[1]
+    return place if words is None else words[place]
+
+
+def in_nucleus(logits: Float[Array, " W"], top_p: float) -> Array:
+    """Which words are among the fewest whose probabilities sum to at least `top_p`.
+
+    The likeliest is always one; words as likely as the last one all are.
+    """
+    probs = jax.nn.softmax(logits)
+    falling = jnp.sort(probs, descending=True)
+    # A word is needed if those before it do not suffice.
+    needed = jnp.cumsum(falling) - falling < top_p
+    least = jnp.min(jnp.where(needed, falling, jnp.inf))
+    return probs >= least

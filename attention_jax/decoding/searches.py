@@ -1,0 +1,110 @@
+"""The searches that a configuration can name."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.configuration import DecodingConfig
+from attention_jax.decoding.beam import Ranking, beam_decode
+from attention_jax.decoding.decoded import Decoded
+from attention_jax.decoding.greedy import greedy_decode
+from attention_jax.decoding.limits import Limits
+from attention_jax.decoding.sampling import Sampling, sample_decode
+from attention_jax.models.functional import Model, Params
+from attention_jax.registry import Registry
+from attention_jax.types import ArrayLike, Int
+
+
+class Request(NamedTuple):
+    """A batch of sources to translate.
+
+    Attributes:
+      source, source_lengths: token ids, PAD after each sentence.
+      ids: what each row draws by, where a search draws.
+      limits: words that each row's translation may have.
+      max_length: the most of any row.
+      n_best: N, how many translations of each.
+    """
+
+    source: Int[ArrayLike, "B S"]
+    source_lengths: Int[ArrayLike, " B"]
+    ids: Int[ArrayLike, " B"]
+    limits: Limits
+    max_length: int
+    n_best: int
+
+
+# -> Decoded, [B, N].
+Search = Callable[[Model, Params, Request, DecodingConfig], Decoded]
+
+searches = Registry[Search]("search")
+
+
+def greedy(
+    model: Model, params: Params, request: Request, config: DecodingConfig
+) -> Decoded:
+    """`greedy_decode`."""
+    del config
+    decoded = greedy_decode(
+        model,
+        params,
+        request.source,
+        request.source_lengths,
+        max_length=request.max_length,
+        limits=request.limits,
+    )
+    return jax.tree.map(lambda leaf: leaf[:, None], decoded)
+
+
+def beam(
+    model: Model, params: Params, request: Request, config: DecodingConfig
+) -> Decoded:
+    """`beam_decode`."""
+    return beam_decode(
+        model,
+        params,
+        request.source,
+        request.source_lengths,
+        max_length=request.max_length,
+        beam_size=config.beam_size,
+        n_best=request.n_best,
+        ranking=Ranking(
+            config.length_penalty,
+            config.length_alpha,
+            config.coverage_penalty,
+            config.coverage_beta,
+        ),
+        limits=request.limits,
+    )
+
+
+def sample(
+    model: Model, params: Params, request: Request, config: DecodingConfig
+) -> Decoded:
+    """`sample_decode`, N times: draw n has the key fold_in(key(seed), n)."""
+    drawn = [
+        sample_decode(
+            model,
+            params,
+            request.source,
+            request.source_lengths,
+            max_length=request.max_length,
+            rng=jax.random.fold_in(jax.random.key(config.sample_seed), number),
+            ids=request.ids,
+            sampling=Sampling(config.temperature, config.top_k, config.top_p),
+            limits=request.limits,
+        )
+        for number in range(request.n_best)
+    ]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *drawn)
+
+
+for _search in (greedy, beam, sample):
+    searches.register(_search.__name__, _search, function=_search)
+
+
+def most_translations(config: DecodingConfig) -> int:
+    """The largest N that the configured search gives; 0 if there is no largest."""
+    return {"greedy": 1, "beam": config.beam_size}.get(config.search, 0)

@@ -1,0 +1,229 @@
+"""From sentences to translations: batches in, words and attention out."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from attention_jax.configuration import DecodingConfig
+from attention_jax.data.batches import eval_batches
+from attention_jax.data.codec import TextCodec
+from attention_jax.data.examples import encode_pairs, encode_sources
+from attention_jax.data.pairs import Pair
+from attention_jax.decoding.forced import force_decode
+from attention_jax.decoding.limits import Limits, length_limits
+from attention_jax.decoding.searches import Request, searches
+from attention_jax.decoding.unknown_words import sources_of_unknown
+from attention_jax.models.functional import Model
+
+# Array elements of a batch's weights [B, N, L, S]: longer sentences get fewer rows, and one
+# whose own weights would not fit is refused.
+_MAX_BATCH = 2**25
+_MAX_SENTENCE = 2**28
+
+
+class Translation(NamedTuple):
+    """One translated sentence.
+
+    Attributes:
+      text: detokenised; "" for a blank sentence.
+      source_tokens, target_tokens: the S and T words, as a reader wants to see them.
+      weights: row t is the attention that target word t was predicted with.
+      end_weights: the attention that the end of the sentence was predicted with.
+      log_prob: log p(words, end | source), the natural logarithm.
+      score: what the search ranked by: log_prob with its penalties.
+    """
+
+    text: str
+    source_tokens: tuple[str, ...]
+    target_tokens: tuple[str, ...]
+    weights: Float[np.ndarray, "T S"]
+    end_weights: Float[np.ndarray, " S"]
+    log_prob: float
+    score: float
+
+
+# Of a blank sentence, whose only translation is certain.
+NOTHING = Translation(
+    "", (), (), np.zeros((0, 0), np.float32), np.zeros(0, np.float32), 0.0, 0.0
+)
+
+
+class Translator(NamedTuple):
+    """A model, the codecs of its two sides, and how to search."""
+
+    model: Model
+    params: Any
+    source_codec: TextCodec
+    target_codec: TextCodec
+    decoding: DecodingConfig
+
+
+def decode_sentences(
+    translator: Translator, sentences: Sequence[str], n_best: int, first_id: int
+) -> Iterator[tuple[int, list[Translation]]]:
+    """(index, translations, the best first) of every sentence that has words.
+
+    Short sentences come first. Sentence i draws by the id first_id + i.
+
+    Raises:
+      ValueError: a sentence is too long for memory; names it.
+    """
+    lengths = [len(translator.source_codec.tokens(text)) for text in sentences]
+    by_width: dict[int, list[int]] = {}
+    for index in sorted(range(len(sentences)), key=lengths.__getitem__):
+        if lengths[index]:
+            by_width.setdefault(width_for(lengths[index]), []).append(index)
+    decoding = translator.decoding
+    places = decoding.beam_size if decoding.search == "beam" else n_best
+    for width, indices in by_width.items():
+        area = width * _longest(decoding, width) * places
+        name = f"sentence {indices[0] + 1} has {lengths[indices[0]]} tokens,"
+        rows = _rows(area, decoding.batch_size, name)
+        for start in range(0, len(indices), rows):
+            chunk = indices[start : start + rows]
+            texts = [sentences[index] for index in chunk]
+            ids = [first_id + index for index in chunk]
+            found = _decode_batch(translator, texts, ids, width, rows, n_best)
+            yield from zip(chunk, found, strict=True)
+
+
+def force_pairs(
+    translator: Translator, pairs: Sequence[Pair]
+) -> Iterator[tuple[int, Translation]]:
+    """(index, the target as a translation) of every pair whose source has words.
+
+    Raises:
+      ValueError: a pair is too long for memory; names it.
+    """
+    codecs = translator.source_codec, translator.target_codec
+    examples = encode_pairs(pairs, *codecs)
+    by_shape: dict[tuple[int, int], list[int]] = {}
+    lengths = zip(examples.source_lengths, examples.target_lengths, strict=True)
+    for index, (source, target) in enumerate(lengths):
+        if source:
+            shape = width_for(int(source)), width_for(int(target))
+            by_shape.setdefault(shape, []).append(index)
+    for shape, indices in by_shape.items():
+        name = f"pair {indices[0] + 1} has words"
+        rows = _rows(shape[0] * shape[1], translator.decoding.batch_size, name)
+        for start in range(0, len(indices), rows):
+            chunk = indices[start : start + rows]
+            found = _force_batch(translator, [pairs[i] for i in chunk], shape, rows)
+            yield from zip(chunk, found, strict=True)
+
+
+def width_for(length: int) -> int:
+    """The array width for a sentence: the next power of two, at least 8."""
+    return max(8, 1 << (length - 1).bit_length())
+
+
+def shown_tokens(codec: TextCodec, text: str) -> tuple[str, ...]:
+    """The text's tokens as a reader wants to see them."""
+    return tuple(codec.tokenizer.display(token.text) for token in codec.tokens(text))
+
+
+def _limits(decoding: DecodingConfig, source_lengths: np.ndarray) -> Limits:
+    return length_limits(
+        source_lengths,
+        max_ratio=decoding.max_length_ratio,
+        max_offset=decoding.max_length_offset,
+        min_ratio=decoding.min_length_ratio,
+        min_offset=decoding.min_length_offset,
+    )
+
+
+def _longest(decoding: DecodingConfig, source_length: int) -> int:
+    """How many words the translation of a sentence of so many may have."""
+    return int(np.max(_limits(decoding, np.array([source_length])).longest))
+
+
+def _rows(area: int, batch_size: int, name: str) -> int:
+    """How many sentences of `area` weights a batch has."""
+    if area > _MAX_SENTENCE:
+        raise ValueError(f"{name} too many for one sentence")
+    return max(1, min(batch_size, _MAX_BATCH // area))
+
+
+def _decode_batch(
+    translator: Translator,
+    sentences: Sequence[str],
+    ids: Sequence[int],
+    width: int,
+    rows: int,
+    n_best: int,
+) -> list[list[Translation]]:
+    examples = encode_sources(sentences, translator.source_codec)
+    [batch] = eval_batches(examples, rows, shape=(width, 1))
+    # Filler rows draw nothing: any id will do.
+    all_ids = np.zeros(rows, np.uint32)
+    all_ids[: len(ids)] = np.asarray(ids) % 2**32
+    decoding = translator.decoding
+    request = Request(
+        batch.source,
+        batch.source_lengths,
+        all_ids,
+        _limits(decoding, batch.source_lengths),
+        # That of the width, so that a shape is compiled for once.
+        _longest(decoding, width),
+        n_best,
+    )
+    search = searches.get(decoding.search)
+    decoded = search(translator.model, translator.params, request, decoding)
+    arrays = tuple(map(np.asarray, decoded))
+    found = []
+    for row, sentence in enumerate(sentences):
+        source = shown_tokens(translator.source_codec, sentence)
+        here = [
+            _translation(translator, source, arrays, (row, n)) for n in range(n_best)
+        ]
+        found.append([one for one in here if one.score > -np.inf])
+    return found
+
+
+def _force_batch(
+    translator: Translator, pairs: Sequence[Pair], shape: tuple[int, int], rows: int
+) -> list[Translation]:
+    codecs = translator.source_codec, translator.target_codec
+    [batch] = eval_batches(encode_pairs(pairs, *codecs), rows, shape=shape)
+    decoded = force_decode(translator.model, translator.params, batch)
+    arrays = tuple(map(np.asarray, decoded))
+    found = []
+    for row, pair in enumerate(pairs):
+        source, target = map(shown_tokens, codecs, (pair.source, pair.target))
+        one = _translation(translator, source, arrays, (row,))
+        # The words that were given, rather than <unk>.
+        found.append(one._replace(target_tokens=target))
+    return found
+
+
+def _translation(
+    translator: Translator,
+    source_tokens: tuple[str, ...],
+    arrays: tuple[np.ndarray, ...],
+    place: tuple[int, ...],
+) -> Translation:
+    """One translation of a batch: of the arrays of a `Decoded`."""
+    tokens, lengths, log_probs, scores, all_weights = arrays
+    length = int(lengths[place])
+    ids = tokens[place][:length].tolist()
+    # A copy, so that what was padded around it can be freed.
+    weights = all_weights[place][: length + 1, : len(source_tokens)].copy()
+    tokenizer = translator.target_codec.tokenizer
+    words = translator.target_codec.vocabulary.decode(ids)
+    shown = [tokenizer.display(word) for word in words]
+    spelt = [[word] for word in words]
+    if translator.decoding.replace_unknown:
+        for t, s in sources_of_unknown(ids, weights[:length]).items():
+            shown[t] = source_tokens[s]
+            spelt[t] = [token.text for token in tokenizer.tokenize(shown[t])]
+    return Translation(
+        tokenizer.detokenize([token for word in spelt for token in word]),
+        source_tokens,
+        tuple(shown),
+        weights[:length],
+        weights[length],
+        float(log_probs[place]),
+        float(scores[place]),
+    )

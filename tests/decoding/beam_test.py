@@ -1,0 +1,342 @@
+"""Beam search against lists, against every possible translation, and its promises."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attention_jax.data.batches import Batch
+from attention_jax.data.vocabulary import BOS, EOS, PAD
+from attention_jax.decoding import (
+    Limits,
+    Ranking,
+    beam,
+    beam_decode,
+    force_decode,
+    greedy_decode,
+    length_limits,
+)
+from attention_jax.models.wirings import wirings
+from attention_jax.registry import UnknownNameError
+from tests.decoding.cases import (
+    LENGTHS,
+    Stepper,
+    every_translation,
+    make,
+    slow_beam,
+    sources,
+)
+from tests.models.cases import TARGET_VOCABULARY
+
+MAX_LENGTH = 6
+BY_WIRING = pytest.mark.parametrize("wiring", wirings.names())
+
+
+def words_of(decoded, row, n):
+    """The words of one translation."""
+    return tuple(decoded.tokens[row, n, : decoded.lengths[row, n]].tolist())
+
+
+def score_in_numpy(ranking, stepper, source_length):
+    """The formulas of `penalties`, in float64."""
+
+    def score(words, log_prob):
+        length = len(words) + 1
+        divisor = {
+            "none": 1.0,
+            "gnmt": ((5 + length) / 6) ** ranking.alpha,
+            "plain": length**ranking.alpha,
+        }[ranking.length]
+        seen = stepper.attention(words).sum(axis=0)[:source_length]
+        penalty = {
+            "none": 0.0,
+            "gnmt": np.log(np.clip(seen, 1e-6, 1)).sum(),
+            "summary": -np.maximum(seen - 1, 0).sum(),
+        }[ranking.coverage]
+        return log_prob / divisor + ranking.beta * penalty
+
+    return score
+
+
+RANKINGS = [
+    Ranking(),
+    Ranking("gnmt", 0.8),
+    Ranking("plain", 1.0, "gnmt", 0.3),
+    Ranking("none", 1.0, "summary", 0.7),
+]
+
+
+@BY_WIRING
+@pytest.mark.parametrize("ranking", RANKINGS, ids=str)
+def test_equals_beam_search_with_lists(wiring, ranking):
+    """Which runs to the longest length: so stopping early changes nothing."""
+    if wiring == "none" and ranking.coverage != "none":
+        pytest.skip("coverage is about attention")
+    model, params = make(wiring, end=2.0, scale=2.0)
+    source, lengths = sources()
+    limits = length_limits(
+        np.asarray(lengths), max_ratio=0.5, max_offset=3, min_ratio=0.4
+    )
+    found = beam_decode(
+        model,
+        params,
+        source,
+        lengths,
+        max_length=MAX_LENGTH,
+        beam_size=3,
+        n_best=2,
+        ranking=ranking,
+        limits=limits,
+    )
+    for row in np.flatnonzero(lengths):
+        stepper = Stepper(model, params, source[row], lengths[row])
+        slow = slow_beam(
+            stepper,
+            vocabulary=TARGET_VOCABULARY,
+            beam_size=3,
+            shortest=limits.shortest[row],
+            longest=limits.longest[row],
+            score=score_in_numpy(ranking, stepper, int(lengths[row])),
+        )
+        for n, (score, log_prob, words) in enumerate(slow[:2]):
+            assert words_of(found, row, n) == words
+            np.testing.assert_allclose(found.scores[row, n], score, atol=2e-5)
+            np.testing.assert_allclose(found.log_probs[row, n], log_prob, atol=2e-5)
+            # The attention of the words that were found, not of others in the beam.
+            np.testing.assert_allclose(
+                found.weights[row, n, : len(words) + 1],
+                stepper.attention(words),
+                atol=2e-5,
+            )
+            tail = found.tokens[row, n, len(words) :].tolist()
+            assert tail == [EOS] + [PAD] * (len(tail) - 1)
+            assert not found.weights[row, n, len(words) + 1 :].any()
+
+
+@BY_WIRING
+@pytest.mark.parametrize("ranking", RANKINGS[:2], ids=str)
+def test_a_beam_that_holds_everything_finds_the_best_of_all(wiring, ranking):
+    """Against the score of every translation of up to 3 words out of 3."""
+    vocabulary, max_length = 6, 3
+    model, params = make(wiring, vocabulary=vocabulary, scale=2.0)
+    source, lengths = sources((4, 2))
+    # One word, UNK and one more: 3 to the power of 3 beginnings at most.
+    found = beam_decode(
+        model,
+        params,
+        source,
+        lengths,
+        max_length=max_length,
+        beam_size=27,
+        n_best=10,
+        ranking=ranking,
+    )
+    for row in range(2):
+        stepper = Stepper(model, params, source[row], lengths[row])
+        score = score_in_numpy(ranking, stepper, int(lengths[row]))
+        every = sorted(
+            (
+                (score(words, stepper.log_prob(words)), words)
+                for words in every_translation(vocabulary, max_length)
+            ),
+            reverse=True,
+        )
+        assert len(every) == 1 + 3 + 9 + 27
+        for n in range(10):
+            assert words_of(found, row, n) == every[n][1]
+            np.testing.assert_allclose(found.scores[row, n], every[n][0], atol=2e-5)
+
+
+@BY_WIRING
+@pytest.mark.parametrize("end", [-1.0, 1.0, 4.0])
+def test_a_beam_of_one_is_greedy_search(wiring, end):
+    model, params = make(wiring, end=end)
+    greedy = greedy_decode(model, params, *sources(), max_length=9)
+    one = beam_decode(model, params, *sources(), max_length=9, beam_size=1)
+    rows = np.array(LENGTHS) > 0
+    for name in ("tokens", "lengths", "log_probs", "weights"):
+        np.testing.assert_allclose(
+            getattr(one, name)[rows, 0],
+            getattr(greedy, name)[rows],
+            atol=1e-5,
+            err_msg=name,
+        )
+
+
+@BY_WIRING
+def test_what_is_found_scores_as_forced_decoding_says(wiring):
+    model, params = make(wiring)
+    source, lengths = sources()
+    found = beam_decode(
+        model, params, source, lengths, max_length=7, beam_size=4, n_best=3
+    )
+    for n in range(3):
+        tokens = np.asarray(found.tokens[:, n])
+        num_words = np.asarray(found.lengths[:, n])
+        inputs = np.concatenate(
+            [np.full((len(tokens), 1), BOS), tokens[:, :-1]], axis=1
+        )
+        steps = np.where(np.asarray(found.scores[:, n]) > -np.inf, num_words + 1, 0)
+        batch = Batch(source, lengths, inputs, tokens, steps, np.arange(len(tokens)))
+        forced = force_decode(model, params, batch)
+        there = steps > 0
+        np.testing.assert_allclose(
+            forced.log_probs[there], found.log_probs[there, n], atol=2e-5
+        )
+        np.testing.assert_array_equal(forced.lengths[there], num_words[there])
+        np.testing.assert_array_equal(forced.tokens[there], tokens[there])
+        np.testing.assert_allclose(
+            forced.weights[there], found.weights[there, n], atol=2e-5
+        )
+
+
+def test_batch_order_and_padding_do_not_matter():
+    model, params = make()
+    source, lengths = sources()
+    options = {
+        "beam_size": 4,
+        "n_best": 2,
+        "ranking": Ranking("gnmt", 1.0, "gnmt", 0.2),
+    }
+    longest = jnp.full(len(LENGTHS), 7)
+    limits = Limits(jnp.zeros_like(longest), longest)
+    whole = beam_decode(
+        model, params, source, lengths, max_length=7, limits=limits, **options
+    )
+    order = np.random.default_rng(0).permutation(len(LENGTHS))
+    wider = jnp.pad(source[order], ((0, 2), (0, 5)), constant_values=3)
+    other = beam_decode(
+        model,
+        params,
+        wider,
+        jnp.pad(lengths[order], (0, 2)),
+        max_length=11,
+        limits=jax.tree.map(lambda x: jnp.pad(x[order], (0, 2)), limits),
+        **options,
+    )
+    for new, old in enumerate(order):
+        assert words_of(whole, old, 0) == words_of(other, new, 0)
+        assert words_of(whole, old, 1) == words_of(other, new, 1)
+        np.testing.assert_allclose(whole.scores[old], other.scores[new], atol=1e-5)
+        np.testing.assert_allclose(
+            whole.weights[old], other.weights[new, :, :8, :6], atol=1e-5
+        )
+
+
+def test_filler_rows_have_no_translation():
+    model, params = make()
+    found = beam_decode(model, params, *sources(), max_length=3, beam_size=2)
+    row = LENGTHS.index(0)
+    assert found.scores[row, 0] == found.log_probs[row, 0] == -np.inf
+    assert not found.tokens[row].any() and not found.weights[row].any()
+    assert (found.scores[np.array(LENGTHS) > 0] > -np.inf).all()
+
+
+def test_fewer_than_asked_for():
+    """With EOS the only thing that may come next there is one translation."""
+    model, params = make()
+    none = jnp.zeros(len(LENGTHS), jnp.int32)
+    found = beam_decode(
+        model,
+        params,
+        *sources(),
+        max_length=3,
+        beam_size=3,
+        n_best=3,
+        limits=Limits(none, none),
+    )
+    np.testing.assert_array_equal(found.lengths, 0)
+    assert found.tokens[0, 0].tolist() == [EOS, PAD, PAD, PAD]
+    assert (found.scores[:, 1:] == -np.inf).all()
+
+
+@pytest.mark.parametrize("search", ["greedy", "beam"])
+def test_lengths_stay_within_the_limits(search):
+    model, params = make(end=3.0)
+    source, lengths = sources()
+    shortest, longest = np.arange(8) % 4, 2 + np.arange(8) % 3
+    limits = Limits(jnp.array(shortest), jnp.array(longest))
+    if search == "greedy":
+        found = greedy_decode(
+            model, params, source, lengths, max_length=8, limits=limits
+        )
+        number = np.asarray(found.lengths)
+    else:
+        found = beam_decode(
+            model, params, source, lengths, max_length=8, beam_size=3, limits=limits
+        )
+        number = np.asarray(found.lengths[:, 0])
+    rows = np.array(LENGTHS) > 0
+    assert (number[rows] >= np.minimum(shortest, longest)[rows]).all()
+    assert (number[rows] <= longest[rows]).all()
+    assert (number[rows] == shortest[rows]).any()
+
+
+def test_it_stops_when_nothing_better_can_come():
+    """With EOS all but certain, one step is enough; with n_best of 3, two are."""
+    model, params = make(end=30.0)
+    steps = []
+
+    def counted(*arguments):
+        jax.debug.callback(lambda: steps.append(None))
+        return model.step(*arguments)
+
+    for n_best, expected in ((1, 1), (3, 2)):
+        steps.clear()
+        found = beam_decode(
+            model._replace(step=counted),
+            params,
+            *sources(),
+            max_length=50,
+            beam_size=3,
+            n_best=n_best,
+        )
+        jax.block_until_ready(found)
+        jax.effects_barrier()
+        assert len(steps) == expected
+        np.testing.assert_array_equal(found.lengths[:, 0], 0)
+
+
+def test_other_penalties_of_a_kind_do_not_compile():
+    model, params = make()
+    arguments = (model, params, *sources())
+    options = {"max_length": 4, "beam_size": 2}
+    beam_decode(*arguments, ranking=Ranking("gnmt", 0.5), **options)
+    before = beam._search._cache_size()
+    beam_decode(*arguments, ranking=Ranking("gnmt", 1.5), **options)
+    beam_decode(make()[0], *arguments[1:], ranking=Ranking("gnmt", 0.6), **options)
+    assert beam._search._cache_size() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beam_size": 0}, "beam_size must be at least 1, got 0"),
+        ({"beam_size": 2, "n_best": 3}, "at most beam_size, 2; got 3"),
+        ({"beam_size": 2, "n_best": 0}, "n_best must be at least 1"),
+        ({"beam_size": 2, "ranking": Ranking(alpha=-1.0)}, "alpha must be at least 0"),
+        ({"beam_size": 2, "ranking": Ranking(beta=float("nan"))}, "beta must be"),
+        ({"beam_size": 2, "max_length": 0}, "max_length must be at least 1"),
+        (
+            {"beam_size": 2, "limits": Limits(jnp.zeros(3), jnp.zeros(8))},
+            r"limits.shortest must be \[8\]",
+        ),
+    ],
+)
+def test_arguments_that_do_not_fit(options, message):
+    model, params = make()
+    with pytest.raises(ValueError, match=message):
+        beam_decode(model, params, *sources(), **{"max_length": 3, **options})
+
+
+def test_an_unknown_penalty():
+    model, params = make()
+    with pytest.raises(UnknownNameError, match="Did you mean 'gnmt'"):
+        beam_decode(
+            model,
+            params,
+            *sources(),
+            max_length=3,
+            beam_size=2,
+            ranking=Ranking("gmnt"),
+        )

@@ -1,0 +1,38 @@
+import jax.numpy as jnp
+import numpy as np
+
+from attention_jax.data.vocabulary import BOS, EOS, PAD, UNK
+from attention_jax.decoding.limits import Limits, length_limits, may_follow
+
+
+def test_limits_are_functions_of_the_source():
+    limits = length_limits(
+        np.array([0, 1, 7, 10]),
+        max_ratio=1.5,
+        max_offset=2,
+        min_ratio=0.5,
+        min_offset=1,
+    )
+    assert limits.longest.tolist() == [2, 3, 12, 17]
+    assert limits.shortest.tolist() == [1, 1, 4, 6]
+
+
+def test_a_translation_may_always_have_a_word_and_a_shortest_that_fits():
+    limits = length_limits(np.array([1, 3]), max_ratio=0.3, max_offset=0, min_ratio=4.0)
+    assert limits.longest.tolist() == [1, 1] and limits.shortest.tolist() == [1, 1]
+
+
+def test_what_may_follow():
+    limits = Limits(jnp.array([0, 2, 3]), jnp.array([4, 2, 1]))
+
+    def allowed(row, time):
+        return np.flatnonzero(may_follow(limits, jnp.array(time), 6)[row]).tolist()
+
+    words = [UNK, 4, 5]
+    assert allowed(0, 0) == allowed(0, 3) == sorted([*words, EOS])
+    assert allowed(0, 4) == [EOS]
+    assert allowed(1, 0) == allowed(1, 1) == words
+    assert allowed(1, 2) == [EOS]
+    # The longest wins over the shortest.
+    assert allowed(2, 0) == words and allowed(2, 1) == [EOS]
+    assert not may_follow(limits, jnp.array(0), 6)[:, jnp.array([PAD, BOS])].any()
