@@ -1,26 +1,50 @@
 """Translates standard input to standard output, a sentence a line.
 
     python -m experiments.translate --workdir=runs/cldr < sentences.txt > translations.txt
+    python -m experiments.translate --workdir=runs/cldr --beam_size=5 --n_best=3 --scores < ...
 
 Lines stay in order; an empty line stays empty. The input is UTF-8: a line that is not ends
 the program with an error that names it, after the lines before it have been written. On a
 terminal it asks for sentences.
+
+A line of output is the translation; then, after a tab each, --scores adds what the search
+ranked by and --alignments the links source-target, counted from 0 (Pharaoh format). With
+--n_best above 1 there are several lines for each of the input, the best first, and the
+input's line number, counted from 1, stands in front.
 """
 
+import functools
 import io
+import itertools
 import sys
 import types
-from typing import cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, cast
 
 from absl import flags
 
-from experiments import command_line, run_flags
+from experiments import command_line, run_flags, search_flags
+from experiments.line_stream import Line, answer_lines
+from experiments.long_lines import LongLines, define_long_lines
+
+if TYPE_CHECKING:
+    from attention_jax.run import Run, Translation
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
-    """Defines --workdir and --checkpoint."""
+    """Defines the flags."""
     run_flags.define_workdir(flag_values)
     run_flags.define_checkpoint(flag_values)
+    flags.DEFINE_integer(
+        "n_best", 1, "Translations a line.", lower_bound=1, flag_values=flag_values
+    )
+    for name, text in (
+        ("scores", "Write the score of each translation."),
+        ("alignments", "Write the words that attention links, as 0-0 1-2."),
+    ):
+        flags.DEFINE_bool(name, False, text, flag_values=flag_values)
+    define_long_lines(flag_values)
+    search_flags.define_search(flag_values)
 
 
 def main(arguments: types.SimpleNamespace) -> None:
@@ -33,27 +57,95 @@ def main(arguments: types.SimpleNamespace) -> None:
                 "their translations go to standard output"
             )
     from attention_jax.run import load_run
-    from experiments.line_stream import translate_lines
 
     run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
+    run = search_flags.with_search(run, arguments)
+    if arguments.alignments and run.config.model.attention == "none":
+        raise command_line.UsageError(
+            "--alignments come from attention, and this run has none"
+        )
+    check_n_best(run, arguments.n_best)
+    codec = run.source_codec
+    shorten = LongLines(
+        arguments.long_lines,
+        arguments.max_source_length,
+        lambda text: [token.end for token in codec.tokens(text)],
+    )
+    answer = functools.partial(translate_texts, run, arguments)
     if sys.stdin.isatty():
-        ask(run.translate)
-    else:
-        # Declared as any binary stream, but standard input is a buffered one.
-        source = cast(io.BufferedReader, sys.stdin.buffer)
-        translate_lines(source, sys.stdout.buffer, run.translate)
+        ask(shorten, answer)
+        return
+    # Declared as any binary stream, but standard input is a buffered one.
+    source = cast(io.BufferedReader, sys.stdin.buffer)
+    answer_lines(source, sys.stdout.buffer, shorten, answer)
+    if shorten.seen:
+        print(f"lines that were too long: {shorten.seen:,}", file=sys.stderr)
 
 
-def ask(translate) -> None:
+def check_n_best(run: "Run", n_best: int) -> None:
+    """Raises UsageError if the search does not give so many translations."""
+    from attention_jax.decoding.searches import most_translations
+
+    decoding = run.config.decoding
+    most = most_translations(decoding)
+    if most and n_best > most:
+        raise command_line.UsageError(
+            f"--n_best must be at most {most} with search {decoding.search}, got {n_best}"
+        )
+
+
+def translate_texts(
+    run: "Run", arguments: types.SimpleNamespace, first: int, texts: Sequence[str]
+) -> list[str]:
+    """The lines of output for lines of input, the first of which has number `first`."""
+    try:
+        found = run.decode_n_best(texts, arguments.n_best, first_id=first)
+    except ValueError as error:
+        last = first + len(texts) - 1
+        raise ValueError(f"input lines {first} to {last}: {error}") from error
+    return [
+        "\t".join(columns(best, number, run, arguments))
+        for number, bests in enumerate(found, first)
+        for best in bests
+    ]
+
+
+def columns(
+    translation: "Translation",
+    number: int,
+    run: "Run",
+    arguments: types.SimpleNamespace,
+) -> Iterable[str]:
+    """The cells of one line of output."""
+    if arguments.n_best > 1:
+        yield str(number)
+    yield translation.text
+    if arguments.scores:
+        yield f"{translation.score:.4f}"
+    if arguments.alignments:
+        from attention_jax.evaluation.alignment_links import links_of
+
+        yield " ".join(f"{s}-{t}" for s, t in sorted(links_of(run, translation)))
+
+
+def ask(
+    shorten: Callable[[Line], str],
+    answer: Callable[[int, Sequence[str]], Sequence[str]],
+) -> None:
     """Answers each sentence typed until the end of the input (Ctrl-D)."""
     print("A sentence and Enter; Ctrl-D ends.", file=sys.stderr)
-    while True:
+    for number in itertools.count(1):
         print("> ", end="", file=sys.stderr, flush=True)
-        line = sys.stdin.readline()
-        if not line:
+        text = sys.stdin.readline()
+        if not text:
             print(file=sys.stderr)
             return
-        print(translate([line.rstrip("\r\n")])[0], flush=True)
+        try:
+            line = shorten(Line(number, text.rstrip("\r\n"), 0))
+            print("\n".join(answer(number, [line])), flush=True)
+        except ValueError as error:
+            # A sentence that cannot be translated ends a file, not a conversation.
+            print(error, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attention_jax.decoding.penalties import (
@@ -34,6 +34,7 @@ def test_coverage_penalties(name, expected):
 
 
 @pytest.mark.parametrize("name", length_penalties.names())
+@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.floats(0, 4, width=32))
 def test_length_penalties_are_positive_and_grow(name, one, other, alpha):
     """What stopping early relies on."""
@@ -43,6 +44,7 @@ def test_length_penalties_are_positive_and_grow(name, one, other, alpha):
 
 
 @pytest.mark.parametrize("name", coverage_penalties.names())
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 20, width=32), min_size=1, max_size=8))
 def test_coverage_penalties_are_at_most_0(name, coverage):
     valid = jnp.ones(len(coverage), bool)

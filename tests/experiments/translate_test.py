@@ -60,6 +60,87 @@ def test_a_terminal_is_asked(workdir, monkeypatch, capsys):
     assert err.count("> ") == 3
 
 
+def test_n_best_with_scores(workdir, monkeypatch, capfdbinary):
+    run_in_python = load_run(workdir).with_decoding(search="beam", beam_size=4)
+    piped(monkeypatch, b"ba bi\n\nbo ba ba\n")
+    flags = ("--beam_size=4", "--n_best=2", "--scores")
+    assert run(f"--workdir={workdir}", *flags) == 0
+    rows = [
+        row.split("\t") for row in capfdbinary.readouterr().out.decode().splitlines()
+    ]
+    first, blank, third = run_in_python.decode_n_best(["ba bi", "", "bo ba ba"], 2)
+    expected = [("1", one) for one in first]
+    expected += [("2", one) for one in blank] + [("3", one) for one in third]
+    assert [row[0] for row in rows] == [number for number, _ in expected]
+    assert [row[1] for row in rows] == [one.text for _, one in expected]
+    assert [row[2] for row in rows] == [f"{one.score:.4f}" for _, one in expected]
+    assert float(rows[0][2]) >= float(rows[1][2])
+
+
+def test_samples_depend_on_the_seed_and_the_line(workdir, monkeypatch, capfdbinary):
+    def lines(data, *flags):
+        piped(monkeypatch, data)
+        assert run(f"--workdir={workdir}", "--temperature=4", *flags) == 0
+        return capfdbinary.readouterr().out.splitlines()
+
+    once = lines(b"ba bi bo\n" * 8)
+    assert len(set(once)) > 2
+    assert lines(b"ba bi bo\n" * 8) == once
+    assert lines(b"ba bi bo\n" * 8, "--sample_seed=7") != once
+    # The same line, wherever the others came from.
+    assert lines(b"\n" * 7 + b"ba bi bo\n")[7] == once[7]
+
+
+@pytest.mark.parametrize(
+    ("policy", "out", "status"),
+    [("error", 1, 1), ("cut", 3, 0), ("skip", 3, 0)],
+)
+def test_long_lines(policy, out, status, workdir, monkeypatch, capfdbinary):
+    piped(monkeypatch, b"ba bi\n" + b"bo " * 30 + b"\nba bi\n")
+    flags = (f"--long_lines={policy}", "--max_source_length=3")
+    assert run(f"--workdir={workdir}", *flags) == status
+    written, told = capfdbinary.readouterr()
+    lines = written.decode().splitlines()
+    assert len(lines) == out
+    assert b"input line 2: 30 tokens, more than --max_source_length=3" in told
+    if policy != "error":
+        assert lines[0] == lines[2]
+        [cut] = load_run(workdir).translate(["bo bo bo"])
+        assert lines[1] == ("" if policy == "skip" else cut)
+        assert b"lines that were too long: 1" in told
+
+
+def test_ten_megabytes_in_a_line(workdir, monkeypatch, capfdbinary):
+    piped(monkeypatch, b"ba bi\n" + b"bo " * 3_500_000 + b"\nba bi\n")
+    assert run(f"--workdir={workdir}", "--long_lines=skip") == 0
+    written, told = capfdbinary.readouterr()
+    first, gap, last = written.decode().split("\n")[:3]
+    assert first == last and gap == ""
+    assert b"input line 2: over 349,526 tokens" in told
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--beam_size=3", "--temperature=2"], "--temperature is about search sample"),
+        (["--search=greedy", "--beam_size=3"], "--beam_size is about search beam"),
+        (["--search=bean"], "Did you mean 'beam'?"),
+        (["--length_penalty=google"], "--length_penalty: unknown length penalty"),
+        (["--top_p=0"], "--top_p must be above 0 and at most 1, got 0"),
+        (["--beam_size=0"], "--beam_size must be at least 1, got 0"),
+    ],
+)
+def test_searches_that_cannot_be(flags, message, workdir, capsys):
+    assert run(f"--workdir={workdir}", *flags) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_more_translations_than_the_search_gives(workdir, monkeypatch, capsys):
+    piped(monkeypatch, b"ba\n")
+    assert run(f"--workdir={workdir}", "--n_best=2") == 2
+    assert "--n_best must be at most 1 with search greedy" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["input", "output"])
 def test_a_closed_stream_is_an_error_of_one_line(name, monkeypatch, capsys):
     monkeypatch.setattr(sys, f"std{name[:-3]}", None)

@@ -1,0 +1,64 @@
+"""What is done with a line that has too many words: an error, a cut or a gap."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+from experiments.line_stream import Line
+
+CHOICES = ("error", "cut", "skip")
+
+
+def define_long_lines(flag_values: flags.FlagValues) -> None:
+    """Defines --max_source_length and --long_lines."""
+    flags.DEFINE_integer(
+        "max_source_length",
+        1_000,
+        "Tokens that a line may have.",
+        lower_bound=1,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_enum(
+        "long_lines",
+        CHOICES[0],
+        CHOICES,
+        "What becomes of longer lines: an error that ends the program, a translation of "
+        "their beginning, or an empty line; each is reported.",
+        flag_values=flag_values,
+    )
+
+
+class LongLines:
+    """Cuts lines to `longest` tokens, as `policy` says, and reports each on stderr."""
+
+    def __init__(self, policy: str, longest: int, ends: Callable[[str], Sequence[int]]):
+        """`ends` gives, for each token of a text, the offset where it ends."""
+        self.policy = policy
+        self.longest = longest
+        self.ends = ends
+        self.seen = 0
+
+    def __call__(self, line: Line) -> str:
+        """What is to be translated of the line.
+
+        Raises:
+          ValueError: it is too long, and the policy is `error`.
+        """
+        # Most lines have fewer characters than a long one has tokens.
+        if not line.cut and len(line.text) <= self.longest:
+            return line.text
+        ends = self.ends(line.text)
+        if not line.cut and len(ends) <= self.longest:
+            return line.text
+        many = "over " if line.cut else ""
+        what = f"input line {line.number}: {many}{len(ends):,} tokens"
+        limit = f"more than --max_source_length={self.longest}"
+        if self.policy == "error":
+            raise ValueError(
+                f"{what}, {limit}; --long_lines=cut or --long_lines=skip goes on"
+            )
+        self.seen += 1
+        done = "left empty" if self.policy == "skip" else "only the first translated"
+        print(f"{what}, {limit}: {done}", file=sys.stderr)
+        return "" if self.policy == "skip" else line.text[: ends[self.longest - 1]]

@@ -1,0 +1,76 @@
+"""The flags that say how translations are searched for: a field of DecodingConfig each."""
+
+import dataclasses
+import types
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from attention_jax.configuration import DecodingConfig
+from experiments.arguments import UsageError
+
+if TYPE_CHECKING:
+    from attention_jax.run import Run
+
+HELP = {
+    "batch_size": "Sentences translated together.",
+    "search": "greedy, beam or sample; the flags below imply beam or sample.",
+    "max_length_ratio": "The longest translation has so many words a source word,",
+    "max_length_offset": "... and so many more.",
+    "min_length_ratio": "The shortest has so many words a source word,",
+    "min_length_offset": "... and so many more.",
+    "beam_size": "beam: translations kept at every step.",
+    "length_penalty": "beam: what scores are divided by: none, gnmt or plain,",
+    "length_alpha": "... to this power.",
+    "coverage_penalty": "beam: what is added to scores: none, gnmt or summary,",
+    "coverage_beta": "... times this.",
+    "temperature": "sample: logits are divided by it.",
+    "top_k": "sample: from the so many likeliest words; 0: all.",
+    "top_p": "sample: from the fewest words with this probability; 1: all.",
+    "sample_seed": "sample: the seed; a line's words depend on it and the line's number.",
+    "replace_unknown": "<unk> becomes the source word that attention points to.",
+}
+_BEAM = (
+    "beam_size",
+    "length_penalty",
+    "length_alpha",
+    "coverage_penalty",
+    "coverage_beta",
+)
+_SAMPLE = ("temperature", "top_k", "top_p", "sample_seed")
+_DEFINE = {
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    bool: flags.DEFINE_bool,
+    str: flags.DEFINE_string,
+}
+
+
+def define_search(flag_values: flags.FlagValues) -> None:
+    """Defines a flag for every field; one that is not given leaves the run's own."""
+    for field in dataclasses.fields(DecodingConfig):
+        kind = type(field.default)
+        _DEFINE[kind](field.name, None, HELP[field.name], flag_values=flag_values)
+
+
+def with_search(run: "Run", arguments: types.SimpleNamespace) -> "Run":
+    """The run with the fields that were given.
+
+    Raises:
+      UsageError: a value out of its range, an unknown name, or flags of two searches.
+    """
+    given = {
+        name: value for name in HELP if (value := getattr(arguments, name)) is not None
+    }
+    for search, names in (("beam", _BEAM), ("sample", _SAMPLE)):
+        about = [name for name in names if name in given]
+        if about and given.setdefault("search", search) != search:
+            raise UsageError(
+                f"--{about[0]} is about search {search}, but the search is "
+                f"{given['search']}"
+            )
+    try:
+        return run.with_decoding(**given)
+    except (ValueError, LookupError, TypeError) as error:
+        sentence = str(error.args[0]).replace("config.decoding.", "--")
+        raise UsageError(sentence) from error
