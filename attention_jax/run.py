@@ -19,7 +19,7 @@ from attention_jax.decoding.sentences import (
     Translator,
     decode_sentences,
     force_pairs,
-    width_for,
+    plan,
 )
 from attention_jax.models.functional import Model, build_model
 from attention_jax.training.checkpoint_reading import average_params, load_params
@@ -129,11 +129,13 @@ class Run:
 
     def compile(self, sentences: Sequence[str], n_best: int = 1) -> None:
         """Compiles what translating these sentences needs, by translating a few."""
-        shortest = {}
-        for sentence in sentences:
-            length = len(self.source_codec.tokens(sentence))
-            shortest.setdefault(width_for(length) if length else 0, sentence)
-        self.decode_n_best(list(shortest.values()), n_best)
+        lengths = [len(self.source_codec.tokens(text)) for text in sentences]
+        seen = set()
+        for width, rows, indices in plan(self.config.decoding, lengths, n_best):
+            if (width, rows) not in seen:
+                seen.add((width, rows))
+                few = [sentences[indices[-1]]] * min(rows, len(indices))
+                self.decode_n_best(few, n_best)
 
     def attend(self, source: str, target: str | None = None) -> SentenceAttention:
         """The attention over the words of `source` behind each word of `target`.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import types
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -38,7 +39,7 @@ _BEAM = (
     "coverage_beta",
 )
 _SAMPLE = ("temperature", "top_k", "top_p", "sample_seed")
-_DEFINE = {
+_DEFINE: dict[type, Callable[..., object]] = {
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
     bool: flags.DEFINE_bool,
@@ -49,8 +50,8 @@ _DEFINE = {
 def define_search(flag_values: flags.FlagValues) -> None:
     """Defines a flag for every field; one that is not given leaves the run's own."""
     for field in dataclasses.fields(DecodingConfig):
-        kind = type(field.default)
-        _DEFINE[kind](field.name, None, HELP[field.name], flag_values=flag_values)
+        define = _DEFINE[type(field.default)]
+        define(field.name, None, HELP[field.name], flag_values=flag_values)
 
 
 def with_search(run: "Run", arguments: types.SimpleNamespace) -> "Run":

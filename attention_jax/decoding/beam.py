@@ -12,8 +12,10 @@ from attention_jax.decoding.back_pointers import BackPointers, trace_back
 from attention_jax.decoding.decoded import Decoded
 from attention_jax.decoding.limits import Limits, check_search, restricted
 from attention_jax.decoding.penalties import coverage_penalties, length_penalties
+from attention_jax.decoding.slots import search_all
 from attention_jax.decoding.top_words import log_sum_exp, top_words
 from attention_jax.models.functional import Model, Params
+from attention_jax.models.memory import Memory
 from attention_jax.types import Array, ArrayLike, Float, Int
 
 
@@ -31,23 +33,29 @@ class Ranking(NamedTuple):
     beta: float = 0.0
 
 
-class _Finished(NamedTuple):
-    """The best N translations so far, the best first."""
+class _Item(NamedTuple):
+    memory: Memory
+    limits: Limits
 
-    scores: Float[Array, "N B"]
-    log_probs: Float[Array, "N B"]
+
+class _Finished(NamedTuple):
+    """The best N translations of each sentence so far, the best first."""
+
+    scores: Float[Array, "B N"]
+    log_probs: Float[Array, "B N"]
     # After so many words EOS was chosen, from this place of the beam.
-    lengths: Int[Array, "N B"]
-    places: Int[Array, "N B"]
+    lengths: Int[Array, "B N"]
+    places: Int[Array, "B N"]
 
 
 class _Search(NamedTuple):
-    time: Array
-    state: Any
-    words: Int[Array, "K B"]
+    time: Int[Array, " B"]
+    # Every leaf [B, K, ...].
+    decoder: Any
+    words: Int[Array, "B K"]
     # -inf: nothing is in this place, or its sentence is done.
-    log_probs: Float[Array, "K B"]
-    coverage: Float[Array, "K B S"] | None
+    log_probs: Float[Array, "B K"]
+    coverage: Float[Array, "B K S"] | None
     finished: _Finished
     pointers: BackPointers
 
@@ -63,6 +71,7 @@ def beam_decode(
     n_best: int = 1,
     ranking: Ranking = Ranking(),  # noqa: B008 - immutable
     limits: Limits | None = None,
+    slots: int = 0,
 ) -> Decoded:
     """Keeps the `beam_size` likeliest unfinished translations at every step.
 
@@ -77,7 +86,8 @@ def beam_decode(
     and coverage penalties are at most 0. So stopping never changes what is found.
 
     Args:
-      model, params, source, source_lengths, max_length, limits: as `greedy_decode`.
+      model, params, source, source_lengths, max_length, limits, slots: as
+        `greedy_decode`.
       beam_size: K. With 1, and no length penalty, this is greedy search.
       n_best: N, how many translations a sentence, at most K.
       ranking: penalties; none by default.
@@ -94,7 +104,7 @@ def beam_decode(
     beam. A step costs K greedy steps; back-pointers are followed once, at the end.
     """
     _check(beam_size, n_best, ranking)
-    arguments = check_search(source, source_lengths, max_length, limits)
+    arguments = check_search(source, source_lengths, max_length, limits, slots)
     # Only the names are static: other exponents and weights do not compile anew.
     return _search(
         model,
@@ -102,7 +112,6 @@ def beam_decode(
         *arguments,
         jnp.float32(ranking.alpha),
         jnp.float32(ranking.beta),
-        max_length=int(max_length),
         beam_size=int(beam_size),
         n_best=int(n_best),
         length=ranking.length,
@@ -131,6 +140,7 @@ def _check(beam_size: int, n_best: int, ranking: Ranking) -> None:
     static_argnames=(
         "model",
         "max_length",
+        "slots",
         "beam_size",
         "n_best",
         "length",
@@ -143,111 +153,120 @@ def _search(
     source: Array,
     source_lengths: Array,
     limits: Limits,
+    max_length: int,
+    slots: int,
     alpha: Array,
     beta: Array,
     *,
-    max_length: int,
     beam_size: int,
     n_best: int,
     length: str,
     coverage: str,
 ) -> Decoded:
     memory = model.encode(params, source, source_lengths)
-    batch, num_keys = source.shape
-    steps = max_length + 1
-    valid = jnp.arange(num_keys)[None] < source_lengths[:, None]
-    # The memory is the sentence's, whatever the place of the beam.
-    step_all = jax.vmap(model.step, in_axes=(None, None, 0, 0))
+    steps, num_keys = max_length + 1, source.shape[1]
+    # The memory is the sentence's, whatever the place of the beam. Logits, the largest
+    # array, come with the beam in front, as they are made.
+    step_all = jax.vmap(model.step, in_axes=(None, None, 1, 1), out_axes=(1, 0, 1))
 
     def divisor(words: Array) -> Array:
         """The length penalty of so many words and EOS."""
         return length_penalties.get(length)((words + 1).astype(jnp.float32), alpha)
 
-    def unfinished(search: _Search) -> Array:
-        return (search.time < steps) & jnp.any(search.log_probs > -jnp.inf)
-
-    def extend(search: _Search) -> _Search:
-        time = search.time
-        state, logits, weights = step_all(params, memory, search.state, search.words)
-        seen = None
-        if search.coverage is not None:
-            seen = search.coverage + weights
-        ending, words, places, log_probs = continuations(
-            logits, search.log_probs, limits, time
-        )
-        scores = ending / divisor(time)
-        if seen is not None:
-            scores += beta * coverage_penalties.get(coverage)(seen, valid[None])
-        finished = _merge(search.finished, scores, ending, time)
-        bound = jnp.max(log_probs, axis=0) / divisor(jnp.asarray(limits.longest))
-        done = finished.scores[-1] >= bound
-        log_probs = jnp.where(done[None], -jnp.inf, log_probs)
-
-        def follow(leaf: Array) -> Array:
-            index = places.reshape(places.shape + (1,) * (leaf.ndim - 2))
-            return jnp.take_along_axis(leaf, index, axis=0)
-
-        pointers = search.pointers
+    def begin(item: _Item) -> _Search:
+        lengths = item.memory.lengths
+        batch = lengths.shape[0]
+        in_beam, kept = (batch, beam_size), (batch, n_best)
+        # In the beginning there is one translation, of no words, in the first place.
+        first = (jnp.arange(beam_size)[None] == 0) & (lengths > 0)[:, None]
+        dtype = item.memory.values.dtype
         return _Search(
-            time + 1,
-            jax.tree.map(follow, state),
-            words,
-            log_probs,
-            None if seen is None else follow(seen),
-            finished,
+            jnp.zeros(batch, jnp.int32),
+            jax.tree.map(
+                lambda leaf: jnp.broadcast_to(
+                    leaf[:, None], (batch, beam_size, *leaf.shape[1:])
+                ),
+                model.start(item.memory),
+            ),
+            jnp.full(in_beam, BOS, jnp.int32),
+            jnp.where(first, 0.0, -jnp.inf),
+            None if coverage == "none" else jnp.zeros((*in_beam, num_keys)),
+            _Finished(
+                jnp.full(kept, -jnp.inf),
+                jnp.full(kept, -jnp.inf),
+                jnp.zeros(kept, jnp.int32),
+                jnp.zeros(kept, jnp.int32),
+            ),
             BackPointers(
-                pointers.words.at[time].set(words),
-                pointers.places.at[time].set(places),
-                pointers.weights.at[time].set(weights),
+                jnp.zeros((batch, steps, beam_size), jnp.int32),
+                jnp.zeros((batch, steps, beam_size), jnp.int32),
+                jnp.zeros((batch, steps, beam_size, num_keys), dtype),
             ),
         )
 
-    in_beam = (beam_size, batch)
-    per_sentence = (n_best, batch)
-    # In the beginning there is one translation, of no words, in the first place.
-    first = (jnp.arange(beam_size)[:, None] == 0) & (source_lengths > 0)[None]
-    start = _Search(
-        jnp.zeros((), jnp.int32),
-        jax.tree.map(
-            lambda leaf: jnp.broadcast_to(leaf, (beam_size, *leaf.shape)),
-            model.start(memory),
-        ),
-        jnp.full(in_beam, BOS, jnp.int32),
-        jnp.where(first, 0.0, -jnp.inf),
-        None if coverage == "none" else jnp.zeros((*in_beam, num_keys)),
-        _Finished(
-            jnp.full(per_sentence, -jnp.inf),
-            jnp.full(per_sentence, -jnp.inf),
-            jnp.zeros(per_sentence, jnp.int32),
-            jnp.zeros(per_sentence, jnp.int32),
-        ),
-        BackPointers(
-            jnp.zeros((steps, *in_beam), jnp.int32),
-            jnp.zeros((steps, *in_beam), jnp.int32),
-            jnp.zeros((steps, *in_beam, num_keys), memory.values.dtype),
-        ),
+    def running(search: _Search) -> Array:
+        return jnp.any(search.log_probs > -jnp.inf, axis=1)
+
+    def advance(item: _Item, search: _Search) -> _Search:
+        time, on = search.time, running(search)
+        decoder, logits, weights = step_all(
+            params, item.memory, search.decoder, search.words
+        )
+        ending, words, places, log_probs = continuations(
+            logits, search.log_probs, item.limits, time
+        )
+        scores, seen = ending / divisor(time)[:, None], None
+        if search.coverage is not None:
+            valid = jnp.arange(num_keys)[None] < item.memory.lengths[:, None]
+            seen = search.coverage + weights
+            scores += beta * coverage_penalties.get(coverage)(seen, valid[:, None])
+        finished = _merge(search.finished, scores, ending, time)
+        bound = jnp.max(log_probs, axis=1) / divisor(jnp.asarray(item.limits.longest))
+        done = finished.scores[:, -1] >= bound
+
+        def follow(leaf: Array) -> Array:
+            index = places.reshape(places.shape + (1,) * (leaf.ndim - 2))
+            return jnp.take_along_axis(leaf, index, axis=1)
+
+        # A row that is done writes nowhere.
+        here = jnp.arange(len(time)), jnp.where(on, time, steps)
+        pointers = BackPointers(words, places, weights)
+        return _Search(
+            time + 1,
+            jax.tree.map(follow, decoder),
+            words,
+            jnp.where(done[:, None], -jnp.inf, log_probs),
+            None if seen is None else follow(seen),
+            finished,
+            jax.tree.map(
+                lambda all_, new: all_.at[here].set(new, mode="drop"),
+                search.pointers,
+                pointers,
+            ),
+        )
+
+    finished, pointers = search_all(
+        _Item(memory, limits),
+        slots=slots,
+        begin=begin,
+        advance=advance,
+        running=running,
+        result=lambda search: (search.finished, search.pointers),
     )
-    end = lax.while_loop(unfinished, extend, start)
-    finished = end.finished
-    tokens, weights = trace_back(
-        end.pointers, finished.lengths, finished.places, finished.scores > -jnp.inf
-    )
+    found = finished.scores > -jnp.inf
+    tokens, weights = trace_back(pointers, finished.lengths, finished.places, found)
     return Decoded(
-        tokens,
-        finished.lengths.T,
-        finished.log_probs.T,
-        finished.scores.T,
-        weights,
+        tokens, finished.lengths, finished.log_probs, finished.scores, weights
     )
 
 
 def continuations(
     logits: Float[Array, "K B W"],
-    log_probs: Float[Array, "K B"],
+    log_probs: Float[Array, "B K"],
     limits: Limits,
-    time: Int[Array, ""],
+    time: Int[Array, " B"],
 ) -> tuple[
-    Float[Array, "K B"], Int[Array, "K B"], Int[Array, "K B"], Float[Array, "K B"]
+    Float[Array, "B K"], Int[Array, "B K"], Int[Array, "B K"], Float[Array, "B K"]
 ]:
     """What comes of a beam in one step.
 
@@ -261,12 +280,12 @@ def continuations(
     total = log_sum_exp(logits)
     # EOS stands by itself: it ends a translation, and its rank decides.
     allowed = jax.vmap(restricted, in_axes=(0, None, None))(logits, limits, time)
-    ending = log_probs + jnp.minimum(allowed[..., EOS] - total, 0)
+    ending = log_probs + jnp.minimum(allowed[..., EOS] - total, 0).T
     is_end = jnp.arange(num_words)[None, None] == EOS
     best, words = top_words(
         jnp.where(is_end, -jnp.inf, allowed), min(beam_size, num_words)
     )
-    following = log_probs[..., None] + jnp.minimum(best - total[..., None], 0)
+    following = log_probs.T[..., None] + jnp.minimum(best - total[..., None], 0)
     # [K, B, k] -> [B, K k], in the order of places: ties go to the earlier place.
     following = following.swapaxes(0, 1).reshape(batch, -1)
     words = words.swapaxes(0, 1).reshape(batch, -1)
@@ -275,29 +294,29 @@ def continuations(
     places = index // (following.shape[1] // beam_size)
     # Before a translation's end come likelier words, likelier ends, and as likely ends
     # of earlier places.
-    earlier = jnp.arange(beam_size)[:, None] > jnp.arange(beam_size)[None]
-    mine, others = ending[:, None], ending[None]
-    ahead = jnp.sum((others > mine) | ((others == mine) & earlier[..., None]), axis=1)
-    ahead += jnp.sum(found.T[None] > mine, axis=1)
+    mine, others = ending[:, :, None], ending[:, None]
+    order = jnp.arange(beam_size)
+    earlier = (order[:, None] > order[None])[None]
+    ahead = jnp.sum((others > mine) | ((others == mine) & earlier), axis=2)
+    ahead += jnp.sum(found[:, None] > mine, axis=2)
     ending = jnp.where(ahead < beam_size, ending, -jnp.inf)
-    return ending, words.T.astype(jnp.int32), places.T.astype(jnp.int32), found.T
+    return ending, words.astype(jnp.int32), places.astype(jnp.int32), found
 
 
 def _merge(
     finished: _Finished,
-    scores: Float[Array, "K B"],
-    log_probs: Float[Array, "K B"],
-    time: Int[Array, ""],
+    scores: Float[Array, "B K"],
+    log_probs: Float[Array, "B K"],
+    time: Int[Array, " B"],
 ) -> _Finished:
     """The best N of what was finished before and now; ties to the earlier."""
-    beam_size, batch = scores.shape
-    here = jnp.arange(beam_size, dtype=jnp.int32)[:, None]
+    shape = scores.shape
     now = _Finished(
         scores,
         log_probs,
-        jnp.broadcast_to(time, (beam_size, batch)),
-        jnp.broadcast_to(here, (beam_size, batch)),
+        jnp.broadcast_to(time[:, None], shape),
+        jnp.broadcast_to(jnp.arange(shape[1], dtype=jnp.int32)[None], shape),
     )
-    both = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), finished, now)
-    _, best = lax.top_k(both.scores.T, len(finished.scores))
-    return jax.tree.map(lambda leaf: jnp.take_along_axis(leaf, best.T, axis=0), both)
+    both = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), finished, now)
+    index = lax.top_k(both.scores, finished.scores.shape[1])[1]
+    return jax.tree.map(lambda leaf: jnp.take_along_axis(leaf, index, axis=1), both)

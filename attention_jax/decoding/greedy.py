@@ -20,6 +20,7 @@ def greedy_decode(
     *,
     max_length: int,
     limits: Limits | None = None,
+    slots: int = 0,
 ) -> Decoded:
     """Takes the likeliest word at every step, until EOS.
 
@@ -35,6 +36,7 @@ def greedy_decode(
       source_lengths: tokens per row; a row of length 0 gives no words, log_prob 0.
       max_length: the most words a row may have; L is one more, for EOS.
       limits: of each row, within max_length; by default there are no others.
+      slots: how many rows are searched at a time, the others waiting; 0: all of them.
 
     Returns:
       `Decoded`, [B]. A row's result does not depend on the other rows or on padding.
@@ -44,11 +46,11 @@ def greedy_decode(
 
     Compiled once per model, shape and max_length; stops when every row has ended.
     """
-    arguments = check_search(source, source_lengths, max_length, limits)
-    return _search(model, params, *arguments, max_length=int(max_length))
+    arguments = check_search(source, source_lengths, max_length, limits, slots)
+    return _search(model, params, *arguments)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "max_length"))
+@functools.partial(jax.jit, static_argnames=("model", "max_length", "slots"))
 def _search(
     model: Model,
     params: Params,
@@ -56,6 +58,7 @@ def _search(
     source_lengths: Array,
     limits: Limits,
     max_length: int,
+    slots: int,
 ) -> Decoded:
     return decode_word_by_word(
         model,
@@ -64,5 +67,6 @@ def _search(
         source_lengths,
         limits,
         max_length,
-        lambda logits, time: first_maximum(logits)[1],
+        slots,
+        lambda logits, time, key: first_maximum(logits)[1],
     )

@@ -47,11 +47,14 @@ def check_search(
     source_lengths: ArrayLike,
     max_length: int,
     limits: Limits | None,
-) -> tuple[Array, Array, Limits]:
-    """A search's arguments as arrays; no limits are 0 and `max_length` words.
+    slots: int,
+) -> tuple[Array, Array, Limits, int, int]:
+    """A search's arguments as arrays and numbers.
+
+    No limits are 0 and `max_length` words; no slots are as many as there are rows.
 
     Raises:
-      ValueError: max_length below 1, or shapes that do not fit.
+      ValueError: a number out of its range, or shapes that do not fit.
     """
     source, source_lengths = jnp.asarray(source), jnp.asarray(source_lengths)
     if source.ndim != 2 or source_lengths.shape != source.shape[:1]:
@@ -61,6 +64,8 @@ def check_search(
         )
     if max_length < 1:
         raise ValueError(f"max_length must be at least 1, not {max_length}")
+    if slots < 0:
+        raise ValueError(f"slots must be at least 0, not {slots}")
     batch = source.shape[0]
     if limits is None:
         shortest, longest = jnp.zeros(batch, jnp.int32), max_length
@@ -74,14 +79,15 @@ def check_search(
                 )
     # Longer ones would not fit into the arrays.
     longest = jnp.minimum(jnp.broadcast_to(jnp.asarray(longest), batch), max_length)
-    return source, source_lengths, Limits(jnp.asarray(shortest), longest)
+    limits = Limits(jnp.asarray(shortest), longest)
+    return source, source_lengths, limits, int(max_length), int(slots) or max(1, batch)
 
 
 def may_follow(
-    limits: Limits, time: Int[Array, ""], num_words: int
+    limits: Limits, time: Int[Array, " B"], num_words: int
 ) -> Bool[Array, "B W"]:
-    """Which ids may be word number `time`, counted from 0: never PAD and BOS."""
-    shortest, longest = (jnp.asarray(limit)[:, None] for limit in limits)
+    """Which ids may be a row's word number `time`, from 0: never PAD and BOS."""
+    shortest, longest, time = (jnp.asarray(x)[:, None] for x in (*limits, time))
     ids = jnp.arange(num_words)[None]
     words = (ids != PAD) & (ids != BOS) & (ids != EOS)
     # Where `longest` makes a translation end, `shortest` may not keep it from it.
@@ -90,7 +96,7 @@ def may_follow(
 
 
 def restricted(
-    logits: Float[Array, "B W"], limits: Limits, time: Int[Array, ""]
+    logits: Float[Array, "B W"], limits: Limits, time: Int[Array, " B"]
 ) -> Float[Array, "B W"]:
     """The logits, -inf for what may not come next."""
     return jnp.where(may_follow(limits, time, logits.shape[-1]), logits, -jnp.inf)

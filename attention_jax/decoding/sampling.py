@@ -39,6 +39,7 @@ def sample_decode(
     ids: Int[ArrayLike, " B"] | None = None,
     sampling: Sampling = Sampling(),  # noqa: B008 - immutable
     limits: Limits | None = None,
+    slots: int = 0,
 ) -> Decoded:
     """Draws every word from p(w | w_1..w_{t-1}, source)^(1/temperature), until EOS.
 
@@ -47,7 +48,8 @@ def sample_decode(
     over the whole vocabulary.
 
     Args:
-      model, params, source, source_lengths, max_length, limits: as `greedy_decode`.
+      model, params, source, source_lengths, max_length, limits, slots: as
+        `greedy_decode`.
       rng: a key of `jax.random`.
       ids: what each row draws by; by default its place, so that equal sources differ.
       sampling: temperature, top-k and top-p, applied in this order.
@@ -65,36 +67,37 @@ def sample_decode(
         raise ValueError(f"top_k must be at least 0, got {sampling.top_k}")
     if not 0 < sampling.top_p <= 1:
         raise ValueError(f"top_p must be above 0 and at most 1, got {sampling.top_p}")
-    arguments = check_search(source, source_lengths, max_length, limits)
+    arguments = check_search(source, source_lengths, max_length, limits, slots)
     batch = arguments[0].shape[0]
     ids = jnp.arange(batch) if ids is None else jnp.asarray(ids)
     if ids.shape != (batch,):
         raise ValueError(f"ids must be [{batch}], but its shape is {ids.shape}")
-    return _search(
-        model, params, *arguments, rng, ids, int(max_length), Sampling(*sampling)
-    )
+    return _search(model, params, *arguments, rng, ids, Sampling(*sampling))
 
 
-@functools.partial(jax.jit, static_argnames=("model", "max_length", "sampling"))
+@functools.partial(
+    jax.jit, static_argnames=("model", "max_length", "slots", "sampling")
+)
 def _search(
     model: Model,
     params: Params,
     source: Array,
     source_lengths: Array,
     limits: Limits,
+    max_length: int,
+    slots: int,
     rng: Array,
     ids: Array,
-    max_length: int,
     sampling: Sampling,
 ) -> Decoded:
     keys = jax.vmap(functools.partial(jax.random.fold_in, rng))(ids)
 
-    def choose(logits: Array, time: Array) -> Array:
-        step_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, time)
+    def choose(logits: Array, time: Array, keys: Array) -> Array:
+        step_keys = jax.vmap(jax.random.fold_in)(keys, time)
         return jax.vmap(functools.partial(draw, sampling=sampling))(step_keys, logits)
 
     return decode_word_by_word(
-        model, params, source, source_lengths, limits, max_length, choose
+        model, params, source, source_lengths, limits, max_length, slots, choose, keys
     )
 
 

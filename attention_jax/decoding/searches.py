@@ -46,7 +46,6 @@ def greedy(
     model: Model, params: Params, request: Request, config: DecodingConfig
 ) -> Decoded:
     """`greedy_decode`."""
-    del config
     decoded = greedy_decode(
         model,
         params,
@@ -54,6 +53,7 @@ def greedy(
         request.source_lengths,
         max_length=request.max_length,
         limits=request.limits,
+        slots=config.batch_size,
     )
     return jax.tree.map(lambda leaf: leaf[:, None], decoded)
 
@@ -77,6 +77,7 @@ def beam(
             config.coverage_beta,
         ),
         limits=request.limits,
+        slots=config.batch_size,
     )
 
 
@@ -95,6 +96,7 @@ def sample(
             ids=request.ids,
             sampling=Sampling(config.temperature, config.top_k, config.top_p),
             limits=request.limits,
+            slots=config.batch_size,
         )
         for number in range(request.n_best)
     ]

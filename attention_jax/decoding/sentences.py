@@ -21,6 +21,9 @@ from attention_jax.models.functional import Model
 # whose own weights would not fit is refused.
 _MAX_BATCH = 2**25
 _MAX_SENTENCE = 2**28
+# A full batch has so many times the sentences that are searched at a time: at its end slots
+# stay empty, for the time of one translation out of so many.
+_FULL = 8
 
 
 class Translation(NamedTuple):
@@ -65,28 +68,43 @@ def decode_sentences(
 ) -> Iterator[tuple[int, list[Translation]]]:
     """(index, translations, the best first) of every sentence that has words.
 
-    Short sentences come first. Sentence i draws by the id first_id + i.
+    Sentence i draws by the id first_id + i.
 
     Raises:
       ValueError: a sentence is too long for memory; names it.
     """
     lengths = [len(translator.source_codec.tokens(text)) for text in sentences]
+    for width, rows, indices in plan(translator.decoding, lengths, n_best):
+        texts = [sentences[index] for index in indices]
+        ids = [first_id + index for index in indices]
+        found = _decode_batch(translator, texts, ids, width, rows, n_best)
+        yield from zip(indices, found, strict=True)
+
+
+def plan(
+    decoding: DecodingConfig, lengths: Sequence[int], n_best: int
+) -> Iterator[tuple[int, int, list[int]]]:
+    """Batches as (width, rows, which sentences), the longest sentences first.
+
+    Sentences of one width go through `batch_size` slots, up to _FULL times as many in a
+    batch. So there are two shapes a width: one for a few sentences, one for many.
+
+    Raises:
+      ValueError: a sentence is too long for memory; names it.
+    """
     by_width: dict[int, list[int]] = {}
-    for index in sorted(range(len(sentences)), key=lengths.__getitem__):
+    # Long translations first: then those that end a batch, in half-empty slots, are short.
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         if lengths[index]:
             by_width.setdefault(width_for(lengths[index]), []).append(index)
-    decoding = translator.decoding
     places = decoding.beam_size if decoding.search == "beam" else n_best
+    slots = decoding.batch_size
     for width, indices in by_width.items():
-        area = width * _longest(decoding, width) * places
+        area = width * (_longest(decoding, width) + 1) * places
         name = f"sentence {indices[0] + 1} has {lengths[indices[0]]} tokens,"
-        rows = _rows(area, decoding.batch_size, name)
+        rows = _rows(area, slots if len(indices) <= slots else _FULL * slots, name)
         for start in range(0, len(indices), rows):
-            chunk = indices[start : start + rows]
-            texts = [sentences[index] for index in chunk]
-            ids = [first_id + index for index in chunk]
-            found = _decode_batch(translator, texts, ids, width, rows, n_best)
-            yield from zip(chunk, found, strict=True)
+            yield width, rows, indices[start : start + rows]
 
 
 def force_pairs(

@@ -52,11 +52,12 @@ def top_words(
     lead = values.shape[:-1]
     filler = [(0, 0)] * len(lead) + [(0, blocks * _BLOCK - size)]
     padded = jnp.pad(values, filler, constant_values=-jnp.inf)
-    padded = padded.reshape(*lead, blocks, _BLOCK)
-    _, chosen = lax.top_k(jnp.max(padded, axis=-1), k)
+    maxima = jnp.max(padded.reshape(*lead, blocks, _BLOCK), axis=-1)
     # In their own order, so that ties go to the lower index again.
-    chosen = jnp.sort(chosen, axis=-1)
-    inside = jnp.take_along_axis(padded, chosen[..., None], axis=-2)
-    top, place = lax.top_k(inside.reshape(*lead, k * _BLOCK), k)
-    block = jnp.take_along_axis(chosen, place // _BLOCK, axis=-1)
-    return top, block * _BLOCK + place % _BLOCK
+    chosen = jnp.sort(lax.top_k(maxima, k)[1], axis=-1)
+    inside = jnp.arange(_BLOCK, dtype=jnp.int32).reshape(*[1] * len(lead), 1, _BLOCK)
+    index = (chosen[..., None] * _BLOCK + inside).reshape(*lead, k * _BLOCK)
+    # From `values`: padding is then part of the maxima's pass, and is never written.
+    few = jnp.take_along_axis(values, jnp.minimum(index, size - 1), axis=-1)
+    top, place = lax.top_k(jnp.where(index < size, few, -jnp.inf), k)
+    return top, jnp.take_along_axis(index, place, axis=-1)

@@ -223,6 +223,18 @@ def test_batch_order_and_padding_do_not_matter():
         )
 
 
+@pytest.mark.parametrize("slots", [1, 3])
+def test_slots_do_not_matter(slots):
+    model, params = make()
+    options = {"max_length": 7, "beam_size": 3, "n_best": 2}
+    options["ranking"] = Ranking("plain", 1.0, "summary", 0.2)
+    whole = beam_decode(model, params, *sources(), **options)
+    few = beam_decode(model, params, *sources(), slots=slots, **options)
+    np.testing.assert_array_equal(few.tokens, whole.tokens)
+    np.testing.assert_allclose(few.scores, whole.scores, atol=1e-5)
+    np.testing.assert_allclose(few.weights, whole.weights, atol=1e-5)
+
+
 def test_filler_rows_have_no_translation():
     model, params = make()
     found = beam_decode(model, params, *sources(), max_length=3, beam_size=2)

@@ -143,6 +143,50 @@ def test_stops_when_every_row_has_ended():
     np.testing.assert_array_equal(decoded.tokens[:, 0], np.where(rows, EOS, PAD))
 
 
+def test_parameters_that_are_not_numbers_end_too():
+    model, params = make()
+    params["decoder"]["projection_bias"] *= jnp.nan
+    decoded = greedy_decode(model, params, *sources(), max_length=4)
+    assert np.isnan(decoded.log_probs[np.array(LENGTHS) > 0]).all()
+
+
+def test_slots_do_not_matter():
+    """Eight sentences one after the other, by threes, and all at once."""
+    model, params = make()
+    whole = greedy_decode(model, params, *sources(), max_length=MAX_LENGTH)
+    for slots in (1, 3, 20):
+        few = greedy_decode(
+            model, params, *sources(), max_length=MAX_LENGTH, slots=slots
+        )
+        np.testing.assert_array_equal(few.tokens, whole.tokens)
+        np.testing.assert_array_equal(few.lengths, whole.lengths)
+        np.testing.assert_allclose(few.log_probs, whole.log_probs, atol=1e-5)
+        np.testing.assert_allclose(few.weights, whole.weights, atol=1e-5)
+
+
+def test_a_slot_that_is_done_takes_the_next_sentence():
+    """Steps taken with two slots: those of the sentences shared out as they come."""
+    model, params = make()
+    steps = []
+
+    def counted(*arguments):
+        jax.debug.callback(lambda: steps.append(None))
+        return model.step(*arguments)
+
+    decoded = greedy_decode(
+        model._replace(step=counted), params, *sources(), max_length=MAX_LENGTH, slots=2
+    )
+    jax.block_until_ready(decoded)
+    jax.effects_barrier()
+    free = [0, 0]
+    for length in np.asarray(decoded.lengths):
+        slot = free.index(min(free))
+        # A filler row takes a step too: that of the others meanwhile.
+        free[slot] += int(length) + 1
+    assert len(steps) == max(free)
+    assert max(free) < (np.asarray(decoded.lengths) + 1).sum()
+
+
 @pytest.mark.parametrize(
     ("source", "lengths", "max_length", "message"),
     [

@@ -26,7 +26,7 @@ def test_what_may_follow():
     limits = Limits(jnp.array([0, 2, 3]), jnp.array([4, 2, 1]))
 
     def allowed(row, time):
-        return np.flatnonzero(may_follow(limits, jnp.array(time), 6)[row]).tolist()
+        return np.flatnonzero(may_follow(limits, jnp.full(3, time), 6)[row]).tolist()
 
     words = [UNK, 4, 5]
     assert allowed(0, 0) == allowed(0, 3) == sorted([*words, EOS])
@@ -35,4 +35,6 @@ def test_what_may_follow():
     assert allowed(1, 2) == [EOS]
     # The longest wins over the shortest.
     assert allowed(2, 0) == words and allowed(2, 1) == [EOS]
-    assert not may_follow(limits, jnp.array(0), 6)[:, jnp.array([PAD, BOS])].any()
+    assert not may_follow(limits, jnp.zeros(3, jnp.int32), 6)[
+        :, jnp.array([PAD, BOS])
+    ].any()
