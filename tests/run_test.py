@@ -71,16 +71,18 @@ def test_a_translation_does_not_depend_on_the_others(run, sentences):
 def test_few_shapes_are_compiled(run, sentences, monkeypatch):
     shapes = []
 
-    def record(model, params, source, lengths, *, max_length, limits):
+    def record(model, params, source, lengths, *, max_length, **options):
         shapes.append((source.shape, max_length))
         return greedy_decode(
-            model, params, source, lengths, max_length=max_length, limits=limits
+            model, params, source, lengths, max_length=max_length, **options
         )
 
     monkeypatch.setattr("attention_jax.decoding.searches.greedy_decode", record)
-    run.translate(sentences)
+    run.translate(sentences * 3)
     assert len(shapes) == 5 and len(set(shapes)) == 3
     assert {shape for (_, shape), _ in shapes} == {8, 16, 32}
+    # Four times as many sentences as are translated at a time, which are 8 here.
+    assert {rows for (rows, _), _ in shapes} == {32}
     shapes.clear()
     run.compile(sentences)
     assert len(shapes) == len(set(shapes)) == 3
