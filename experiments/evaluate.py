@@ -66,11 +66,11 @@ def main(arguments: types.SimpleNamespace) -> None:
     title = f"{whose}, {arguments.split}, {len(pairs):,} sentences"
     if len(systems) == 1:
         print_table(report.rows(systems[0].evaluation, systems[0].facts), title=title)
+        print()
     unit = systems[0].config["data.source_tokenizer"]
     for table in comparison_report.tables(comparison, title=title, unit=unit):
-        print()
         print_columns(table.head, table.rows, title=table.title)
-        print(*table.notes, sep="\n")
+        print(*table.notes, "", sep="\n")
     if arguments.figure:
         plot_length_curves(comparison.by_length, unit=unit, path=arguments.figure)
         print(f"wrote {arguments.figure}")

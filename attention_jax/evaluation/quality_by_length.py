@@ -117,7 +117,5 @@ def bleu_by_length(
             )[0]
             for name, hypotheses in systems.items()
         )
-        bins.append(
-            LengthBin(min(own), max(own), sum(own) / len(own), len(own), bleu)
-        )
+        bins.append(LengthBin(min(own), max(own), sum(own) / len(own), len(own), bleu))
     return tuple(bins)

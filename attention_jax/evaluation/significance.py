@@ -21,7 +21,7 @@ class Estimate:
       score: of all sentences; that of `translation_quality`.
       mean: over the resamples.
       half_width: the 95 % interval is mean ± half_width.
-      p_value: of the difference to the baseline, two-sided; None for the baseline.
+      p_value: of the difference to the baseline; None for the baseline itself.
       signature: the metric's, with the number of samples (bs) and the seed.
     """
 
@@ -56,8 +56,10 @@ def paired_bootstrap(
 
         p = (1 + #{b : |δ_b| − mean |δ_b| > |δ|}) / (1 + samples)
 
-    is how often a difference as large would come of the choice of sentences alone; it is
-    never below 1 / (1 + samples). It says nothing of another seed of training.
+    is how often a difference as large would come of the choice of sentences alone. It is
+    never below 1 / (1 + samples), and where all δ_b have the sign of δ it is one tail: the
+    two-sided p is twice that. It says nothing of another seed of training. Translations
+    that equal the baseline's have p = 1, for which the formula gives its lowest value.
 
     The samples come from `np.random.default_rng(seed)` and are the same for all metrics
     and systems, so that equal arguments give equal results, whatever SACREBLEU_SEED is in
@@ -104,6 +106,13 @@ def paired_bootstrap(
             n_samples=samples,
         )
     signatures, scores = test()
+    baseline = list(next(iter(systems.values())))
+
+    def p_value(system: str, found: float | None) -> float | None:
+        if found is None:
+            return None
+        return 1.0 if list(systems[system]) == baseline else float(found)
+
     return tuple(
         Estimate(
             system,
@@ -111,7 +120,7 @@ def paired_bootstrap(
             score=float(found.score),
             mean=float(found.mean),
             half_width=float(found.ci),
-            p_value=None if found.p_value is None else float(found.p_value),
+            p_value=p_value(system, found.p_value),
             signature=str(signatures[name]),
         )
         for number, system in enumerate(systems)
