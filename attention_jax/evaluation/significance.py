@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 from attention_jax.evaluation.translation_quality import check_texts, sacrebleu_metrics
 
@@ -125,7 +126,7 @@ def paired_bootstrap(
         )
         for number, system in enumerate(systems)
         for name in metrics
-        for found in [scores[name][number]]
+        for found in [cast(Any, scores[name][number])]
     )
 
 
