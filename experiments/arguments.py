@@ -15,8 +15,8 @@ class UsageError(Exception):
     """A command line that cannot be run; one sentence. Exit status 2."""
 
 
-def check_output(path: str | None) -> pathlib.Path | None:
-    """The file that `--output` names, None if it was not given.
+def check_output(path: str | None, flag: str = "output") -> pathlib.Path | None:
+    """The file that the flag names, None if it was not given.
 
     Raises:
       UsageError: it could not be written: known before any work is done.
@@ -26,11 +26,11 @@ def check_output(path: str | None) -> pathlib.Path | None:
     file = pathlib.Path(path)
     folder = str(file.parent)
     if not file.parent.is_dir():
-        raise UsageError(f"--output: the folder {folder!r} does not exist")
+        raise UsageError(f"--{flag}: the folder {folder!r} does not exist")
     if not os.access(file.parent, os.W_OK):
-        raise UsageError(f"--output: the folder {folder!r} cannot be written")
+        raise UsageError(f"--{flag}: the folder {folder!r} cannot be written")
     if file.is_dir():
-        raise UsageError(f"--output: {path!r} is a folder, not a file")
+        raise UsageError(f"--{flag}: {path!r} is a folder, not a file")
     return file
 
 

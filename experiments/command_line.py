@@ -150,7 +150,10 @@ def parse(
         types_by_flag |= {
             f"config.{field.path}": field.type for field in config_fields()
         }
-    check_given_once(argv, [*flag_values])
+    check_given_once(
+        argv,
+        [n for n in flag_values if not isinstance(flag_values[n], flags.MultiFlag)],
+    )
     flag_values.set_gnu_getopt(True)
     try:
         rest = flag_values(argv)[1:]
@@ -165,7 +168,7 @@ def parse(
         # absl raises a bare ValueError for --noFLAG=VALUE.
         raise UsageError(_sentence(error)) from None
     missing = [
-        name for name in flag_values if flag_values[name].value in (None, "", [])
+        name for name in flag_values if flag_values[name].value in (None, "", [], [""])
     ]
     if rest and not positional:
         raise UsageError(stray_argument(rest[0], missing))

@@ -1,61 +1,108 @@
-"""Measures a run on one of its splits: BLEU, chrF, exact match, attention, speed.
+"""Measures runs on one of their splits: BLEU, chrF, TER, exact match, attention, speed.
 
-python -m experiments.evaluate --workdir=runs/cldr --split=test --output=cldr.json
+    python -m experiments.evaluate --workdir=runs/cldr --split=test --output=cldr.json
+    python -m experiments.evaluate --workdir=runs/bilinear --baseline=runs/none
+    python -m experiments.evaluate --workdir=runs/seed0 --workdir=runs/seed1 --beam_size=5
+
+--workdir may be given several times, and a folder of runs stands for those in it; all must
+have the same sentences. Runs that differ in the seed alone get a row with their mean.
 """
 
 import sys
 import types
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments import command_line, run_flags
+from experiments import command_line, evaluation_flags, run_flags, search_flags
 from experiments.arguments import check_output
-from experiments.table import print_table
+from experiments.table import print_columns, print_table
+
+if TYPE_CHECKING:
+    from attention_jax.data.pairs import Pair
+    from attention_jax.evaluation.system_comparison import System
+    from attention_jax.training.run_directory import RunDirectory
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the flags."""
-    run_flags.define_workdir(flag_values)
+    evaluation_flags.define_runs(flag_values)
     run_flags.define_split(flag_values)
-    flags.DEFINE_integer(
-        "max_sentences",
-        0,
-        "Only the first so many; 0 takes all.",
-        lower_bound=0,
-        flag_values=flag_values,
-    )
     run_flags.define_checkpoint(flag_values)
-    flags.DEFINE_string(
-        "output", None, "A JSON file for the figures.", flag_values=flag_values
-    )
+    evaluation_flags.define_lengths(flag_values)
+    evaluation_flags.define_files(flag_values)
+    search_flags.define_search(flag_values)
 
 
 def main(arguments: types.SimpleNamespace) -> None:
-    """Prints the table and writes the file."""
+    """Prints the tables and writes the files."""
     output = check_output(arguments.output)
-    from attention_jax.evaluation import held_out, report
-    from attention_jax.run import load_run
+    translations = check_output(arguments.translations, "translations")
+    edges = evaluation_flags.length_edges(arguments)
+    evaluation_flags.check_figure(arguments)
+    directories = evaluation_flags.run_directories(arguments)
+    from attention_jax.evaluation import comparison_report, held_out, report
+    from attention_jax.evaluation.length_curves import plot_length_curves
+    from attention_jax.evaluation.system_comparison import compare_systems
+    from attention_jax.evaluation.translation_file import write_translations
     from attention_jax.training.json_files import write_json
-    from attention_jax.training.run_directory import RunDirectory
 
-    run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
-    directory = RunDirectory(arguments.workdir)
-    pairs = held_out.load_split(
-        directory, arguments.split, max_sentences=arguments.max_sentences
+    pairs = held_out.load_same_split(
+        list(directories.values()),
+        arguments.split,
+        max_sentences=arguments.max_sentences,
     )
+    systems = [
+        measure(name, directory, pairs, arguments)
+        for name, directory in directories.items()
+    ]
+    comparison = compare_systems(
+        systems,
+        baseline=arguments.baseline is not None,
+        edges=edges,
+        bins=arguments.length_bins,
+    )
+    whose = arguments.workdir[0] if len(systems) == 1 else f"{len(systems)} runs"
+    title = f"{whose}, {arguments.split}, {len(pairs):,} sentences"
+    if len(systems) == 1:
+        print_table(report.rows(systems[0].evaluation, systems[0].facts), title=title)
+        print()
+    unit = systems[0].config["data.source_tokenizer"]
+    for table in comparison_report.tables(comparison, title=title, unit=unit):
+        print_columns(table.head, table.rows, title=table.title)
+        print(*table.notes, "", sep="\n")
+    if arguments.figure:
+        plot_length_curves(comparison.by_length, unit=unit, path=arguments.figure)
+        print(f"wrote {arguments.figure}")
+    if translations:
+        write_translations(translations, pairs, systems)
+        print(f"wrote {translations}")
+    if output:
+        write_json(output, comparison.to_dict())
+        print(f"wrote {output}")
+
+
+def measure(
+    name: str,
+    directory: "RunDirectory",
+    pairs: "tuple[Pair, ...]",
+    arguments: types.SimpleNamespace,
+) -> "System":
+    """Translates the pairs with the run in `directory`."""
+    from attention_jax.evaluation import held_out
+    from attention_jax.evaluation.system_comparison import System
+    from attention_jax.run import load_run
+    from attention_jax.training.stored_config import config_to_dict, flatten
+
+    run = load_run(directory.path, checkpoint=arguments.checkpoint)
+    run = search_flags.with_search(run, arguments)
     evaluation = held_out.evaluate(run, pairs)
     facts = {
         "split": arguments.split,
         "checkpoint": arguments.checkpoint,
         **held_out.provenance(directory, run),
     }
-    print_table(
-        report.rows(evaluation, facts),
-        title=f"{arguments.workdir}, {arguments.split}, {len(pairs):,} sentences",
-    )
-    if output:
-        write_json(output, {**evaluation.to_dict(), **facts})
-        print(f"wrote {output}")
+    return System(name, evaluation, facts, flatten(config_to_dict(run.config)))
 
 
 if __name__ == "__main__":

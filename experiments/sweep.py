@@ -126,8 +126,14 @@ def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]
     fields = list(rows[0]["differs"])
     brief = brief_fields(fields)
     # Under the same name in every run that has been measured.
-    metrics = list(dict.fromkeys(m["name"] for row in rows for m in _metrics(row)))
-    head = ["run", *(brief[field] for field in fields), "parameters", *metrics]
+    # Each with an arrow where lower is better.
+    metrics = {
+        m["name"]: m["name"] + " ↓" * (not m.get("higher_is_better", True))
+        for row in rows
+        for m in _metrics(row)
+    }
+    head = ["run", *(brief[field] for field in fields), "parameters"]
+    head += metrics.values()
     head += ["tokens/s", "minutes", "notes"]
     columns = [
         brief_values([row["differs"][field] for row in rows]) for field in fields

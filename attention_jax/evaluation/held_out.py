@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from attention_jax.configuration import DecodingConfig
 from attention_jax.data.alignment import link_tokens
 from attention_jax.data.pairs import Pair
 from attention_jax.data.sources import load_splits
@@ -16,9 +17,7 @@ from attention_jax.evaluation.attention_alignment import (
 )
 from attention_jax.evaluation.translation_quality import (
     Metric,
-    bleu,
-    chrf,
-    exact_match,
+    translation_quality,
 )
 from attention_jax.training.provenance import environment
 from attention_jax.training.resumption import check_same_data
@@ -35,17 +34,31 @@ class Evaluation:
     """What `evaluate` found.
 
     Attributes:
-      metrics: BLEU, chrF2, exact match, with signatures.
+      metrics: BLEU, chrF2, exact match and TER, with signatures.
       alignment: over the exactly translated phrases; None for a run without attention or
         pairs without links.
       seconds: of translating, compilation not counted.
       translations: of each pair, in order.
+      references: what they were measured against.
+      decoding: how they were searched for.
     """
 
     metrics: tuple[Metric, ...]
     alignment: AlignmentAccuracy | None
     seconds: float
     translations: "tuple[Translation, ...]"
+    references: tuple[str, ...]
+    decoding: DecodingConfig
+
+    @property
+    def hypotheses(self) -> tuple[str, ...]:
+        """The text of each translation."""
+        return tuple(translation.text for translation in self.translations)
+
+    @property
+    def source_lengths(self) -> tuple[int, ...]:
+        """How many tokens the run cuts each source into."""
+        return tuple(len(found.source_tokens) for found in self.translations)
 
     @property
     def sentences_per_second(self) -> float:
@@ -57,13 +70,14 @@ class Evaluation:
             "sentences": len(self.translations),
             "metrics": [dataclasses.asdict(metric) for metric in self.metrics],
             "alignment": self.alignment and _alignment_dict(self.alignment),
+            "decoding": dataclasses.asdict(self.decoding),
             "seconds": self.seconds,
             "sentences_per_second": self.sentences_per_second,
         }
 
 
 def evaluate(run: "Run", pairs: Sequence[Pair]) -> Evaluation:
-    """Translates the pairs' sources greedily and measures the result.
+    """Translates the pairs' sources as `run.config.decoding` says and measures the result.
 
     Where the run lower-cases its text, so do the references and the metrics.
 
@@ -77,18 +91,12 @@ def evaluate(run: "Run", pairs: Sequence[Pair]) -> Evaluation:
     started = time.perf_counter()
     translations = run.decode(sources)
     seconds = time.perf_counter() - started
-    hypotheses = [translation.text for translation in translations]
-    references = [_reference(run, pair) for pair in pairs]
-    data = run.config.data
-    metrics = (
-        bleu(
-            hypotheses,
-            references,
-            language=data.target_language,
-            lowercase=data.lowercase,
-        ),
-        chrf(hypotheses, references, lowercase=data.lowercase),
-        exact_match(hypotheses, references, lowercase=data.lowercase),
+    references = tuple(_reference(run, pair) for pair in pairs)
+    metrics = translation_quality(
+        [translation.text for translation in translations],
+        references,
+        language=run.config.data.target_language,
+        lowercase=run.config.data.lowercase,
     )
     linked = run.config.model.attention != "none" and any(p.links for p in pairs)
     phrases = [
@@ -97,7 +105,14 @@ def evaluate(run: "Run", pairs: Sequence[Pair]) -> Evaluation:
         if (target := translation.target_tokens) and is_exact(run, pair, translation)
     ]
     alignment = alignment_accuracy(phrases) if linked else None
-    return Evaluation(metrics, alignment, seconds, tuple(translations))
+    return Evaluation(
+        metrics,
+        alignment,
+        seconds,
+        tuple(translations),
+        references,
+        run.config.decoding,
+    )
 
 
 def is_exact(run: "Run", pair: Pair, translation: "Translation") -> bool:
@@ -140,16 +155,49 @@ def load_split(
     return pairs[: max_sentences or None]
 
 
+def load_same_split(
+    directories: Sequence[RunDirectory], split: str, *, max_sentences: int = 0
+) -> tuple[Pair, ...]:
+    """As `load_split`, of runs that are to be compared: all must have the same sentences.
+
+    What they were trained on may differ.
+
+    Raises:
+      ValueError: they do not; names two runs and the hashes of their splits.
+    """
+    first, *others = directories
+    pairs = load_split(first, split, max_sentences=max_sentences)
+    for other in others:
+        theirs = load_split(other, split, max_sentences=max_sentences)
+        if _texts(theirs) != _texts(pairs):
+            raise ValueError(
+                f"{first.path} and {other.path} have different {split} sentences "
+                f"({len(pairs):,} and {len(theirs):,}; split hashes "
+                f"{_split_hash(first)[:12]} and {_split_hash(other)[:12]}): figures on "
+                "different sentences do not compare"
+            )
+    return pairs
+
+
+def _texts(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
+    return [(pair.source, pair.target) for pair in pairs]
+
+
+def _split_hash(directory: RunDirectory) -> str:
+    """Of the data that the run was last given; "" before it has begun."""
+    sessions = directory.load_record().get("sessions", [])
+    return sessions[-1]["split_hash"] if sessions else ""
+
+
 def provenance(directory: RunDirectory, run: "Run") -> dict[str, Any]:
     """What belongs beside any figure: seeds, the splits' hash, model, versions, device."""
-    sessions = directory.load_record().get("sessions", [])
     return {
         "seed": run.config.seed,
         "data": {
             name: getattr(run.config.data, name)
             for name in ("source", "source_language", "target_language", "seed")
         },
-        "split_hash": sessions[0]["split_hash"] if sessions else "",
+        "split_hash": _split_hash(directory),
         "model": dataclasses.asdict(run.config.model),
         "training": dataclasses.asdict(run.config.training),
         "decoding": dataclasses.asdict(run.config.decoding),

@@ -83,7 +83,7 @@ def plot_learning_curves(
     words: dict[str, Any] = {"family": letters.families, "parse_math": False}
     figure = Figure(figsize=(11.5, 3.6), dpi=150, layout="constrained")
     panels = figure.subplots(1, len(PANELS))
-    styles = [_style(number) for number in range(len(runs))]
+    styles = [line_style(number) for number in range(len(runs))]
     for axes, (event, field, name) in zip(panels, PANELS, strict=True):
         for run, style in zip(runs, styles, strict=True):
             rows = [row for row in run.rows if row["event"] == event]
@@ -101,8 +101,8 @@ def plot_learning_curves(
     return figure
 
 
-def _style(number: int) -> dict[str, Any]:
-    """How the lines of the run with this number look."""
+def line_style(number: int) -> dict[str, Any]:
+    """How the lines of the run with this number look: by colour, dashes and marker."""
     return {
         "color": COLOURS[number % len(COLOURS)],
         "linestyle": DASHES[number // len(COLOURS) % len(DASHES)],

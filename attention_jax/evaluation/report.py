@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from attention_jax.configuration import DecodingConfig
 from attention_jax.evaluation.attention_alignment import ArgmaxAccuracy
 from attention_jax.evaluation.held_out import Evaluation
 
@@ -12,7 +13,7 @@ def rows(
 ) -> list[tuple[str, str, str]]:
     """The figures, and the facts of `held_out.provenance` that belong beside them."""
     table = [
-        (metric.name, f"{metric.score:.2f}", metric.signature)
+        (metric.title, f"{metric.score:.2f}", metric.signature)
         for metric in evaluation.metrics
     ]
     if evaluation.alignment is not None:
@@ -27,7 +28,10 @@ def rows(
         (
             "sentences per second",
             f"{evaluation.sentences_per_second:,.0f}",
-            f"greedy, {facts['decoding']['batch_size']} at a time; compilation not counted",
+            (
+                f"{describe_search(evaluation.decoding)}, "
+                f"{evaluation.decoding.batch_size} at a time; compilation not counted"
+            ),
         ),
         ("seed", str(facts["seed"]), f"of the data: {facts['data']['seed']}"),
         ("split hash", facts["split_hash"][:12], facts["split_hash"]),
@@ -39,6 +43,26 @@ def rows(
         ("device", "", facts["device"]),
     ]
     return table
+
+
+def describe_search(decoding: DecodingConfig) -> str:
+    """How translations were searched for, in a few words: `beam of 5, gnmt^0.6`."""
+    if decoding.search == "greedy":
+        words = "greedy"
+    elif decoding.search == "beam":
+        words = f"beam of {decoding.beam_size}"
+        if decoding.length_penalty != "none":
+            words += f", length penalty {decoding.length_penalty}^"
+            words += f"{decoding.length_alpha:g}"
+        if decoding.coverage_penalty != "none":
+            words += f", coverage penalty {decoding.coverage_beta:g}×"
+            words += decoding.coverage_penalty
+    else:
+        words = f"{decoding.search}, temperature {decoding.temperature:g}"
+        words += f", top_k {decoding.top_k}" * bool(decoding.top_k)
+        words += f", top_p {decoding.top_p:g}" * (decoding.top_p < 1)
+        words += f", seed {decoding.sample_seed}"
+    return words + ", <unk> replaced" * decoding.replace_unknown
 
 
 def _alignment_row(name: str, accuracy: ArgmaxAccuracy) -> tuple[str, str, str]:

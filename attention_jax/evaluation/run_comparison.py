@@ -1,6 +1,5 @@
 """What several runs' directories say of them, side by side."""
 
-import collections
 import math
 import os
 import pathlib
@@ -10,7 +9,11 @@ from typing import Any, NamedTuple
 
 from attention_jax.evaluation.run_summary import RunSummary, summarize
 from attention_jax.registry import unknown_name
-from attention_jax.training.config_variation import varying_fields
+from attention_jax.training.config_variation import (
+    alike_but_for_seed,
+    varying_fields,
+    without_seed,
+)
 from attention_jax.training.run_directory import RunDirectory
 
 # Figures that can be averaged and sorted by, and whether more of it is better.
@@ -143,12 +146,9 @@ def brief_paths(paths: Sequence[pathlib.Path]) -> list[str]:
 
 def seed_groups(runs: Sequence[RunSummary]) -> list[SeedGroup]:
     """The groups of runs that differ in `config.seed` alone, two finished ones or more each."""
-    alike = collections.defaultdict(list)
-    for run in runs:
-        if "seed" in run.config:
-            alike[repr(sorted(_without_seed(run.config).items()))].append(run)
     groups = []
-    for members in alike.values():
+    for indices in alike_but_for_seed([run.config for run in runs]):
+        members = [runs[index] for index in indices]
         by_seed = {}
         for run in members:
             if run.finished:
@@ -163,14 +163,10 @@ def seed_groups(runs: Sequence[RunSummary]) -> list[SeedGroup]:
                 names=tuple(run.name for run in whole),
                 seeds=tuple(by_seed),
                 left_out=len(members) - len(whole),
-                config=_without_seed(members[0].config),
+                config=without_seed(members[0].config),
                 parameters=members[0].parameters,
                 mean={n: statistics.fmean(found) for n, found in known.items()},
                 deviation={n: statistics.stdev(found) for n, found in known.items()},
             )
         )
     return groups
-
-
-def _without_seed(config: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in config.items() if name != "seed"}

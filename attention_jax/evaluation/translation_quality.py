@@ -1,8 +1,12 @@
-"""How near translations come to their references: BLEU, chrF, exact match."""
+"""How near translations come to their references: BLEU, chrF, TER, exact match."""
 
 import dataclasses
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.base import Metric as SacrebleuMetric
 
 
 @dataclasses.dataclass(frozen=True)
@@ -11,13 +15,56 @@ class Metric:
 
     Attributes:
       name: what was measured.
-      score: from 0 to 100, higher is better.
+      score: from 0 to 100; TER may exceed 100.
       signature: how it was measured, in full; scores compare only under equal signatures.
+      higher_is_better: False for an error rate.
     """
 
     name: str
     score: float
     signature: str
+    higher_is_better: bool = True
+
+    @property
+    def title(self) -> str:
+        """The name, with an arrow where lower is better."""
+        return self.name if self.higher_is_better else f"{self.name} ↓"
+
+
+def translation_quality(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    *,
+    language: str,
+    lowercase: bool = False,
+) -> tuple[Metric, ...]:
+    """BLEU, chrF2, exact match and TER; arguments and errors are those of `bleu`."""
+    return (
+        bleu(hypotheses, references, language=language, lowercase=lowercase),
+        chrf(hypotheses, references, lowercase=lowercase),
+        exact_match(hypotheses, references, lowercase=lowercase),
+        ter(hypotheses, references, language=language, lowercase=lowercase),
+    )
+
+
+def sacrebleu_metrics(
+    *, language: str, lowercase: bool = False
+) -> "dict[str, SacrebleuMetric]":
+    """sacrebleu's BLEU, chrF2 and TER by name, set up as the functions here say."""
+    from sacrebleu.metrics import BLEU, CHRF, TER
+
+    chinese = _is_chinese(language)
+    return {
+        # `force` only silences a warning about text that looks tokenised.
+        "BLEU": BLEU(
+            tokenize="zh" if chinese else "13a", lowercase=lowercase, force=True
+        ),
+        "chrF2": CHRF(lowercase=lowercase),
+        # asian_support does nothing without normalized.
+        "TER": TER(
+            normalized=chinese, asian_support=chinese, case_sensitive=not lowercase
+        ),
+    }
 
 
 def bleu(
@@ -39,14 +86,8 @@ def bleu(
 
     Papineni et al., 2002, aclanthology.org/P02-1040; Post, 2018, aclanthology.org/W18-6319.
     """
-    from sacrebleu.metrics import BLEU
-
-    _check(hypotheses, references)
-    tokenizer = "zh" if _is_chinese(language) else "13a"
-    # `force` only silences a warning about text that looks tokenised.
-    metric = BLEU(tokenize=tokenizer, lowercase=lowercase, force=True)
-    score = metric.corpus_score(list(hypotheses), [list(references)]).score
-    return Metric("BLEU", min(float(score), 100.0), str(metric.get_signature()))
+    metric = sacrebleu_metrics(language=language, lowercase=lowercase)["BLEU"]
+    return _score(metric, hypotheses, references)
 
 
 def chrf(
@@ -58,19 +99,38 @@ def chrf(
 
     Popović, 2015, aclanthology.org/W15-3049.
     """
-    from sacrebleu.metrics import CHRF
+    # The language says nothing to chrF.
+    metric = sacrebleu_metrics(language="", lowercase=lowercase)["chrF2"]
+    return _score(metric, hypotheses, references)
 
-    _check(hypotheses, references)
-    metric = CHRF(lowercase=lowercase)
-    score = metric.corpus_score(list(hypotheses), [list(references)]).score
-    return Metric("chrF2", min(float(score), 100.0), str(metric.get_signature()))
+
+def ter(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    *,
+    language: str,
+    lowercase: bool = False,
+) -> Metric:
+    """Translation edit rate of sacrebleu, in %: edits / reference words. Lower is better.
+
+    An edit inserts, deletes or replaces a word, or moves a run of words. Words are what
+    white space separates, as sacrebleu has it by default; a Chinese text, which has none,
+    is normalised and cut into characters (`norm:yes`, `asian:yes` in the signature).
+    Above 100 where translations are longer than their references.
+
+    Arguments and errors are those of `bleu`.
+
+    Snover et al., 2006, aclanthology.org/2006.amta-papers.25.
+    """
+    metric = sacrebleu_metrics(language=language, lowercase=lowercase)["TER"]
+    return _score(metric, hypotheses, references)
 
 
 def exact_match(
     hypotheses: Sequence[str], references: Sequence[str], *, lowercase: bool = False
 ) -> Metric:
     """The percentage of translations equal to their reference, but for white space."""
-    _check(hypotheses, references)
+    check_texts(hypotheses, references)
     matches = [
         _plain(hypothesis, lowercase) == _plain(reference, lowercase)
         for hypothesis, reference in zip(hypotheses, references, strict=True)
@@ -83,6 +143,17 @@ def exact_match(
     )
 
 
+def _score(
+    metric: "SacrebleuMetric", hypotheses: Sequence[str], references: Sequence[str]
+) -> Metric:
+    check_texts(hypotheses, references)
+    found = metric.corpus_score(list(hypotheses), [list(references)])
+    error_rate = found.name == "TER"
+    # Rounding leaves perfect BLEU and chrF a little above 100.
+    score = float(found.score) if error_rate else min(float(found.score), 100.0)
+    return Metric(found.name, score, str(metric.get_signature()), not error_rate)
+
+
 def _plain(text: str, lowercase: bool) -> str:
     text = " ".join(text.split())
     return text.lower() if lowercase else text
@@ -92,7 +163,8 @@ def _is_chinese(language: str) -> bool:
     return re.split("[-_]", language.lower())[0] in ("zh", "zho", "chi", "cmn", "yue")
 
 
-def _check(hypotheses: Sequence[str], references: Sequence[str]) -> None:
+def check_texts(hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    """Raises TypeError or ValueError unless there is one reference a hypothesis."""
     for name, texts in (("hypotheses", hypotheses), ("references", references)):
         if isinstance(texts, str):
             raise TypeError(f"{name} must be a sequence of sentences, got one string")

@@ -1,5 +1,6 @@
 """The fields in which several configurations differ, named and written briefly."""
 
+import collections
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,6 +21,24 @@ def varying_fields(configs: Sequence[Mapping[str, Any]]) -> list[str]:
         for name in names
         if any(config.get(name) != configs[0].get(name) for config in configs)
     ]
+
+
+def alike_but_for_seed(configs: Sequence[Mapping[str, Any]]) -> list[list[int]]:
+    """The indices of configurations that are equal but for `seed`, in groups, in order.
+
+    Args:
+      configs: each as `flatten` gives it; one without a seed is in no group.
+    """
+    alike = collections.defaultdict(list)
+    for index, config in enumerate(configs):
+        if "seed" in config:
+            alike[repr(sorted(without_seed(config).items()))].append(index)
+    return list(alike.values())
+
+
+def without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration's other fields."""
+    return {name: value for name, value in config.items() if name != "seed"}
 
 
 def brief_fields(names: Sequence[str]) -> dict[str, str]:

@@ -9,6 +9,8 @@ from attention_jax.evaluation.translation_quality import (
     bleu,
     chrf,
     exact_match,
+    ter,
+    translation_quality,
 )
 
 # Words apart from punctuation, so that 13a's tokens are those of split().
@@ -73,6 +75,35 @@ def test_chrf_is_the_papers():
     assert found.score == pytest.approx(slow_chrf(HYPOTHESES, REFERENCES), abs=1e-9)
 
 
+def test_ter_counts_edits_by_hand():
+    # One word replaced; one moved, which is one edit, not two; of 4 and 5 words.
+    found = ter(["a b c x", "e a b c d"], ["a b c d", "a b c d e"], language="en")
+    assert found.score == pytest.approx(100 * 2 / 9)
+    assert not found.higher_is_better and found.title == "TER ↓"
+    assert ter(["a b c d e f"], ["x"], language="en").score == 600
+
+
+def test_ter_cuts_chinese_into_characters():
+    found = ter(["今天是星期二上午"], ["今天是星期三上午"], language="zh_Hant")
+    assert found.score == pytest.approx(100 / 8)
+    assert "norm:yes" in found.signature and "asian:yes" in found.signature
+    plain = ter(["今天是星期二上午"], ["今天是星期三上午"], language="en")
+    assert plain.score == 100 and "asian:no" in plain.signature
+
+
+def test_all_of_them():
+    found = translation_quality(HYPOTHESES, REFERENCES, language="en", lowercase=True)
+    assert [metric.title for metric in found] == [
+        "BLEU",
+        "chrF2",
+        "exact match",
+        "TER ↓",
+    ]
+    assert found[0] == bleu(HYPOTHESES, REFERENCES, language="en", lowercase=True)
+    assert found[3] == ter(HYPOTHESES, REFERENCES, language="en", lowercase=True)
+    assert all("case:lc" in metric.signature for metric in found)
+
+
 def test_perfect_translations_score_exactly_100():
     texts = ["a considerably longer sentence , with commas ."] * 7
     assert bleu(texts, texts, language="en").score == 100
@@ -101,6 +132,11 @@ def test_lower_casing_is_an_option_that_the_signature_names():
             exact_match(["A b C d"], ["a B c D"], lowercase=lowercase),
         )
 
+    mixed, lower = (
+        ter(["A b"], ["a b"], language="en", lowercase=fold) for fold in (False, True)
+    )
+    assert (mixed.score, lower.score) == (50, 0)
+    assert "case:lc" in lower.signature and "case:mixed" in mixed.signature
     for mixed, lower in zip(scores(False), scores(True), strict=True):
         assert lower.score == 100 and mixed.score < 100
         assert "case:lc" in lower.signature and "case:mixed" in mixed.signature

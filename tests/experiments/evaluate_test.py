@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 from absl import flags
@@ -6,8 +7,10 @@ from absl import flags
 from attention_jax.data.splits import Splits
 from attention_jax.evaluation import held_out
 from attention_jax.run import CHECKPOINTS
+from attention_jax.training import train
+from attention_jax.training.run_directory import RunDirectory
 from experiments import command_line, evaluate
-from tests.tiny_run import tiny_run
+from tests.tiny_run import tiny_config, tiny_run
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,77 @@ def test_prints_the_figures_and_writes_them(workdir, tmp_path, capsys):
     assert not err
 
 
+@pytest.fixture(scope="module")
+def second(workdir, tmp_path_factory):
+    """The same run, as if of another seed."""
+    copy = tmp_path_factory.mktemp("evaluate") / "second"
+    shutil.copytree(workdir, copy)
+    directory = RunDirectory(copy)
+    config = directory.load_config()
+    config.seed = 1
+    directory.save_config(config)
+    return copy
+
+
+def test_two_runs_side_by_side(workdir, second, tmp_path, capsys):
+    output, figure, texts = (tmp_path / f"f.{end}" for end in ("json", "png", "tsv"))
+    status = run(
+        f"--workdir={second}",
+        f"--baseline={workdir}",
+        "--max_sentences=9",
+        "--length_edges=2,3",
+        f"--output={output}",
+        f"--figure={figure}",
+        f"--translations={texts}",
+    )
+    out, err = capsys.readouterr()
+    assert (status, err) == (0, "")
+    found = json.loads(output.read_text())
+    assert found["baseline"] == "tiny_run" and found["fields"] == ["seed"]
+    assert [one["name"] for one in found["systems"]] == ["tiny_run", "second"]
+    # They are the same run.
+    assert {e["p_value"] for e in found["estimates"]} == {None, 1.0}
+    [group] = found["seeds"]
+    assert group["seeds"] == [0, 1] and set(group["deviation"].values()) == {0.0}
+    # None of the nine has two words.
+    assert [one["longest"] for one in found["by_length"]] == [3, 4]
+    assert "mean of 2" in out and "± 0.00" in out and "against tiny_run" in out
+    assert figure.stat().st_size > 10_000
+    for path in (output, figure, texts):
+        assert f"wrote {path}" in out
+    rows = [line.split("\t") for line in texts.read_text().splitlines()]
+    assert len(rows) == 9 and {len(row) for row in rows} == {4}
+    assert all(row[2] == row[3] for row in rows)
+
+
+def test_a_folder_of_runs_that_holds_the_baseline_too(second, capsys):
+    folder = f"--workdir={second.parent}"
+    assert run(folder, f"--baseline={second}") == 2
+    assert "is the run to be tested itself" in capsys.readouterr().err
+    assert run(folder, "--max_sentences=2") == 0
+    assert "seed" in capsys.readouterr().out
+
+
+def test_a_search_of_ones_own(workdir, tmp_path, capsys):
+    output = tmp_path / "beam.json"
+    flag = f"--output={output}"
+    run(f"--workdir={workdir}", "--max_sentences=3", "--beam_size=2", flag)
+    assert "beam of 2, 8 at a time" in capsys.readouterr().out
+    found = json.loads(output.read_text())["decoding"]
+    assert (found["search"], found["beam_size"]) == ("beam", 2)
+
+
+def test_runs_of_other_sentences_do_not_compare(workdir, tmp_path, capsys):
+    other = tmp_path / "other"
+    config = tiny_config()
+    config.data.seed, config.training.steps = 5, 1
+    train(config, other)
+    assert run(f"--workdir={workdir}", f"--workdir={other}") == 1
+    err = capsys.readouterr().err
+    assert "different test sentences (40 and 40; split hashes" in err
+    assert err.count("\n") == 1
+
+
 def test_a_missing_folder_is_found_before_any_work(tmp_path, capsys):
     assert run("--workdir=nowhere", f"--output={tmp_path / 'no' / 'f.json'}") == 2
     assert "the folder" in capsys.readouterr().err
@@ -68,6 +142,22 @@ def test_the_choices_are_the_librarys():
             2,
             "--max_sentences takes a whole number of at least 0, got '-1'",
         ),
+        (["--workdir="], 2, "--workdir is empty"),
+        (["--workdir=x", "--workdir=nowhere"], 1, "there is no run directory"),
+        (["--workdir=x", "--baseline=y", "--baseline=z"], 2, "--baseline is given 2"),
+        (["--workdir=x", "--length_edges=3,a"], 2, "that increase, as in 5,10,20; got"),
+        (
+            ["--workdir=x", "--length_edges=5,3"],
+            2,
+            "--length_edges takes whole numbers",
+        ),
+        (
+            ["--workdir=x", "--length_bins=0"],
+            2,
+            "--length_bins takes a whole number of",
+        ),
+        (["--workdir=x", "--figure=f.xyz"], 2, "--figure: "),
+        (["--workdir=x", "--translations=."], 2, "--translations: '.' is a folder"),
         (["--workdir=x", "--output=."], 2, "--output: '.' is a folder, not a file"),
     ],
 )

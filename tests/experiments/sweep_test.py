@@ -110,7 +110,8 @@ def test_each_run_is_a_row_measured_on_test(finished):
     pairs = held_out.load_split(directory, "test")
     measured = held_out.evaluate(load_run(directory.path), pairs).to_dict()
     assert dot["metrics"] == measured["metrics"]
-    assert [m["name"] for m in dot["metrics"]] == ["BLEU", "chrF2", "exact match"]
+    names = [m["name"] for m in dot["metrics"]]
+    assert names == ["BLEU", "chrF2", "exact match", "TER"]
     assert (dot["split"], dot["checkpoint"]) == ("test", "best")
     # What a run is measured by is in its own directory, as is TensorBoard's.
     assert finished.load_result("score=dot")["metrics"] == dot["metrics"]

@@ -1,0 +1,145 @@
+"""Whether one system's score is better than another's by more than the choice of sentences."""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from attention_jax.evaluation.translation_quality import check_texts, sacrebleu_metrics
+
+# sacrebleu's own.
+SAMPLES, SEED = 1000, 12345
+METRICS = ("BLEU", "chrF2", "TER")
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """One system's score by one metric, and what resampling the sentences makes of it.
+
+    Attributes:
+      system, metric: their names.
+      score: of all sentences; that of `translation_quality`.
+      mean: over the resamples.
+      half_width: the 95 % interval is mean ± half_width.
+      p_value: of the difference to the baseline; None for the baseline itself.
+      signature: the metric's, with the number of samples (bs) and the seed.
+    """
+
+    system: str
+    metric: str
+    score: float
+    mean: float
+    half_width: float
+    p_value: float | None
+    signature: str
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The two ends of the 95 % interval."""
+        return self.mean - self.half_width, self.mean + self.half_width
+
+
+def paired_bootstrap(
+    systems: Mapping[str, Sequence[str]],
+    references: Sequence[str],
+    *,
+    language: str,
+    lowercase: bool = False,
+    metrics: Sequence[str] = METRICS,
+    samples: int = SAMPLES,
+    seed: int = SEED,
+) -> tuple[Estimate, ...]:
+    """sacrebleu's paired bootstrap of translations against those of the first system.
+
+    In each sample as many sentences as there are, drawn with replacement, are scored for
+    both systems, which gives differences δ_b beside the difference δ on all sentences:
+
+        p = (1 + #{b : |δ_b| − mean |δ_b| > |δ|}) / (1 + samples)
+
+    is how often a difference as large would come of the choice of sentences alone. It is
+    never below 1 / (1 + samples), and where all δ_b have the sign of δ it is one tail: the
+    two-sided p is twice that. It says nothing of another seed of training. Translations
+    that equal the baseline's have p = 1, for which the formula gives its lowest value.
+
+    The samples come from `np.random.default_rng(seed)` and are the same for all metrics
+    and systems, so that equal arguments give equal results, whatever SACREBLEU_SEED is in
+    the environment. One system alone gets its intervals.
+
+    Args:
+      systems: translations by name; the first one is the baseline.
+      references: of the sentences.
+      language, lowercase: as `bleu` takes them.
+      metrics: some of METRICS.
+      samples: how many; memory is 76 bytes × samples × sentences.
+      seed: at least 1.
+
+    Returns:
+      one estimate for each system and metric, system by system.
+
+    Raises:
+      ValueError: no system, not as many translations as references, an unknown metric, no
+        samples, or a seed below 1.
+
+    Koehn, 2004, aclanthology.org/W04-3250; Post, 2018, aclanthology.org/W18-6319.
+    """
+    from sacrebleu.significance import PairedTest
+
+    if not systems:
+        raise ValueError("systems is empty: there is nothing to test")
+    for hypotheses in systems.values():
+        check_texts(hypotheses, references)
+    for name in metrics:
+        if name not in METRICS:
+            raise ValueError(f"metrics must be some of {METRICS}, got {name!r}")
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}")
+    # sacrebleu takes 0 for "no seed".
+    if seed < 1:
+        raise ValueError(f"seed must be at least 1, got {seed}")
+    known = sacrebleu_metrics(language=language, lowercase=lowercase)
+    with _sacrebleu_seed(seed):
+        test = PairedTest(
+            [(name, list(texts)) for name, texts in systems.items()],
+            {name: known[name] for name in metrics},
+            [list(references)],
+            test_type="bs",
+            n_samples=samples,
+        )
+    signatures, scores = test()
+    baseline = list(next(iter(systems.values())))
+
+    def p_value(system: str, found: float | None) -> float | None:
+        if found is None:
+            return None
+        return 1.0 if list(systems[system]) == baseline else float(found)
+
+    return tuple(
+        Estimate(
+            system,
+            name,
+            score=float(found.score),
+            mean=float(found.mean),
+            half_width=float(found.ci),
+            p_value=p_value(system, found.p_value),
+            signature=str(signatures[name]),
+        )
+        for number, system in enumerate(systems)
+        for name in metrics
+        for found in [cast(Any, scores[name][number])]
+    )
+
+
+@contextlib.contextmanager
+def _sacrebleu_seed(seed: int) -> Iterator[None]:
+    """sacrebleu takes its seed from the environment, while a test is set up, alone."""
+    name = "SACREBLEU_SEED"
+    before = os.environ.get(name)
+    os.environ[name] = str(seed)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

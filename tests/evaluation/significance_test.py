@@ -1,0 +1,130 @@
+"""The paired bootstrap: sacrebleu's, reproducible, and what its p-value is."""
+
+import os
+
+import numpy as np
+import pytest
+from sacrebleu.metrics import BLEU
+
+from attention_jax.evaluation.significance import SAMPLES, SEED, paired_bootstrap
+from attention_jax.evaluation.translation_quality import translation_quality
+
+WORDS = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "sat",
+    "ran",
+    "on",
+    "under",
+    "mat",
+    "house",
+    "today",
+    "slowly",
+]
+
+
+def sentences(number=40):
+    rng = np.random.default_rng(3)
+    return [" ".join(rng.choice(WORDS, 8)) for _ in range(number)]
+
+
+def spoilt(references, share, seed=5):
+    """The last word of so many is another one."""
+    rng = np.random.default_rng(seed)
+    return [
+        text if rng.random() > share else " ".join([*text.split()[:-1], "zebra"])
+        for text in references
+    ]
+
+
+REFERENCES = sentences()
+WORSE, BETTER = spoilt(REFERENCES, 0.9), spoilt(REFERENCES, 0.1)
+
+
+def found(system, metric, estimates):
+    [one] = [e for e in estimates if (e.system, e.metric) == (system, metric)]
+    return one
+
+
+@pytest.fixture(scope="module")
+def estimates():
+    systems = {"worse": WORSE, "better": BETTER, "same": list(WORSE)}
+    return paired_bootstrap(systems, REFERENCES, language="en")
+
+
+def test_scores_are_those_of_the_metrics(estimates):
+    for name, texts in (("worse", WORSE), ("better", BETTER)):
+        for metric in translation_quality(texts, REFERENCES, language="en"):
+            if metric.name == "exact match":
+                continue
+            estimate = found(name, metric.name, estimates)
+            assert estimate.score == pytest.approx(metric.score, abs=1e-9)
+            named = f"bs:{SAMPLES}|seed:{SEED}|"
+            assert estimate.signature.replace(named, "") == metric.signature
+
+
+def test_the_formula_is_the_documented_one(estimates):
+    """Resampled here without sacrebleu's loop: p and the interval from the definition."""
+    samples, number = 200, len(REFERENCES)
+    draws = np.random.default_rng(SEED).choice(number, size=(samples, number))
+
+    def scores(texts):
+        return np.array(
+            [
+                BLEU(force=True)
+                .corpus_score([texts[i] for i in draw], [[REFERENCES[i] for i in draw]])
+                .score
+                for draw in draws
+            ]
+        )
+
+    systems = {"worse": WORSE, "other": spoilt(REFERENCES, 0.9, seed=6)}
+    base, one = paired_bootstrap(
+        systems, REFERENCES, language="en", metrics=("BLEU",), samples=samples
+    )
+    ours, theirs = scores(systems["other"]), scores(WORSE)
+    differences = np.abs(ours - theirs)
+    above = np.sum(differences - differences.mean() > abs(one.score - base.score))
+    assert one.p_value == pytest.approx((above + 1) / (samples + 1), abs=1e-9)
+    assert 0.01 < one.p_value < 0.9
+    low, high = np.sort(ours)[[samples // 40, -samples // 40 - 1]]
+    assert one.half_width == pytest.approx((high - low) / 2, abs=1e-3)
+    assert one.mean == pytest.approx(ours.mean(), abs=1e-3)
+    assert one.interval == (one.mean - one.half_width, one.mean + one.half_width)
+
+
+def test_a_clear_difference_is_clear_and_none_is_none(estimates):
+    for metric in ("BLEU", "chrF2", "TER"):
+        assert found("better", metric, estimates).p_value == 1 / (SAMPLES + 1)
+        assert found("same", metric, estimates).p_value == 1
+        assert found("worse", metric, estimates).p_value is None
+    worse, better = (found(name, "TER", estimates) for name in ("worse", "better"))
+    assert better.score < worse.score
+
+
+def test_repeats_whatever_the_environment_says(estimates, monkeypatch):
+    monkeypatch.setenv("SACREBLEU_SEED", "7")
+    systems = {"worse": WORSE, "better": BETTER}
+    again = paired_bootstrap(systems, REFERENCES, language="en")
+    assert again == tuple(e for e in estimates if e.system != "same")
+    assert os.environ["SACREBLEU_SEED"] == "7"
+    other = paired_bootstrap(systems, REFERENCES, language="en", seed=8)
+    assert other != again and "seed:8" in other[0].signature
+
+
+def test_what_cannot_be_tested():
+    def test(systems, **options):
+        paired_bootstrap(systems, ["a b"], language="en", **options)
+
+    with pytest.raises(ValueError, match="systems is empty"):
+        test({})
+    with pytest.raises(ValueError, match="equally many, got 2 and 1"):
+        test({"x": ["a", "b"]})
+    with pytest.raises(ValueError, match="metrics must be some of .* got 'bleu'"):
+        test({"x": ["a"]}, metrics=("bleu",))
+    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
+        test({"x": ["a"]}, samples=0)
+    with pytest.raises(ValueError, match="seed must be at least 1, got 0"):
+        test({"x": ["a"]}, seed=0)
