@@ -30,3 +30,14 @@ def define_split(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_enum(
         "split", choices[0], choices, "Which pairs.", flag_values=flag_values
     )
+
+
+def define_max_sentences(flag_values: flags.FlagValues, default: int) -> None:
+    """Defines --max_sentences."""
+    flags.DEFINE_integer(
+        "max_sentences",
+        default,
+        "Only the first so many; 0 takes all.",
+        lower_bound=0,
+        flag_values=flag_values,
+    )

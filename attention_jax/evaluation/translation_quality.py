@@ -104,6 +104,20 @@ def chrf(
     return _score(metric, hypotheses, references)
 
 
+def sentence_chrf(
+    hypotheses: Sequence[str], references: Sequence[str], *, lowercase: bool = False
+) -> list[float]:
+    """chrF2 of each sentence by itself, 0 to 100: to rank them, not to average."""
+    from sacrebleu.metrics import CHRF
+
+    check_texts(hypotheses, references)
+    metric = CHRF(lowercase=lowercase)
+    return [
+        min(float(metric.sentence_score(hypothesis, [reference]).score), 100.0)
+        for hypothesis, reference in zip(hypotheses, references, strict=True)
+    ]
+
+
 def ter(
     hypotheses: Sequence[str],
     references: Sequence[str],

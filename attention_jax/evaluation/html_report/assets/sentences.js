@@ -1,0 +1,106 @@
+// The list of sentences, its order and its filter, and the sentence that is chosen.
+
+const ORDERS = [
+  ["worst chrF first", s => s.chrf, 1],
+  ["best chrF first", s => s.chrf, -1],
+  ["longest first", s => s.length, -1],
+  ["shortest first", s => s.length, 1],
+  ["most confident first", s => s.confidence, -1],
+  ["least confident first", s => s.confidence, 1],
+  ["sharpest attention first", s => s.entropy, 1],
+  ["most spread attention first", s => s.entropy, -1],
+  ["as in the data", s => s.number, 1],
+];
+
+function drawSentences(sentences, hasAttention) {
+  const orders = ORDERS.filter(([name]) => hasAttention || !name.includes("attention"));
+  const order = element("select", { id: "order" },
+    ...orders.map(([text], i) => element("option", { text, value: i })));
+  const filter = element("input", {
+    id: "filter", type: "search", placeholder: "any text", autocomplete: "off", spellcheck: "false",
+  });
+  const count = element("p", { class: "muted count", "aria-live": "polite" });
+  const list = element("ul", { role: "listbox", tabindex: "0", "aria-label": "Sentences", id: "list" });
+  const detail = element("article", { class: "detail", id: "detail", "aria-live": "off" });
+  const items = new Map(sentences.map(sentence => [sentence, listItem(sentence)]));
+  const texts = new Map(sentences.map(s =>
+    [s, `${s.source}\n${s.translation}\n${s.reference}`.toLowerCase()]));
+  let shown = [], chosen = null;
+
+  const choose = (sentence, scroll) => {
+    if (chosen) items.get(chosen).setAttribute("aria-selected", "false");
+    chosen = sentence;
+    if (!chosen) {
+      list.removeAttribute("aria-activedescendant");
+      detail.replaceChildren(element("p", { class: "muted", text: "No sentence has this text." }));
+      return;
+    }
+    const item = items.get(chosen);
+    item.setAttribute("aria-selected", "true");
+    list.setAttribute("aria-activedescendant", item.id);
+    if (scroll) {
+      const above = item.offsetTop, below = above + item.offsetHeight;
+      if (above < list.scrollTop) list.scrollTop = above;
+      else if (below > list.scrollTop + list.clientHeight) list.scrollTop = below - list.clientHeight;
+    }
+    detail.replaceChildren(...sentenceDetail(chosen));
+  };
+  const update = () => {
+    const wanted = filter.value.trim().toLowerCase();
+    const [, key, sign] = orders[Number(order.value)];
+    // Sentences without the figure come last, whatever the direction.
+    const rank = s => key(s) === null ? Infinity : sign * key(s);
+    shown = sentences.filter(s => texts.get(s).includes(wanted))
+      .sort((a, b) => (rank(a) > rank(b)) - (rank(a) < rank(b)) || a.number - b.number);
+    list.replaceChildren(...shown.map(s => items.get(s)));
+    count.textContent = shown.length === sentences.length
+      ? `${shown.length.toLocaleString("en")} sentences`
+      : `${shown.length.toLocaleString("en")} of ${sentences.length.toLocaleString("en")} sentences`;
+    list.scrollTop = 0;
+    choose(shown[0] || null, false);
+  };
+  list.addEventListener("click", event => {
+    const item = event.target.closest("[role=option]");
+    if (item) choose(sentences[Number(item.dataset.number) - 1], false);
+  });
+  list.addEventListener("keydown", event => {
+    const move = { ArrowUp: -1, ArrowDown: 1, PageUp: -8, PageDown: 8,
+      Home: -Infinity, End: Infinity }[event.key];
+    if (!move || !shown.length) return;
+    event.preventDefault();
+    const next = Math.min(Math.max(shown.indexOf(chosen) + move, 0), shown.length - 1);
+    choose(shown[next], true);
+  });
+  order.addEventListener("change", update);
+  filter.addEventListener("input", update);
+  update();
+  const controls = element("div", { class: "controls" },
+    element("label", { text: "Order " }, order), element("label", { text: "Filter " }, filter), count);
+  return [controls, element("div", { class: "browser" }, list, detail)];
+}
+
+function listItem(sentence) {
+  const text = [...sentence.source].slice(0, 120).join("");
+  return element("li", {
+    role: "option", "aria-selected": "false", id: `sentence-${sentence.number}`,
+    "data-number": sentence.number,
+  }, element("bdi", { text }), element("span", { class: "number muted", text: sentence.chrf.toFixed(0) }));
+}
+
+function sentenceDetail(sentence) {
+  const line = (name, text) => [element("dt", { text: name }),
+    element("dd", { dir: "auto", text: text || "(nothing)", class: text ? "" : "muted" })];
+  const figures = [
+    `chrF ${sentence.chrf.toFixed(1)}`, `${sentence.length} source words`,
+    `confidence ${sentence.confidence.toFixed(2)}`,
+  ];
+  if (sentence.entropy !== null) figures.push(`entropy ${sentence.entropy.toFixed(2)} nats`);
+  return [
+    element("h3", { class: "muted", text: `Sentence ${sentence.number.toLocaleString("en")}` }),
+    element("dl", { class: "texts" }, ...line("source", sentence.source),
+      ...line("translation", sentence.translation), ...line("reference", sentence.reference)),
+    element("p", { class: "figures muted", text: figures.join("  ·  ") }),
+    sentence.map ? drawMap(sentence.map)
+      : element("p", { class: "muted no-map", text: "No attention map for this sentence." }),
+  ];
+}

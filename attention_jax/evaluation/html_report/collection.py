@@ -1,0 +1,216 @@
+"""What a report of a run shows, from the run's directory and an evaluation of it."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from attention_jax.data.pairs import Pair
+from attention_jax.evaluation import report
+from attention_jax.evaluation.attention_statistics import (
+    AttentionStatistics,
+    attention_statistics,
+    mean_statistics,
+)
+from attention_jax.evaluation.html_report.attention_maps import embedded_maps
+from attention_jax.evaluation.html_report.report_data import (
+    Curve,
+    LengthRow,
+    ReportData,
+    Score,
+    Sentence,
+    Statistic,
+)
+from attention_jax.evaluation.learning_curves import PANELS
+from attention_jax.evaluation.quality_by_length import (
+    bleu_by_length,
+    equal_count_edges,
+)
+from attention_jax.evaluation.run_summary import RunSummary
+from attention_jax.evaluation.translation_quality import sentence_chrf
+
+if TYPE_CHECKING:
+    from attention_jax.evaluation.held_out import Evaluation
+    from attention_jax.run import Run
+
+_BINS = 6
+_MEANINGS = {
+    "entropy": "spread of a target word's attention, in nats: 0 is one source word",
+    "relative_entropy": "the same as a share of log S: 1 is all source words alike",
+    "covered": "source words that got at least half a word's attention",
+    "repeated": "attention beyond the first whole one, a target word",
+    "monotonicity": "Kendall's τ of target and brightest source positions: 1 in order",
+    "last_word": "attention on the last source word, often the full stop",
+}
+
+
+def collect(
+    run: "Run",
+    summary: RunSummary,
+    pairs: Sequence[Pair],
+    evaluation: "Evaluation",
+    facts: Mapping[str, Any],
+) -> ReportData:
+    """The report's data.
+
+    Args:
+      run: what translated; its own config is shown.
+      summary: of its directory, for the learning curves.
+      pairs, evaluation: the split and `held_out.evaluate` of it.
+      facts: `held_out.provenance` with "split" and "checkpoint".
+    """
+    translations = evaluation.translations
+    attends = run.config.model.attention != "none"
+    statistics = [
+        attention_statistics(found.weights)
+        if attends and (found.weights >= 0).all()
+        else AttentionStatistics(*[None] * 6)
+        for found in translations
+    ]
+    maps = list(embedded_maps(translations)) if attends else [None] * len(pairs)
+    lowercase = run.config.data.lowercase
+    chrfs = sentence_chrf(
+        evaluation.hypotheses, evaluation.references, lowercase=lowercase
+    )
+    sentences = [
+        Sentence(
+            number=number,
+            source=pair.source,
+            reference=pair.target,
+            translation=found.text,
+            chrf=round(chrf, 2),
+            length=len(found.source_tokens),
+            confidence=_confidence(found.log_prob, len(found.target_tokens)),
+            entropy=statistic.entropy,
+            map=drawn,
+        )
+        for number, (pair, found, chrf, statistic, drawn) in enumerate(
+            zip(pairs, translations, chrfs, statistics, maps, strict=True), 1
+        )
+    ]
+    rows = report.rows(evaluation, facts)
+    measured = len(evaluation.metrics) + 2 * (evaluation.alignment is not None) + 1
+    config = sorted(summary.config.items())
+    return ReportData(
+        name=summary.name,
+        facts=_facts(run, summary, evaluation, facts),
+        notes=_notes(summary, evaluation),
+        scores=[Score(*row) for row in rows[:measured]],
+        curves=_curves(summary),
+        length_unit=run.config.data.source_tokenizer,
+        lengths=_lengths(run, evaluation),
+        sentences=sentences,
+        maps_note=_maps_note(attends, maps, evaluation),
+        statistics=_statistics(statistics) if attends else [],
+        config=[(name, str(value)) for name, value in config],
+        environment=_environment(facts),
+    )
+
+
+def _facts(
+    run: "Run", summary: RunSummary, evaluation: "Evaluation", facts: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    model, data = run.config.model, run.config.data
+    attention = model.attention
+    if attention != "none":
+        attention += f", {model.score}, {model.normalizer}"
+    sizes = f"{model.cell}, {model.encoder_size} / {model.decoder_size}"
+    found = [
+        ("data", f"{data.source}, {data.source_language} → {data.target_language}"),
+        ("split", f"{facts['split']}, {len(evaluation.translations):,} sentences"),
+        ("attention", attention),
+        ("model", sizes),
+        ("checkpoint", facts["checkpoint"]),
+        ("search", report.describe_search(evaluation.decoding)),
+        ("seed", str(facts["seed"])),
+    ]
+    if summary.parameters is not None:
+        found.insert(4, ("parameters", f"{summary.parameters:,}"))
+    return found
+
+
+def _notes(summary: RunSummary, evaluation: "Evaluation") -> list[str]:
+    notes = list(summary.notes)
+    if not any(evaluation.hypotheses):
+        notes.append("no sentence was translated by any word")
+    return notes
+
+
+def _curves(summary: RunSummary) -> list[Curve]:
+    """One for each of the learning curves' panels that has rows."""
+    curves = []
+    for event, field, title in PANELS:
+        rows = _thinned([row for row in summary.rows if row["event"] == event])
+        if rows:
+            values = [float(row[field]) for row in rows]
+            finite = [value if math.isfinite(value) else None for value in values]
+            curves.append(Curve(title, [float(row["step"]) for row in rows], finite))
+    return curves
+
+
+def _thinned(rows: list[dict[str, Any]], most: int = 1_000) -> list[dict[str, Any]]:
+    """Evenly as many as a screen shows, the last one among them."""
+    stride = -(-len(rows) // most) or 1
+    return rows[::-1][::stride][::-1]
+
+
+def _lengths(run: "Run", evaluation: "Evaluation") -> list[LengthRow]:
+    lengths = evaluation.source_lengths
+    bins = bleu_by_length(
+        {"run": evaluation.hypotheses},
+        evaluation.references,
+        lengths,
+        edges=equal_count_edges(lengths, _BINS),
+        language=run.config.data.target_language,
+        lowercase=run.config.data.lowercase,
+    )
+    return [
+        LengthRow(
+            one.name,
+            one.sentences,
+            own.score,
+            own.mean - own.half_width,
+            own.mean + own.half_width,
+        )
+        for one in bins
+        for own in one.bleu
+    ]
+
+
+def _maps_note(
+    attends: bool, maps: Sequence[object], evaluation: "Evaluation"
+) -> str:
+    if not attends:
+        return "This run has no attention: its config.model.attention is none."
+    drawable = [found.weights.size > 0 for found in evaluation.translations]
+    left_out = sum(drawable) - sum(drawn is not None for drawn in maps)
+    if not left_out:
+        return ""
+    return (
+        f"{left_out:,} of {sum(drawable):,} attention maps were left out, so that the "
+        "file stays small; experiments.export_attention writes them all."
+    )
+
+
+def _statistics(sentences: Sequence[AttentionStatistics]) -> list[Statistic]:
+    mean = dataclasses.asdict(mean_statistics(sentences))
+    return [
+        Statistic(name.replace("_", " "), mean[name], meaning)
+        for name, meaning in _MEANINGS.items()
+    ]
+
+
+def _environment(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = [
+        ("commit", facts["commit"] or "not a checkout"),
+        ("split hash", facts["split_hash"]),
+        ("seed", str(facts["seed"])),
+        ("seed of the data", str(facts["data"]["seed"])),
+        ("device", facts["device"]),
+        ("system", facts["system"]),
+    ]
+    return rows + list(facts["versions"].items())
+
+
+def _confidence(log_prob: float, words: int) -> float:
+    return round(math.exp(min(0.0, log_prob) / (words + 1)), 4)

@@ -1,0 +1,58 @@
+"""Writes what a run is, scores and looks at into one HTML file that opens anywhere.
+
+    python -m experiments.report --workdir=runs/tatoeba --output=report.html
+
+Learning curves, scores with signatures, BLEU by source length, every sentence with its
+attention map, statistics, configuration, environment. The file needs no network.
+"""
+
+import sys
+import types
+
+from absl import flags
+
+from experiments import command_line, run_flags, search_flags
+from experiments.arguments import UsageError, check_output
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    """Defines the flags."""
+    run_flags.define_workdir(flag_values)
+    run_flags.define_split(flag_values)
+    run_flags.define_max_sentences(flag_values, 1_000)
+    run_flags.define_checkpoint(flag_values)
+    flags.DEFINE_string("output", None, "The .html file.", flag_values=flag_values)
+    search_flags.define_search(flag_values)
+
+
+def main(arguments: types.SimpleNamespace) -> None:
+    """Writes the file."""
+    output = check_output(arguments.output)
+    if output is None or output.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--output takes a .html file, got {arguments.output!r}")
+    from attention_jax.evaluation import held_out, html_report
+    from attention_jax.evaluation.run_summary import summarize
+    from attention_jax.run import load_run
+    from attention_jax.training.run_directory import RunDirectory
+    from attention_jax.whole_files import write_text
+
+    run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
+    run = search_flags.with_search(run, arguments)
+    directory = RunDirectory(arguments.workdir)
+    pairs = held_out.load_split(
+        directory, arguments.split, max_sentences=arguments.max_sentences
+    )
+    evaluation = held_out.evaluate(run, pairs)
+    facts = {
+        "split": arguments.split,
+        "checkpoint": arguments.checkpoint,
+        **held_out.provenance(directory, run),
+    }
+    summary = summarize(directory.path, name=directory.path.name)
+    data = html_report.collect(run, summary, pairs, evaluation, facts)
+    write_text(output, html_report.render(data))
+    print(f"wrote {output}, {output.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main, define_flags, required=("workdir", "output")))
