@@ -11,17 +11,22 @@ def write_text(path: pathlib.Path, text: str) -> None:
     Raises:
       OSError: it cannot be written; names the file and the reason.
     """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: pathlib.Path, data: bytes) -> None:
+    """As `write_text`, of bytes."""
     try:
-        _replace(path, text)
+        _replace(path, data)
     except OSError as error:
         raise cannot_write(path, error) from error
 
 
-def _replace(path: pathlib.Path, text: str) -> None:
+def _replace(path: pathlib.Path, data: bytes) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(descriptor, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         # mkstemp's files are private; this one is as readable as any other.

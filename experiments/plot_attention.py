@@ -1,7 +1,9 @@
-"""Draws where a run looks while it translates a sentence.
+"""Draws where a run looks while it translates: one sentence, or several in a grid.
 
     python -m experiments.plot_attention --workdir=runs/cldr --text=2024年3月5日星期二 \\
         --output=attention.png
+    python -m experiments.plot_attention --workdir=runs/cldr --split=test --num=6 \\
+        --output=grid.pdf
 
 With --target the words are forced on the decoder, and the picture shows where it looks for
 each of them.
@@ -12,44 +14,57 @@ import types
 
 from absl import flags
 
-from experiments import command_line
+from experiments import command_line, run_flags, sentence_flags
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the flags."""
-    for name, text in (
-        ("workdir", "The run's directory."),
-        ("text", "The sentence to translate."),
-        ("target", "A translation to force; by default the run's own."),
-        ("output", "The picture: a .png, .pdf or .svg file."),
-    ):
-        flags.DEFINE_string(name, None, text, flag_values=flag_values)
+    run_flags.define_workdir(flag_values)
+    run_flags.define_checkpoint(flag_values)
+    sentence_flags.define_sentences(flag_values, number=6)
+    flags.DEFINE_integer(
+        "columns", 2, "Pictures side by side.", lower_bound=1, flag_values=flag_values
+    )
+    flags.DEFINE_string(
+        "output",
+        None,
+        "The picture: a .png, .pdf or .svg file.",
+        flag_values=flag_values,
+    )
 
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Writes the picture."""
-    from attention_jax.evaluation.figures import check_path, plot_weights
+    from attention_jax.evaluation.figures import Panel, check_path, plot_weights_grid
 
+    sentence_flags.check_sentences(arguments)
     try:
         check_path(arguments.output)
     except (ValueError, OSError) as error:
         raise command_line.UsageError(f"--output: {error}") from error
     from attention_jax.run import load_run
 
-    run = load_run(arguments.workdir)
-    source, target, weights = run.attend(arguments.text, arguments.target)
-    if not target:
+    run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
+    found = sentence_flags.attention_of(run, arguments)
+    panels = [
+        Panel(one.weights, one.source_tokens, one.target_tokens)
+        for one in found
+        if one.weights.size
+    ]
+    if not panels:
         raise ValueError(
-            f"the run translates {arguments.text!r} by nothing: no word to draw; "
+            f"the run translates {found[0].source!r} by nothing: no word to draw; "
             "--target gives it words"
         )
-    plot_weights(weights, source, target, path=arguments.output)
-    if arguments.target is None:
-        print(run.translate([arguments.text])[0])
+    plot_weights_grid(panels, columns=arguments.columns, path=arguments.output)
+    if not arguments.target:
+        for one in found:
+            print(one.translation)
+    if len(panels) < len(found):
+        left_out = len(found) - len(panels)
+        print(f"translated by nothing, not drawn: {left_out:,}", file=sys.stderr)
     print(f"wrote {arguments.output}")
 
 
 if __name__ == "__main__":
-    sys.exit(
-        command_line.run(main, define_flags, required=("workdir", "text", "output"))
-    )
+    sys.exit(command_line.run(main, define_flags, required=("workdir", "output")))

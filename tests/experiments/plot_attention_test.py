@@ -13,7 +13,7 @@ def run(*arguments):
     return command_line.run(
         plot_attention.main,
         plot_attention.define_flags,
-        required=("workdir", "text", "output"),
+        required=("workdir", "output"),
         argv=["plot_attention", *arguments],
     )
 
@@ -28,13 +28,26 @@ def test_draws_the_runs_own_translation(workdir, tmp_path, capsys):
 def test_draws_a_given_translation(workdir, tmp_path, capsys, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "attention_jax.evaluation.figures.plot_weights",
-        lambda *arguments, path: drawn.append(arguments[1:]),
+        "attention_jax.evaluation.figures.plot_weights_grid",
+        lambda panels, columns, path: drawn.extend(panel[1:3] for panel in panels),
     )
     output = tmp_path / "attention.pdf"
     arguments = (f"--workdir={workdir}", "--text=ba bi", f"--output={output}")
     assert run(*arguments, "--target=ba zz ba") == 0
     assert drawn == [(("ba", "bi"), ("ba", "zz", "ba"))]
+
+
+def test_draws_several_sentences_in_a_grid(workdir, tmp_path, capsys, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "attention_jax.evaluation.figures.plot_weights_grid",
+        lambda panels, columns, path: drawn.append((columns, len(panels))),
+    )
+    arguments = (f"--workdir={workdir}", f"--output={tmp_path / 'grid.svg'}")
+    assert run(*arguments, "--text=ba bi", "--text=bo ba bi") == 0
+    assert capsys.readouterr().out.startswith("bi ba\nbi ba bo\nwrote ")
+    assert run(*arguments, "--split=test", "--num=5", "--columns=3") == 0
+    assert drawn == [(2, 2), (3, 5)]
 
 
 @pytest.mark.parametrize(

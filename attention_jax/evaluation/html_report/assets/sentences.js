@@ -75,7 +75,8 @@ function drawSentences(sentences, hasAttention) {
   filter.addEventListener("input", update);
   update();
   const controls = element("div", { class: "controls" },
-    element("label", { text: "Order " }, order), element("label", { text: "Filter " }, filter), count);
+    element("span", {}, element("label", { text: "Order", for: "order" }), order),
+    element("span", {}, element("label", { text: "Filter", for: "filter" }), filter), count);
   return [controls, element("div", { class: "browser" }, list, detail)];
 }
 

@@ -1,0 +1,256 @@
+"""Attention in files that any program reads: .npz for numbers, .json for eyes.
+
+Both hold the same: the facts of the run, and of each sentence its texts, its words, the
+weights and the log-probability. docs/report.md has the layout and loaders without this
+package.
+"""
+
+import io
+import json
+import os
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from attention_jax.whole_files import write_bytes
+
+if TYPE_CHECKING:
+    from attention_jax.run import Translation
+
+FORMAT = "attention_jax attention 1"
+SUFFIXES = (".npz", ".json")
+
+# What reading a file of other contents may raise.
+_DAMAGE = (
+    *(ValueError, TypeError, LookupError, OSError, EOFError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+_TEXTS = ("source", "translation")
+_WORDS = ("source_tokens", "target_tokens")
+
+
+class SentenceRecord(NamedTuple):
+    """One sentence of an attention file.
+
+    Attributes:
+      source, translation: texts.
+      source_tokens, target_tokens: the S and T words.
+      weights: row t is the attention that target word t was predicted with; float32.
+      end_weights: the attention that the end of the sentence was predicted with; float32.
+      log_prob: log p(words, end | source), the natural logarithm.
+    """
+
+    source: str
+    translation: str
+    source_tokens: tuple[str, ...]
+    target_tokens: tuple[str, ...]
+    weights: Float[np.ndarray, "T S"]
+    end_weights: Float[np.ndarray, " S"]
+    log_prob: float
+
+
+class AttentionFile(NamedTuple):
+    """What `load_attention` reads: the sentences in order, and facts about the run."""
+
+    sentences: tuple[SentenceRecord, ...]
+    facts: dict[str, Any]
+
+
+def record(source: str, found: "Translation") -> SentenceRecord:
+    """The record of a translation of `source`."""
+    return SentenceRecord(
+        source,
+        found.text,
+        tuple(found.source_tokens),
+        tuple(found.target_tokens),
+        found.weights,
+        found.end_weights,
+        found.log_prob,
+    )
+
+
+def save_attention(
+    path: str | os.PathLike[str],
+    sentences: Iterable[SentenceRecord],
+    *,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes the file in one step.
+
+    Args:
+      path: ends in .npz or .json, which says how.
+      sentences: any number.
+      facts: JSON values: where the weights come from.
+
+    Raises:
+      ValueError: another suffix, a number that is not finite, arrays that do not match
+        their words; names the sentence.
+      OSError: the file cannot be written.
+    """
+    path = pathlib.Path(path)
+    suffix = check_suffix(path)
+    checked = [_checked(one, f"sentence {i}") for i, one in enumerate(sentences, 1)]
+    header: dict[str, Any] = {"format": FORMAT, "facts": dict(facts or {})}
+    header["sentences"] = [_texts(one) for one in checked]
+    if suffix == ".json":
+        for entry, one in zip(header["sentences"], checked, strict=True):
+            entry["weights"] = [_numbers(row) for row in one.weights]
+            entry["end_weights"] = _numbers(one.end_weights)
+        write_bytes(path, _json(header) + b"\n")
+        return
+    stream = io.BytesIO()
+    empty = [np.zeros(0, np.float32)]
+    np.savez_compressed(
+        stream,
+        header=np.frombuffer(_json(header), np.uint8),
+        shapes=np.array([one.weights.shape for one in checked], np.int64).reshape(-1, 2),
+        weights=np.concatenate(empty + [one.weights.ravel() for one in checked]),
+        end_weights=np.concatenate(empty + [one.end_weights for one in checked]),
+    )
+    write_bytes(path, stream.getvalue())
+
+
+def load_attention(path: str | os.PathLike[str]) -> AttentionFile:
+    """What `save_attention` wrote, checked.
+
+    Runs nothing that the file holds: no pickled object is ever read.
+
+    Raises:
+      OSError: it cannot be read.
+      ValueError: it is damaged, or no file of this format; names the file and the place.
+    """
+    path = pathlib.Path(path)
+    suffix, data = check_suffix(path), path.read_bytes()
+    try:
+        header, arrays = (_from_json if suffix == ".json" else _from_npz)(data)
+        sentences = [
+            _checked(
+                SentenceRecord(
+                    *(_typed(entry, name, str) for name in _TEXTS),
+                    *(tuple(_typed(entry, name, list)) for name in _WORDS),
+                    weights,
+                    end_weights,
+                    float(_typed(entry, "log_prob", (int, float))),
+                ),
+                f"sentence {number}",
+            )
+            for number, (entry, (weights, end_weights)) in enumerate(
+                zip(header["sentences"], arrays, strict=True), 1
+            )
+        ]
+    except _DAMAGE as error:
+        reason = f"no {error}" if isinstance(error, LookupError) else error
+        raise ValueError(f"{path} is damaged or no attention file: {reason}") from error
+    return AttentionFile(tuple(sentences), header["facts"])
+
+
+def check_suffix(path: pathlib.Path) -> str:
+    """The suffix in lower case.
+
+    Raises:
+      ValueError: it is none of SUFFIXES.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"an attention file ends in {' or '.join(SUFFIXES)}, got {str(path)!r}"
+        )
+    return path.suffix.lower()
+
+
+_Arrays = list[tuple[np.ndarray, np.ndarray]]
+
+
+def _from_json(data: bytes) -> tuple[dict[str, Any], _Arrays]:
+    header = _header(data)
+    arrays = []
+    for entry in header["sentences"]:
+        end_weights = np.array(entry["end_weights"], np.float32)
+        weights = np.array(entry["weights"], np.float32)
+        if not weights.size:
+            # [] has lost how many columns no row has.
+            weights = weights.reshape(len(entry["target_tokens"]), len(end_weights))
+        arrays.append((weights, end_weights))
+    return header, arrays
+
+
+def _from_npz(data: bytes) -> tuple[dict[str, Any], _Arrays]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        header = _header(file["header"].astype(np.uint8).tobytes())
+        shapes, flat, ends = file["shapes"], file["weights"], file["end_weights"]
+    if shapes.ndim != 2 or shapes.shape[1] != 2 or (shapes < 0).any():
+        raise ValueError(f"shapes must be [N, 2], got {shapes.shape}")
+    areas, widths = shapes.prod(axis=1), shapes[:, 1]
+    if flat.shape != (areas.sum(),) or ends.shape != (widths.sum(),):
+        raise ValueError(
+            f"weights and end_weights must have {areas.sum()} and {widths.sum()} "
+            f"numbers, got {flat.shape} and {ends.shape}"
+        )
+    weights = np.split(flat, np.cumsum(areas))[:-1]
+    end_weights = np.split(ends, np.cumsum(widths))[:-1]
+    reshaped = [one.reshape(shape) for one, shape in zip(weights, shapes, strict=True)]
+    return header, list(zip(reshaped, end_weights, strict=True))
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    header = json.loads(data.decode("utf-8"))
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        found = header.get("format") if isinstance(header, dict) else type(header)
+        raise ValueError(f"format must be {FORMAT!r}, got {found!r}")
+    _typed(header, "facts", dict)
+    _typed(header, "sentences", list)
+    return header
+
+
+def _typed(entry: Any, name: str, kind: Any) -> Any:
+    value = entry[name]
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} has a value of another type: {value!r:.60}")
+    return value
+
+
+def _checked(one: SentenceRecord, place: str) -> SentenceRecord:
+    """With float32 arrays that match the words."""
+    for name in _WORDS:
+        if not all(isinstance(word, str) for word in getattr(one, name)):
+            raise ValueError(f"{place}: {name} must be words")
+    target, source = len(one.target_tokens), len(one.source_tokens)
+    weights = np.asarray(one.weights, np.float32)
+    end_weights = np.asarray(one.end_weights, np.float32)
+    for name, array, shape in (
+        ("weights", weights, (target, source)),
+        ("end_weights", end_weights, (source,)),
+    ):
+        if array.shape != shape:
+            raise ValueError(
+                f"{place}: {name} must be {list(shape)} for {target} target and "
+                f"{source} source words, got {list(array.shape)}"
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(f"{place}: {name} must be finite numbers")
+    if not np.isfinite(one.log_prob):
+        raise ValueError(f"{place}: log_prob must be finite, got {one.log_prob}")
+    return one._replace(
+        weights=weights, end_weights=end_weights, log_prob=float(one.log_prob)
+    )
+
+
+def _texts(one: SentenceRecord) -> dict[str, Any]:
+    return {
+        **{name: getattr(one, name) for name in _TEXTS},
+        **{name: list(getattr(one, name)) for name in _WORDS},
+        "log_prob": one.log_prob,
+    }
+
+
+def _numbers(row: Sequence[float] | np.ndarray) -> list[float]:
+    """As few digits as give the same float32 again."""
+    return [float(str(np.float32(number))) for number in row]
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")

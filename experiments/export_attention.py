@@ -1,0 +1,55 @@
+"""Writes a run's attention to a file that any program reads: .npz or .json.
+
+    python -m experiments.export_attention --workdir=runs/tatoeba --split=test \\
+        --output=attention.npz
+
+docs/report.md has the layout of both, and how to read them without this package.
+"""
+
+import pathlib
+import sys
+import types
+
+from absl import flags
+
+from experiments import command_line, run_flags, search_flags, sentence_flags
+from experiments.arguments import UsageError, check_output
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    """Defines the flags."""
+    run_flags.define_workdir(flag_values)
+    run_flags.define_checkpoint(flag_values)
+    sentence_flags.define_sentences(flag_values, number=0)
+    flags.DEFINE_string(
+        "output", None, "The .npz or .json file.", flag_values=flag_values
+    )
+    search_flags.define_search(flag_values)
+
+
+def main(arguments: types.SimpleNamespace) -> None:
+    """Writes the file."""
+    from attention_jax.evaluation.attention_files import check_suffix, save_attention
+
+    sentence_flags.check_sentences(arguments)
+    check_output(arguments.output)
+    output = pathlib.Path(arguments.output)
+    try:
+        check_suffix(output)
+    except ValueError as error:
+        raise UsageError(f"--output: {error}") from error
+    from attention_jax.evaluation.held_out import provenance
+    from attention_jax.run import load_run
+    from attention_jax.training.run_directory import RunDirectory
+
+    run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
+    run = search_flags.with_search(run, arguments)
+    found = sentence_flags.attention_of(run, arguments)
+    facts = provenance(RunDirectory(arguments.workdir), run)
+    facts = {"checkpoint": arguments.checkpoint, "split": arguments.split, **facts}
+    save_attention(output, found, facts=facts)
+    print(f"wrote {output}, {len(found):,} sentences")
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main, define_flags, required=("workdir", "output")))

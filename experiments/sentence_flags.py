@@ -1,0 +1,117 @@
+"""The flags that say which sentences' attention is wanted, and that attention."""
+
+import types
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from experiments.arguments import UsageError
+from experiments.config_file import package_constant
+
+if TYPE_CHECKING:
+    from attention_jax.evaluation.attention_files import SentenceRecord
+    from attention_jax.run import Run
+
+
+def define_sentences(flag_values: flags.FlagValues, *, number: int) -> None:
+    """Defines --text, --target, --input, --split and --num."""
+    for name, text in (
+        ("text", "A sentence to translate; may be repeated."),
+        ("target", "A translation to force: one for each --text."),
+    ):
+        flags.DEFINE_multi_string(name, None, text, flag_values=flag_values)
+    flags.DEFINE_string(
+        "input", None, "... or a UTF-8 file, a sentence a line.", flag_values=flag_values
+    )
+    flags.DEFINE_enum(
+        "split",
+        None,
+        package_constant("evaluation/held_out.py", "SPLITS"),
+        "... or a split of the run's data.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "num",
+        number,
+        "Only the first so many of --input or --split; 0 takes all.",
+        lower_bound=0,
+        flag_values=flag_values,
+    )
+
+
+def check_sentences(arguments: types.SimpleNamespace) -> None:
+    """Raises UsageError unless the flags name sentences in exactly one way."""
+    ways = ("text", "input", "split")
+    given = [f"--{name}" for name in ways if getattr(arguments, name)]
+    if len(given) != 1:
+        raise UsageError(
+            "one of --text, --input and --split is required; got "
+            + (" and ".join(given) or "none")
+        )
+    texts, targets = arguments.text or [], arguments.target or []
+    if targets and len(targets) != len(texts):
+        raise UsageError(
+            "--target is a translation of a --text: as many of one as of the other, got "
+            f"{len(targets)} and {len(texts)}"
+        )
+    for name, values in (("text", texts), ("target", targets)):
+        for value in values:
+            if any("\ud800" <= character <= "\udfff" for character in value):
+                raise UsageError(f"--{name} is not UTF-8: {value!r}")
+
+
+def attention_of(
+    run: "Run", arguments: types.SimpleNamespace
+) -> "list[SentenceRecord]":
+    """The sentences that the flags name, translated; blank lines are left out.
+
+    Raises:
+      ValueError: the run has no attention, or there is nothing to translate.
+      OSError: --input cannot be read.
+    """
+    from attention_jax.data.pairs import Pair
+    from attention_jax.evaluation.attention_files import record
+
+    if run.config.model.attention == "none":
+        raise ValueError(
+            "this run has no attention to show: its config.model.attention is none"
+        )
+    for name, codec in (("text", run.source_codec), ("target", run.target_codec)):
+        for text in getattr(arguments, name) or []:
+            if not codec.tokens(text):
+                side = {"text": "source"}.get(name, name)
+                raise ValueError(f"{side} has no words: {text!r}")
+    if arguments.target:
+        pairs = [
+            Pair(text, target)
+            for text, target in zip(arguments.text, arguments.target, strict=True)
+        ]
+        return [
+            record(pair.source, found)
+            for pair, found in zip(pairs, run.force(pairs), strict=True)
+        ]
+    sources = _sources(run, arguments)
+    return [
+        record(source, found)
+        for source, found in zip(sources, run.decode(sources), strict=True)
+    ]
+
+
+def _sources(run: "Run", arguments: types.SimpleNamespace) -> list[str]:
+    from attention_jax.data.files import read_lines
+    from attention_jax.evaluation.held_out import load_split
+    from attention_jax.training.run_directory import RunDirectory
+
+    if arguments.text:
+        return arguments.text
+    if arguments.input:
+        lines = read_lines(arguments.input, field="--input")
+        sources = [line for line in lines if run.source_codec.tokens(line)]
+        sources = sources[: arguments.num or None]
+        if not sources:
+            raise ValueError(f"--input: {arguments.input!r} has no line with words")
+        return sources
+    pairs = load_split(
+        RunDirectory(arguments.workdir), arguments.split, max_sentences=arguments.num
+    )
+    return [pair.source for pair in pairs]

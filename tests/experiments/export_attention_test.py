@@ -1,0 +1,73 @@
+import pytest
+
+from attention_jax.evaluation.attention_files import load_attention
+from experiments import command_line, export_attention
+from tests.tiny_run import tiny_run
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return tiny_run(tmp_path_factory)
+
+
+def run(*arguments):
+    return command_line.run(
+        export_attention.main,
+        export_attention.define_flags,
+        required=("workdir", "output"),
+        argv=["export_attention", *arguments],
+    )
+
+
+@pytest.mark.parametrize("suffix", ["npz", "json"])
+def test_exports_what_the_run_attends_to(workdir, tmp_path, suffix, capsys):
+    output = tmp_path / f"a.{suffix}"
+    sentences = tmp_path / "sentences.txt"
+    sentences.write_text("ba bi bo\n\nbi ba\n", "utf-8")
+    arguments = (f"--workdir={workdir}", f"--output={output}")
+    assert run(*arguments, f"--input={sentences}") == 0
+    assert capsys.readouterr().out == f"wrote {output}, 2 sentences\n"
+    first, second = load_attention(output).sentences
+    assert first.source_tokens == ("ba", "bi", "bo")
+    assert first.translation == "bo bi ba" and second.source == "bi ba"
+    assert first.weights.shape == (3, 3)
+    assert first.weights.sum(axis=1) == pytest.approx([1, 1, 1], abs=1e-5)
+    assert load_attention(output).facts["checkpoint"] == "best"
+
+
+def test_exports_the_first_of_a_split(workdir, tmp_path):
+    output = tmp_path / "a.json"
+    arguments = (f"--workdir={workdir}", f"--output={output}", "--split=dev")
+    assert run(*arguments, "--num=3") == 0
+    assert len(load_attention(output).sentences) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "one of --text, --input and --split is required; got none"),
+        (("--text=a", "--split=dev"), "got --text and --split"),
+        (("--text=a", "--target=b", "--target=c"), "got 2 and 1"),
+        (("--input=no.txt", "--target=b"), "got 1 and 0"),
+        (("--text=\udcff",), "--text is not UTF-8"),
+    ],
+)
+def test_a_wrong_command_line(arguments, message, capsys):
+    assert run("--workdir=nowhere", "--output=a.npz", *arguments) == 2
+    err = capsys.readouterr().err
+    assert message in err and err.count("\n") == 1
+
+
+def test_a_file_of_another_kind_is_refused_first(capsys):
+    assert run("--workdir=nowhere", "--text=a", "--output=a.csv") == 2
+    assert ".npz or .json" in capsys.readouterr().err
+
+
+def test_an_input_without_words(workdir, tmp_path, capsys):
+    sentences = tmp_path / "sentences.txt"
+    sentences.write_text("\n \n", "utf-8")
+    output = f"--output={tmp_path / 'a.npz'}"
+    assert run(f"--workdir={workdir}", output, f"--input={sentences}") == 1
+    assert "has no line with words" in capsys.readouterr().err
+    assert run(f"--workdir={workdir}", output, "--input=no/such.txt") == 1
+    assert "--input: no file 'no/such.txt'" in capsys.readouterr().err
