@@ -21,7 +21,10 @@ def define_sentences(flag_values: flags.FlagValues, *, number: int) -> None:
     ):
         flags.DEFINE_multi_string(name, None, text, flag_values=flag_values)
     flags.DEFINE_string(
-        "input", None, "... or a UTF-8 file, a sentence a line.", flag_values=flag_values
+        "input",
+        None,
+        "... or a UTF-8 file, a sentence a line.",
+        flag_values=flag_values,
     )
     flags.DEFINE_enum(
         "split",

@@ -108,7 +108,9 @@ def save_attention(
     np.savez_compressed(
         stream,
         header=np.frombuffer(_json(header), np.uint8),
-        shapes=np.array([one.weights.shape for one in checked], np.int64).reshape(-1, 2),
+        shapes=np.array([one.weights.shape for one in checked], np.int64).reshape(
+            -1, 2
+        ),
         weights=np.concatenate(empty + [one.weights.ravel() for one in checked]),
         end_weights=np.concatenate(empty + [one.end_weights for one in checked]),
     )
@@ -131,11 +133,13 @@ def load_attention(path: str | os.PathLike[str]) -> AttentionFile:
         sentences = [
             _checked(
                 SentenceRecord(
-                    *(_typed(entry, name, str) for name in _TEXTS),
-                    *(tuple(_typed(entry, name, list)) for name in _WORDS),
-                    weights,
-                    end_weights,
-                    float(_typed(entry, "log_prob", (int, float))),
+                    source=_typed(entry, "source", str),
+                    translation=_typed(entry, "translation", str),
+                    source_tokens=tuple(_typed(entry, "source_tokens", list)),
+                    target_tokens=tuple(_typed(entry, "target_tokens", list)),
+                    weights=weights,
+                    end_weights=end_weights,
+                    log_prob=float(_typed(entry, "log_prob", (int, float))),
                 ),
                 f"sentence {number}",
             )
@@ -209,7 +213,7 @@ def _header(data: bytes) -> dict[str, Any]:
 def _typed(entry: Any, name: str, kind: Any) -> Any:
     value = entry[name]
     if not isinstance(value, kind):
-        raise ValueError(f"{name} has a value of another type: {value!r:.60}")
+        raise TypeError(f"{name} has a value of another type: {value!r:.60}")
     return value
 
 

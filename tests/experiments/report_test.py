@@ -57,7 +57,9 @@ def test_without_metrics_and_without_translations(
     from attention_jax.training.run_directory import RunDirectory
 
     monkeypatch.setattr(
-        Run, "decode_n_best", lambda self, texts, n, first_id=0: [[NOTHING]] * len(texts)
+        Run,
+        "decode_n_best",
+        lambda self, texts, n, first_id=0: [[NOTHING]] * len(texts),
     )
     make = RunDirectory.__init__
 

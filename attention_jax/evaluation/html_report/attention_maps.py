@@ -41,8 +41,6 @@ def embedded_maps(
         size = found.weights.size
         if size and size <= min(left, MOST_CELLS_OF_ONE):
             left -= size
-            yield attention_map(
-                found.weights, found.source_tokens, found.target_tokens
-            )
+            yield attention_map(found.weights, found.source_tokens, found.target_tokens)
         else:
             yield None

@@ -177,9 +177,7 @@ def _lengths(run: "Run", evaluation: "Evaluation") -> list[LengthRow]:
     ]
 
 
-def _maps_note(
-    attends: bool, maps: Sequence[object], evaluation: "Evaluation"
-) -> str:
+def _maps_note(attends: bool, maps: Sequence[object], evaluation: "Evaluation") -> str:
     if not attends:
         return "This run has no attention: its config.model.attention is none."
     drawable = [found.weights.size > 0 for found in evaluation.translations]

@@ -14,7 +14,15 @@ from typing import Any
 
 from attention_jax.evaluation.html_report.report_data import ReportData
 
-_SCRIPTS = ("elements.js", "curves.js", "lengths.js", "maps.js", "sentences.js", "page.js")
+_SCRIPTS = (
+    "elements.js",
+    "curves.js",
+    "lengths.js",
+    "maps.js",
+    "sentences.js",
+    "page.js",
+)
+_ASSETS = resources.files("attention_jax.evaluation.html_report") / "assets"
 # What ends a script element or begins a comment; line ends of JavaScript that are none of
 # JSON; halves of surrogate pairs, which UTF-8 cannot spell.
 _UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
@@ -46,14 +54,12 @@ def to_json(value: Any) -> str:
     Raises:
       ValueError: a number that JSON does not have.
     """
-    text = json.dumps(
-        value, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    )
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return _UNSAFE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def _asset(name: str) -> str:
-    return resources.files(__package__).joinpath("assets", name).read_text("utf-8")
+    return _ASSETS.joinpath(name).read_text("utf-8")
 
 
 def _source(text: str) -> str:

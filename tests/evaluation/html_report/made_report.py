@@ -21,7 +21,7 @@ HOSTILE = (
     '<img src="x" onerror="window.hacked = 3">',
     "<!-- <script> \" ' ` & &lt; \\u003c {{script}} \u2028 \u2029",
     "javascript:window.hacked=4",
-    "\u202emirrored ‮ עברית العربية",
+    "\u202emirrored \u202e עברית العربية",
     "👩‍👩‍👧‍👦🇨🇳 𠮷",
     "w" * 10_000,
     "一" * 10_000,
@@ -97,6 +97,4 @@ def hostile_report() -> ReportData:
     )
 
 
-EMPTY = report(
-    scores=[], curves=[], lengths=[], sentences=[], statistics=[], config=[]
-)
+EMPTY = report(scores=[], curves=[], lengths=[], sentences=[], statistics=[], config=[])

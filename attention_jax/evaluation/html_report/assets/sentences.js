@@ -92,7 +92,7 @@ function sentenceDetail(sentence) {
   const line = (name, text) => [element("dt", { text: name }),
     element("dd", { dir: "auto", text: text || "(nothing)", class: text ? "" : "muted" })];
   const figures = [
-    `chrF ${sentence.chrf.toFixed(1)}`, `${sentence.length} source words`,
+    `chrF ${sentence.chrf.toFixed(1)}`, `${sentence.length} source tokens`,
     `confidence ${sentence.confidence.toFixed(2)}`,
   ];
   if (sentence.entropy !== null) figures.push(`entropy ${sentence.entropy.toFixed(2)} nats`);
