@@ -132,7 +132,7 @@ def test_the_same_command_again_does_nothing_and_prints_the_table(
     assert err.splitlines() == [f"{name}: finished before" for name in NAMES]
     title, head, dot, cosine, *below = out.splitlines()
     assert title == f"{finished.path}, on test"
-    columns = "run score parameters BLEU chrF2 exact match tokens/s minutes notes"
+    columns = "run score parameters BLEU chrF2 exact match TER ↓ tokens/s minutes notes"
     assert head.split() == columns.split()
     scores = [f"{metric['score']:.2f}" for metric in before[0]["metrics"]]
     assert dot.split()[:3] == ["score=dot", "dot", f"{before[0]['parameters']:,}"]
