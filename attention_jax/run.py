@@ -130,12 +130,9 @@ class Run:
     def compile(self, sentences: Sequence[str], n_best: int = 1) -> None:
         """Compiles what translating these sentences needs, by translating a few."""
         lengths = [len(self.source_codec.tokens(text)) for text in sentences]
-        seen = set()
-        for width, rows, indices in plan(self.config.decoding, lengths, n_best):
-            if (width, rows) not in seen:
-                seen.add((width, rows))
-                few = [sentences[indices[-1]]] * min(rows, len(indices))
-                self.decode_n_best(few, n_best)
+        batches = plan(self.config.decoding, lengths, n_best)
+        one_each = {width: indices[0] for width, _, indices in batches}
+        self.decode_n_best([sentences[i] for i in one_each.values()], n_best)
 
     def attend(self, source: str, target: str | None = None) -> SentenceAttention:
         """The attention over the words of `source` behind each word of `target`.

@@ -104,17 +104,14 @@ def translate_texts(
         last = first + len(texts) - 1
         raise ValueError(f"input lines {first} to {last}: {error}") from error
     return [
-        "\t".join(columns(best, number, run, arguments))
+        "\t".join(columns(best, number, arguments))
         for number, bests in enumerate(found, first)
         for best in bests
     ]
 
 
 def columns(
-    translation: "Translation",
-    number: int,
-    run: "Run",
-    arguments: types.SimpleNamespace,
+    translation: "Translation", number: int, arguments: types.SimpleNamespace
 ) -> Iterable[str]:
     """The cells of one line of output."""
     if arguments.n_best > 1:
@@ -123,9 +120,10 @@ def columns(
     if arguments.scores:
         yield f"{translation.score:.4f}"
     if arguments.alignments:
-        from attention_jax.evaluation.alignment_links import links_of
+        from attention_jax.evaluation.attention_links import attention_links
 
-        yield " ".join(f"{s}-{t}" for s, t in sorted(links_of(run, translation)))
+        links = attention_links(translation.weights)
+        yield " ".join(f"{s}-{t}" for s, t in sorted(links))
 
 
 def ask(

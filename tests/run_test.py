@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from attention_jax.configuration import DecodingConfig
-from attention_jax.data.vocabulary import EOS
+from attention_jax.data.pairs import Pair
+from attention_jax.data.vocabulary import EOS, UNK
 from attention_jax.decoding.greedy import greedy_decode
 from attention_jax.run import load_run
 from attention_jax.training.checkpoints import Checkpoints, Progress
@@ -71,16 +72,18 @@ def test_a_translation_does_not_depend_on_the_others(run, sentences):
 def test_few_shapes_are_compiled(run, sentences, monkeypatch):
     shapes = []
 
-    def record(model, params, source, lengths, *, max_length, limits):
+    def record(model, params, source, lengths, *, max_length, **options):
         shapes.append((source.shape, max_length))
         return greedy_decode(
-            model, params, source, lengths, max_length=max_length, limits=limits
+            model, params, source, lengths, max_length=max_length, **options
         )
 
     monkeypatch.setattr("attention_jax.decoding.searches.greedy_decode", record)
-    run.translate(sentences)
+    run.translate(sentences * 3)
     assert len(shapes) == 5 and len(set(shapes)) == 3
     assert {shape for (_, shape), _ in shapes} == {8, 16, 32}
+    # Four times as many sentences as are translated at a time, which are 8 here.
+    assert {rows for (rows, _), _ in shapes} == {32}
     shapes.clear()
     run.compile(sentences)
     assert len(shapes) == len(set(shapes)) == 3
@@ -105,6 +108,96 @@ def test_a_cut_translation_has_the_length_that_the_configuration_allows(run, wor
         assert one.target_tokens == other.target_tokens[:limit]
         assert one.weights.shape[0] == len(one.target_tokens)
     assert len(full[2].target_tokens) == 3 and len(cut[2].target_tokens) == 1
+
+
+def test_forcing_a_translation_gives_what_the_search_found(run, sentences):
+    found = run.decode(sentences)
+    pairs = [Pair(s, one.text) for s, one in zip(sentences, found, strict=True)]
+    for one, forced in zip(
+        found, run.force([*pairs, Pair("", "ba")])[:-1], strict=True
+    ):
+        assert forced[:3] == one[:3]
+        assert_close(forced.weights, one.weights)
+        assert_close(forced.end_weights, one.end_weights)
+        np.testing.assert_allclose(forced.log_prob, one.log_prob, atol=1e-4)
+        assert one.score == one.log_prob <= 0
+    assert run.force([]) == []
+
+
+def test_an_unlikely_target_is_scored_too(run, words):
+    source = " ".join(words[:3])
+    right = Pair(source, " ".join(reversed(words[:3])))
+    wrong = Pair(source, "never seen")
+    blank = Pair("", "never")
+    one, other, nothing = run.force([right, wrong, blank])
+    assert one.log_prob > other.log_prob
+    assert other.target_tokens == ("never", "seen") and other.weights.shape == (2, 3)
+    assert nothing.text == "" and nothing.log_prob == 0
+
+
+def test_n_best(run, sentences):
+    beam = run.with_decoding(search="beam", beam_size=4, length_penalty="gnmt")
+    found = beam.decode_n_best([*sentences[:4], ""], 3)
+    for bests in found[:4]:
+        assert len({one.target_tokens for one in bests}) == len(bests) == 3
+        scores = [one.score for one in bests]
+        assert scores == sorted(scores, reverse=True)
+        assert bests[0].score > bests[0].log_prob
+    assert [one.text for one in found[4]] == [""]
+    first = [bests[0].text for bests in found[:4]]
+    assert beam.translate(sentences[:4]) == first
+    with pytest.raises(ValueError, match="n_best .* at most 4 with search beam, got 5"):
+        beam.decode_n_best(["ba"], 5)
+    with pytest.raises(ValueError, match="n_best .* at most 1 with search greedy"):
+        run.decode_n_best(["ba"], 2)
+    with pytest.raises(ValueError, match="n_best must be at least 1"):
+        run.decode_n_best(["ba"], 0)
+
+
+def test_samples_are_drawn_by_number(run, words):
+    sample = run.with_decoding(search="sample", temperature=5.0, sample_seed=3)
+    source = " ".join(words[:3])
+    [together] = sample.decode_n_best([source], 5)
+    assert len({one.text for one in together}) > 1
+    later = sample.decode_n_best([source, source], 5, first_id=7)
+    assert later[0] != later[1]
+    texts = [one.text for one in sample.decode_n_best([source], 5, first_id=8)[0]]
+    assert texts == [one.text for one in later[1]]
+
+
+def test_unknown_words_are_replaced_by_what_attention_points_to(run, words):
+    """Without a word for it in its vocabulary, the run says <unk> where it looks at one."""
+    params = jax.tree.map(lambda x: x, run.params)
+    bias = params["decoder"]["projection_bias"]
+    params["decoder"]["projection_bias"] = bias.at[UNK].add(1e4)
+    unsure = dataclasses.replace(run, params=params)
+    unsure = unsure.with_decoding(max_length_ratio=1.0, max_length_offset=0)
+    source = " ".join(words[:3])
+    [plain] = unsure.decode([source])
+    assert plain.text == "<unk> <unk> <unk>"
+    [replaced] = unsure.with_decoding(replace_unknown=True).decode([source])
+    expected = [plain.source_tokens[s] for s in plain.weights.argmax(axis=1)]
+    assert replaced.target_tokens == tuple(expected)
+    assert replaced.text == " ".join(expected)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"search": "bem"}, LookupError, "config.decoding.search: .*'beam'"),
+        ({"beam_size": 0}, ValueError, "config.decoding.beam_size must be at least 1"),
+        ({"top_p": 2.0}, ValueError, "config.decoding.top_p must be above 0"),
+        (
+            {"beam_size": 2.5},
+            TypeError,
+            "config.decoding.beam_size must be of type int",
+        ),
+        ({"beams": 2}, TypeError, "beams"),
+    ],
+)
+def test_searches_that_cannot_be(run, fields, error, message):
+    with pytest.raises(error, match=message):
+        run.with_decoding(**fields)
 
 
 def test_one_string_is_not_a_list_of_sentences(run):

@@ -7,7 +7,6 @@ from attention_jax.decoding.greedy import greedy_decode
 from attention_jax.decoding.limits import Limits, length_limits
 from attention_jax.decoding.penalties import coverage_penalties, length_penalties
 from attention_jax.decoding.sampling import Sampling, sample_decode
-from attention_jax.decoding.searches import searches
 
 __all__ = [
     "Decoded",
@@ -21,5 +20,4 @@ __all__ = [
     "length_limits",
     "length_penalties",
     "sample_decode",
-    "searches",
 ]

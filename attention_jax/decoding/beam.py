@@ -12,7 +12,7 @@ from attention_jax.decoding.back_pointers import BackPointers, trace_back
 from attention_jax.decoding.decoded import Decoded
 from attention_jax.decoding.limits import Limits, check_search, restricted
 from attention_jax.decoding.penalties import coverage_penalties, length_penalties
-from attention_jax.decoding.slots import search_all
+from attention_jax.decoding.slots import encode_all, search_all
 from attention_jax.decoding.top_words import log_sum_exp, top_words
 from attention_jax.models.functional import Model, Params
 from attention_jax.models.memory import Memory
@@ -163,7 +163,7 @@ def _search(
     length: str,
     coverage: str,
 ) -> Decoded:
-    memory = model.encode(params, source, source_lengths)
+    memory, number = encode_all(model, params, source, source_lengths, slots)
     steps, num_keys = max_length + 1, source.shape[1]
     # The memory is the sentence's, whatever the place of the beam. Logits, the largest
     # array, come with the beam in front, as they are made.
@@ -247,16 +247,21 @@ def _search(
 
     finished, pointers = search_all(
         _Item(memory, limits),
+        number,
         slots=slots,
         begin=begin,
         advance=advance,
         running=running,
         result=lambda search: (search.finished, search.pointers),
     )
-    found = finished.scores > -jnp.inf
+    found = (finished.scores > -jnp.inf) & (source_lengths > 0)[:, None]
     tokens, weights = trace_back(pointers, finished.lengths, finished.places, found)
     return Decoded(
-        tokens, finished.lengths, finished.log_probs, finished.scores, weights
+        tokens,
+        finished.lengths,
+        jnp.where(found, finished.log_probs, -jnp.inf),
+        jnp.where(found, finished.scores, -jnp.inf),
+        weights,
     )
 
 

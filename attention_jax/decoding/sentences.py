@@ -23,7 +23,7 @@ _MAX_BATCH = 2**25
 _MAX_SENTENCE = 2**28
 # A full batch has so many times the sentences that are searched at a time: at its end slots
 # stay empty, for the time of one translation out of so many.
-_FULL = 8
+_FULL = 4
 
 
 class Translation(NamedTuple):
@@ -87,7 +87,7 @@ def plan(
     """Batches as (width, rows, which sentences), the longest sentences first.
 
     Sentences of one width go through `batch_size` slots, up to _FULL times as many in a
-    batch. So there are two shapes a width: one for a few sentences, one for many.
+    batch, whose shape is the same however many there are.
 
     Raises:
       ValueError: a sentence is too long for memory; names it.
@@ -102,7 +102,7 @@ def plan(
     for width, indices in by_width.items():
         area = width * (_longest(decoding, width) + 1) * places
         name = f"sentence {indices[0] + 1} has {lengths[indices[0]]} tokens,"
-        rows = _rows(area, slots if len(indices) <= slots else _FULL * slots, name)
+        rows = _rows(area, _FULL * slots, name)
         for start in range(0, len(indices), rows):
             yield width, rows, indices[start : start + rows]
 

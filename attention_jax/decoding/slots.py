@@ -5,6 +5,7 @@ longest. Here a slot that is done takes the next sentence, so that nearly every 
 every step is of use.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,7 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from attention_jax.types import Array, Bool
+from attention_jax.models.functional import Model, Params
+from attention_jax.models.memory import Memory
+from attention_jax.types import Array, Bool, Int
 
 # Trees of arrays with a sentence, or a slot, in front: [N, ...] and [B, ...].
 Items = TypeVar("Items")
@@ -22,6 +25,7 @@ Result = TypeVar("Result")
 
 def search_all(
     items: Items,
+    number: Int[Array, ""],
     *,
     slots: int,
     begin: Callable[[Items], State],
@@ -33,6 +37,7 @@ def search_all(
 
     Args:
       items: the N sentences and what belongs to them, [N, ...].
+      number: how many of them, from the first, are searched for.
       slots: B, how many are searched at a time.
       begin: items -> their states, before any step.
       advance: (items, states) -> states after one more step. A row's state may depend on
@@ -41,12 +46,12 @@ def search_all(
       result: states -> what is kept of them when they are done.
 
     Returns:
-      what was kept of each item, [N, ...], in the order of the items.
+      what was kept of each item, [N, ...], in the order of the items; 0 of the others.
 
     Takes the items in order: the last to be done should be short.
     """
-    number = len(jax.tree.leaves(items)[0])
-    slots = min(slots, number)
+    size = len(jax.tree.leaves(items)[0])
+    slots = min(slots, size)
 
     def take(tree: Any, index: Array) -> Any:
         return jax.tree.map(lambda leaf: jnp.take(leaf, index, axis=0), tree)
@@ -66,7 +71,7 @@ def search_all(
         done = (index < number) & ~running(state)
 
         def turn_over() -> Any:
-            place = jnp.where(done, index, number)
+            place = jnp.where(done, index, size)
             kept = jax.tree.map(
                 lambda all_, new: all_.at[place].set(new, mode="drop"),
                 results,
@@ -75,7 +80,7 @@ def search_all(
             order = jnp.cumsum(done, dtype=jnp.int32)
             new = jnp.where(done, jnp.minimum(following + order - 1, number), index)
             fresh = done & (new < number)
-            arriving = where(fresh, take(items, jnp.minimum(new, number - 1)), held)
+            arriving = where(fresh, take(items, jnp.minimum(new, size - 1)), held)
             begun = where(fresh, begin(arriving), state)
             return new, following + order[-1], arriving, begun, kept
 
@@ -88,8 +93,51 @@ def search_all(
     held = take(items, first)
     state = begin(held)
     empty = jax.tree.map(
-        lambda leaf: jnp.zeros((number, *leaf.shape[1:]), leaf.dtype),
+        lambda leaf: jnp.zeros((size, *leaf.shape[1:]), leaf.dtype),
         jax.eval_shape(result, state),
     )
     carry = first, jnp.int32(slots), held, state, empty
     return lax.while_loop(unfinished, step, carry)[-1]
+
+
+def encode_all(
+    model: Model,
+    params: Params,
+    source: Int[Array, "N S"],
+    source_lengths: Int[Array, " N"],
+    slots: int,
+) -> tuple[Memory, Int[Array, ""]]:
+    """The sentences as the decoder reads them, and how many there are before filler rows.
+
+    Encoded by as many as there are slots, in a loop that ends with the last sentence: a
+    program for many sentences then translates one in little time, and to the same bits.
+    """
+    size = len(source)
+    slots = min(slots, size)
+    places = jnp.arange(1, size + 1, dtype=jnp.int32)
+    number = jnp.max(jnp.where(source_lengths > 0, places, 0))
+    encode = functools.partial(model.encode, params)
+    empty = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+        jax.eval_shape(encode, source, source_lengths),
+    )
+
+    def more(carry: tuple[Array, Memory]) -> Array:
+        return carry[0] < number
+
+    def encode_some(carry: tuple[Array, Memory]) -> tuple[Array, Memory]:
+        start, memory = carry
+        # The last ones may be encoded twice.
+        start = jnp.minimum(start, size - slots)
+        some = encode(
+            lax.dynamic_slice_in_dim(source, start, slots),
+            lax.dynamic_slice_in_dim(source_lengths, start, slots),
+        )
+        memory = jax.tree.map(
+            lambda all_, new: lax.dynamic_update_slice_in_dim(all_, new, start, 0),
+            memory,
+            some,
+        )
+        return start + slots, memory
+
+    return lax.while_loop(more, encode_some, (jnp.int32(0), empty))[1], number

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from attention_jax.data.vocabulary import BOS, EOS, PAD
 from attention_jax.decoding.decoded import Decoded
 from attention_jax.decoding.limits import Limits, restricted
-from attention_jax.decoding.slots import search_all
+from attention_jax.decoding.slots import encode_all, search_all
 from attention_jax.decoding.top_words import log_sum_exp
 from attention_jax.models.functional import Model, Params
 from attention_jax.models.memory import Memory
@@ -47,7 +47,7 @@ def decode_word_by_word(
     keys: Any = None,
 ) -> Decoded:
     """Extends every row by what `choose` takes, until EOS. To be called under jit."""
-    memory = model.encode(params, source, source_lengths)
+    memory, number = encode_all(model, params, source, source_lengths, slots)
     steps, num_keys = max_length + 1, source.shape[1]
 
     def begin(item: _Item) -> _Search:
@@ -96,6 +96,7 @@ def decode_word_by_word(
 
     return search_all(
         _Item(memory, limits, keys),
+        number,
         slots=slots,
         begin=begin,
         advance=advance,

@@ -77,6 +77,15 @@ def test_n_best_with_scores(workdir, monkeypatch, capfdbinary):
     assert float(rows[0][2]) >= float(rows[1][2])
 
 
+def test_alignments(workdir, monkeypatch, capfdbinary):
+    piped(monkeypatch, b"ba bi bo\n\n")
+    assert run(f"--workdir={workdir}", "--alignments") == 0
+    line, blank = capfdbinary.readouterr().out.decode().splitlines()
+    # The run has learnt to reverse, and where to look while it does.
+    assert line.split("\t") == ["bo bi ba", "0-2 1-1 2-0"]
+    assert blank == "\t"
+
+
 def test_samples_depend_on_the_seed_and_the_line(workdir, monkeypatch, capfdbinary):
     def lines(data, *flags):
         piped(monkeypatch, data)
