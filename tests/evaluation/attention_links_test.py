@@ -1,11 +1,26 @@
 import numpy as np
+import pytest
 
 from attention_jax.evaluation.attention_links import attention_links
 
+WEIGHTS = np.array([[0.1, 0.9, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 0.0]])
+
 
 def test_each_word_is_linked_to_the_brightest():
-    weights = np.array([[0.1, 0.9, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 0.0]])
-    assert attention_links(weights) == {(1, 0), (0, 1)}
+    assert attention_links(WEIGHTS) == {(1, 0), (0, 1)}
     assert (
         attention_links(np.zeros((0, 3))) == attention_links(np.zeros((2, 0))) == set()
     )
+
+
+def test_the_step_after():
+    end = np.array([0.0, 0.0, 1.0])
+    assert attention_links(WEIGHTS, end, shift=1) == {(0, 0), (2, 2)}
+    assert attention_links(np.zeros((0, 3)), end, shift=1) == set()
+
+
+def test_arguments_that_do_not_fit():
+    with pytest.raises(ValueError, match="shift must be 0 or 1, got 2"):
+        attention_links(WEIGHTS, shift=2)
+    with pytest.raises(ValueError, match="needs end_weights"):
+        attention_links(WEIGHTS, shift=1)

@@ -1,0 +1,93 @@
+"""What attention does in a sentence, whatever it should do: spread, coverage, order."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+# A source word with less attention than this, over all target words, was not covered.
+LEAST_COVERED = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class AttentionStatistics:
+    """Of one sentence, or the mean over sentences; None where it is not defined.
+
+    Attributes:
+      entropy: mean over target words of H(a_t) = -Σ_s a_ts log a_ts, in nats.
+      relative_entropy: mean of H(a_t) / log S: 0 looks at one word, 1 at all alike; of
+        sentences of two source words or more.
+      covered: share of source words s with coverage c_s = Σ_t a_ts of at least
+        LEAST_COVERED.
+      repeated: attention beyond the first whole one, Σ_s max(c_s - 1, 0) / T: 0 if
+        no source word gets more than 1. At least 1 - S / T where each row sums to 1.
+      monotonicity: Kendall's τ-b between target position and the brightest source
+        position: 1 in source order, -1 reversed; of sentences where both vary.
+      last_word: mean of a_ts at the last source word, often the full stop: what other
+        toolkits measure on the end-of-sentence word, which sources do not have here.
+    """
+
+    entropy: float | None
+    relative_entropy: float | None
+    covered: float | None
+    repeated: float | None
+    monotonicity: float | None
+    last_word: float | None
+
+
+def attention_statistics(weights: Float[np.ndarray, "T S"]) -> AttentionStatistics:
+    """The statistics of one sentence; all None where T or S is 0.
+
+    In float64. O(T² + T S).
+
+    Raises:
+      ValueError: weights are not a matrix of numbers of at least 0.
+    """
+    weights = np.asarray(weights, np.float64)
+    if weights.ndim != 2 or not (weights >= 0).all():
+        raise ValueError(
+            "weights must be [T, S], of numbers of at least 0; got shape "
+            f"{weights.shape}"
+            + ("" if weights.ndim != 2 else f", lowest {weights.min()}")
+        )
+    target, source = weights.shape
+    if not target or not source:
+        return AttentionStatistics(*[None] * 6)
+    logarithms = np.log(np.where(weights > 0, weights, 1))
+    entropy = float(-(weights * logarithms).sum(axis=1).mean())
+    coverage = weights.sum(axis=0)
+    return AttentionStatistics(
+        entropy=entropy,
+        relative_entropy=entropy / math.log(source) if source > 1 else None,
+        covered=float((coverage >= LEAST_COVERED).mean()),
+        repeated=float(np.maximum(coverage - 1, 0).sum() / target),
+        monotonicity=kendall_tau(weights.argmax(axis=1)),
+        last_word=float(weights[:, -1].mean()),
+    )
+
+
+def mean_statistics(sentences: Iterable[AttentionStatistics]) -> AttentionStatistics:
+    """The mean of each over the sentences that have it."""
+    found = list(sentences)
+
+    def mean(name: str) -> float | None:
+        numbers = [x for one in found if (x := getattr(one, name)) is not None]
+        return math.fsum(numbers) / len(numbers) if numbers else None
+
+    names = [field.name for field in dataclasses.fields(AttentionStatistics)]
+    return AttentionStatistics(**{name: mean(name) for name in names})
+
+
+def kendall_tau(positions: Sequence[int] | np.ndarray) -> float | None:
+    """Kendall's τ-b between 0, 1, 2, … and `positions`; None where they are all equal.
+
+    (concordant - discordant) / sqrt(pairs × pairs with different positions)
+    """
+    positions = np.asarray(positions)
+    sign = np.sign(positions[None] - positions[:, None])
+    later = np.triu(np.ones(sign.shape, bool), 1)
+    signs = sign[later]
+    different = int(np.count_nonzero(signs))
+    return float(signs.sum() / math.sqrt(len(signs) * different)) if different else None

@@ -1,0 +1,81 @@
+"""Word alignments as text: the Pharaoh format, with sure and possible links."""
+
+import os
+import pathlib
+import re
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple
+
+Link = tuple[int, int]
+
+_LINK = re.compile(r"(\d+)([-?])(\d+)")
+
+
+class Alignment(NamedTuple):
+    """The links of one sentence pair, (source word, target word) counted from 0.
+
+    Attributes:
+      sure: links that must be there, S.
+      possible: links that may be there, P; the sure ones among them.
+    """
+
+    sure: AbstractSet[Link]
+    possible: AbstractSet[Link]
+
+
+def parse_alignment(line: str) -> Alignment:
+    """The alignment that a line writes: `0-0 1-2 1?3`, `-` for sure, `?` for possible.
+
+    An empty line has no links.
+
+    Raises:
+      ValueError: something on the line is no link.
+    """
+    sure, possible = set(), set()
+    for text in line.split():
+        found = _LINK.fullmatch(text)
+        if not found:
+            raise ValueError(
+                f"{text!r} is no link: expected source-target, from 0, as in 0-0, or "
+                "source?target for a possible one"
+            )
+        link = int(found[1]), int(found[3])
+        possible.add(link)
+        if found[2] == "-":
+            sure.add(link)
+    return Alignment(frozenset(sure), frozenset(possible))
+
+
+def format_alignment(links: Iterable[Link], possible: Iterable[Link] = ()) -> str:
+    """The line that `parse_alignment` reads: links in order, sure ones and then possible.
+
+    A link that is sure is not written again as a possible one.
+    """
+    sure = set(links)
+    told = [f"{s}-{t}" for s, t in sorted(sure)]
+    told += [f"{s}?{t}" for s, t in sorted(set(possible) - sure)]
+    return " ".join(told)
+
+
+def read_alignments(path: str | os.PathLike[str]) -> list[Alignment]:
+    """The alignments of a file, a sentence pair a line.
+
+    Raises:
+      OSError: it cannot be read.
+      ValueError: it is not UTF-8, or a line is no alignment; names the file and the line.
+    """
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 at byte {error.start + 1}") from error
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()  # what follows the last line feed
+    alignments = []
+    for number, line in enumerate(lines, 1):
+        try:
+            alignments.append(parse_alignment(line))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+    return alignments
