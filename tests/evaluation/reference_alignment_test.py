@@ -9,7 +9,7 @@ from attention_jax.evaluation.reference_alignment import (
     MisplacedLinkError,
     reference_alignment,
 )
-from attention_jax.run import load_run
+from attention_jax.run import Run, load_run
 from attention_jax.training.run_directory import RunDirectory
 from tests.tiny_run import tiny_run
 
@@ -72,3 +72,12 @@ def test_what_does_not_fit(run, pairs, gold):
         match=f"line 2: the link {words}-0 is outside the pair's {words} source",
     ):
         reference_alignment(run, pairs, [gold[0], outside, *gold[2:]])
+
+
+def test_a_link_outside_its_pair_is_found_before_any_translation(
+    run, pairs, monkeypatch
+):
+    monkeypatch.setattr(Run, "decode", None)
+    outside = Alignment(sure=frozenset({(0, 99)}), possible=frozenset({(0, 99)}))
+    with pytest.raises(MisplacedLinkError, match="line 1: the link 0-99"):
+        held_out.evaluate(run, pairs, alignments=[outside] * len(pairs))

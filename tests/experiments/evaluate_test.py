@@ -116,22 +116,21 @@ def test_a_search_of_ones_own(workdir, tmp_path, capsys):
     assert (found["search"], found["beam_size"]) == ("beam", 2)
 
 
-def test_a_run_against_its_own_greedy_search(workdir, tmp_path, capsys):
+def test_a_run_against_another_search_of_its_own(workdir, tmp_path, capsys):
     output = tmp_path / "searches.json"
     status = run(
         f"--workdir={workdir}",
-        "--beam_size=2",
-        "--baseline_search=greedy",
+        "--baseline_search=beam",
         "--max_sentences=3",
         f"--output={output}",
     )
     assert status == 0
     found = json.loads(output.read_text())
-    assert found["baseline"] == "tiny_run, greedy"
+    assert found["baseline"] == "tiny_run, beam"
     searches = [(s["name"], s["decoding"]["search"]) for s in found["systems"]]
-    assert searches == [("tiny_run, greedy", "greedy"), ("tiny_run", "beam")]
+    assert searches == [("tiny_run, beam", "beam"), ("tiny_run", "greedy")]
     out = capsys.readouterr().out
-    assert "search: beam of 2 (tiny_run)" in out and "against tiny_run, greedy" in out
+    assert "search: beam of 5 (tiny_run, beam)" in out and "against tiny_run, b" in out
     assert "attention in the translations" in out
 
 
@@ -167,6 +166,10 @@ def test_alignments_need_attention(workdir, tmp_path, capsys):
     directory.save_config(config)
     assert run(f"--workdir={directory.path}", "--alignments=x") == 2
     assert "no run here has any" in capsys.readouterr().err
+    # One that has some is enough; then the file is read.
+    flags_given = [f"--workdir={directory.path}", f"--workdir={workdir}"]
+    assert run(*flags_given, "--alignments=nowhere.txt") == 1
+    assert "nowhere.txt" in capsys.readouterr().err
 
 
 def test_runs_of_other_sentences_do_not_compare(workdir, tmp_path, capsys):
