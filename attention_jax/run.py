@@ -131,7 +131,7 @@ class Run:
         """Compiles what translating these sentences needs, by translating a few."""
         lengths = [len(self.source_codec.tokens(text)) for text in sentences]
         batches = plan(self.config.decoding, lengths, n_best)
-        one_each = {width: indices[0] for width, _, indices in batches}
+        one_each = {width: indices[0] for width, _, _, indices in batches}
         self.decode_n_best([sentences[i] for i in one_each.values()], n_best)
 
     def attend(self, source: str, target: str | None = None) -> SentenceAttention:

@@ -3,6 +3,7 @@
     python -m experiments.evaluate --workdir=runs/cldr --split=test --output=cldr.json
     python -m experiments.evaluate --workdir=runs/bilinear --baseline=runs/none
     python -m experiments.evaluate --workdir=runs/seed0 --workdir=runs/seed1 --beam_size=5
+    python -m experiments.evaluate --workdir=runs/cldr --beam_size=5 --baseline_search=greedy
 
 --workdir may be given several times, and a folder of runs stands for those in it; all must
 have the same sentences. Runs that differ in the seed alone get a row with their mean.
@@ -14,22 +15,30 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments import command_line, evaluation_flags, run_flags, search_flags
+from experiments import (
+    command_line,
+    evaluated_runs,
+    evaluation_flags,
+    run_flags,
+    search_flags,
+)
 from experiments.arguments import check_output
 from experiments.table import print_columns, print_table
 
 if TYPE_CHECKING:
     from attention_jax.data.pairs import Pair
+    from attention_jax.evaluation.pharaoh import Alignment
     from attention_jax.evaluation.system_comparison import System
     from attention_jax.training.run_directory import RunDirectory
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the flags."""
-    evaluation_flags.define_runs(flag_values)
+    evaluated_runs.define_runs(flag_values)
     run_flags.define_split(flag_values)
     run_flags.define_checkpoint(flag_values)
     evaluation_flags.define_lengths(flag_values)
+    evaluation_flags.define_alignments(flag_values)
     evaluation_flags.define_files(flag_values)
     search_flags.define_search(flag_values)
 
@@ -40,7 +49,8 @@ def main(arguments: types.SimpleNamespace) -> None:
     translations = check_output(arguments.translations, "translations")
     edges = evaluation_flags.length_edges(arguments)
     evaluation_flags.check_figure(arguments)
-    directories = evaluation_flags.run_directories(arguments)
+    directories = evaluated_runs.run_directories(arguments)
+    evaluated_runs.check_attention(arguments, directories)
     from attention_jax.evaluation import comparison_report, held_out, report
     from attention_jax.evaluation.length_curves import plot_length_curves
     from attention_jax.evaluation.system_comparison import compare_systems
@@ -48,17 +58,17 @@ def main(arguments: types.SimpleNamespace) -> None:
     from attention_jax.training.json_files import write_json
 
     pairs = held_out.load_same_split(
-        list(directories.values()),
+        [directory for _, directory, _ in directories],
         arguments.split,
         max_sentences=arguments.max_sentences,
     )
+    alignments = evaluation_flags.read_alignments(arguments, len(pairs))
     systems = [
-        measure(name, directory, pairs, arguments)
-        for name, directory in directories.items()
+        measure(*directory, pairs, alignments, arguments) for directory in directories
     ]
     comparison = compare_systems(
         systems,
-        baseline=arguments.baseline is not None,
+        baseline=evaluated_runs.has_baseline(arguments),
         edges=edges,
         bins=arguments.length_bins,
     )
@@ -85,18 +95,29 @@ def main(arguments: types.SimpleNamespace) -> None:
 def measure(
     name: str,
     directory: "RunDirectory",
+    search: str | None,
     pairs: "tuple[Pair, ...]",
+    alignments: "list[Alignment] | None",
     arguments: types.SimpleNamespace,
 ) -> "System":
-    """Translates the pairs with the run in `directory`."""
+    """Translates the pairs with the run in `directory`, by `search` if it is given."""
     from attention_jax.evaluation import held_out
+    from attention_jax.evaluation.reference_alignment import MisplacedLinkError
     from attention_jax.evaluation.system_comparison import System
     from attention_jax.run import load_run
     from attention_jax.training.stored_config import config_to_dict, flatten
 
     run = load_run(directory.path, checkpoint=arguments.checkpoint)
-    run = search_flags.with_search(run, arguments)
-    evaluation = held_out.evaluate(run, pairs)
+    if search is None:
+        run = search_flags.with_search(run, arguments)
+    else:
+        run = run.with_decoding(search=search)
+    try:
+        evaluation = held_out.evaluate(
+            run, pairs, alignments=alignments, shift=arguments.alignment_shift
+        )
+    except MisplacedLinkError as error:
+        raise ValueError(f"{arguments.alignments}, {error}") from error
     facts = {
         "split": arguments.split,
         "checkpoint": arguments.checkpoint,

@@ -1,4 +1,4 @@
-"""The flags of `evaluate` that say which runs, which bins and which files."""
+"""The flags of `evaluate` that say which bins, which known links and which files."""
 
 import types
 from typing import TYPE_CHECKING
@@ -8,30 +8,7 @@ from absl import flags
 from experiments.arguments import UsageError
 
 if TYPE_CHECKING:
-    from attention_jax.training.run_directory import RunDirectory
-
-
-def define_runs(flag_values: flags.FlagValues) -> None:
-    """Defines --workdir, which may be repeated, --baseline and --max_sentences."""
-    flags.DEFINE_multi_string(
-        "workdir",
-        None,
-        "A run's directory, or a folder of such; may be repeated.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_string(
-        "baseline",
-        None,
-        "The run that the others are tested against, by paired bootstrap.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_integer(
-        "max_sentences",
-        0,
-        "Only the first so many; 0 takes all.",
-        lower_bound=0,
-        flag_values=flag_values,
-    )
+    from attention_jax.evaluation.pharaoh import Alignment
 
 
 def define_lengths(flag_values: flags.FlagValues) -> None:
@@ -49,6 +26,47 @@ def define_lengths(flag_values: flags.FlagValues) -> None:
         "... or bins by the longest length of each but the last: 5,10,20.",
         flag_values=flag_values,
     )
+
+
+def define_alignments(flag_values: flags.FlagValues) -> None:
+    """Defines --alignments and --alignment_shift."""
+    flags.DEFINE_string(
+        "alignments",
+        None,
+        "Known links to compare attention's with, a line a pair of the split, as in "
+        "`0-0 1-2 1?3`, counted in the run's tokens; ? is a possible link.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "alignment_shift",
+        0,
+        "A word's link is the brightest of the step that predicts it, 0, or of the one "
+        "after, 1.",
+        lower_bound=0,
+        upper_bound=1,
+        flag_values=flag_values,
+    )
+
+
+def read_alignments(
+    arguments: types.SimpleNamespace, number: int
+) -> "list[Alignment] | None":
+    """The alignments of the `number` pairs; None if the flag was not given.
+
+    Raises:
+      OSError, ValueError: the file cannot be read, or has another number of lines.
+    """
+    if arguments.alignments is None:
+        return None
+    from attention_jax.evaluation import pharaoh
+
+    found = pharaoh.read_alignments(arguments.alignments)
+    if len(found) != number and not (arguments.max_sentences and len(found) >= number):
+        raise ValueError(
+            f"{arguments.alignments} has {len(found):,} lines, but there are "
+            f"{number:,} pairs in {arguments.split}: it needs a line for each"
+        )
+    return found[:number]
 
 
 def define_files(flag_values: flags.FlagValues) -> None:
@@ -93,39 +111,3 @@ def check_figure(arguments: types.SimpleNamespace) -> None:
         check_path(arguments.figure)
     except (ValueError, OSError) as error:
         raise UsageError(f"--figure: {error}") from error
-
-
-def run_directories(arguments: types.SimpleNamespace) -> "dict[str, RunDirectory]":
-    """The runs by name, the baseline first if there is one.
-
-    Raises:
-      UsageError: a run is given twice, or --baseline alone.
-      OSError: a directory is not there, or holds no run.
-    """
-    from attention_jax.evaluation import run_comparison
-    from attention_jax.training.run_directory import RunDirectory
-
-    paths = [
-        found
-        for path in arguments.workdir
-        for found in run_comparison.run_directories(path)
-    ]
-    if arguments.baseline is not None:
-        baseline = run_comparison.run_directories(arguments.baseline)
-        if len(baseline) > 1:
-            raise UsageError(
-                f"--baseline takes one run; {arguments.baseline} holds {len(baseline)}"
-            )
-        # A folder of runs may hold it too.
-        same = baseline[0].resolve()
-        paths = [path for path in paths if path.resolve() != same]
-        if not paths:
-            raise UsageError(
-                f"--baseline={arguments.baseline} is the run to be tested itself"
-            )
-        paths = [*baseline, *paths]
-    try:
-        names = run_comparison.brief_paths(paths)
-    except ValueError as error:
-        raise UsageError(f"--workdir: {error}") from error
-    return {n: RunDirectory(path) for n, path in zip(names, paths, strict=True)}

@@ -11,9 +11,8 @@ RESULTS = sorted((ROOT / "experiments/results").glob("*.json"))
 PAGE = (ROOT / "experiments/README.md").read_text(encoding="utf-8")
 
 
-def figures(path) -> list[str]:
-    """BLEU, chrF, exact match, then alignment shares if known, as the tables print them."""
-    result = json.loads(path.read_text(encoding="utf-8"))
+def figures(result) -> list[str]:
+    """The metrics, then alignment shares if known, as the tables print them."""
     printed = [f"{metric['score']:.1f}" for metric in result["metrics"]]
     alignment = result.get("alignment")
     if alignment:
@@ -22,12 +21,39 @@ def figures(path) -> list[str]:
     return printed
 
 
+def systems(path) -> list[dict]:
+    """The runs that the file is about: one, or those of a comparison."""
+    result = json.loads(path.read_text(encoding="utf-8"))
+    return result.get("systems", [result])
+
+
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_each_result_is_a_row_of_the_page(path):
     rows = [line for line in PAGE.splitlines() if f"`{path.name}`" in line]
-    assert len(rows) == 1, f"experiments/README.md needs one row for {path.name}"
-    numbers = re.findall(r"(?<![\w.])\d+\.\d(?!\d)", rows[0].split(f"`{path.name}`")[0])
-    assert numbers[: len(figures(path))] == figures(path)
+    found = systems(path)
+    assert len(rows) == len(found), (
+        f"experiments/README.md needs a row for each run of {path.name}"
+    )
+    for row, result in zip(rows, found, strict=True):
+        cells = row.split(f"`{path.name}`")[0]
+        numbers = re.findall(r"(?<![\w.])\d+\.\d(?!\d)", cells)
+        assert numbers[: len(figures(result))] == figures(result)
+        assert len(found) == 1 or f"`{result['name']}`" in row
+
+
+COMPARISONS = [path for path in RESULTS if "estimates" in json.loads(path.read_text())]
+
+
+@pytest.mark.parametrize("path", COMPARISONS, ids=lambda path: path.stem)
+def test_p_values_and_lengths_are_on_the_page(path):
+    result = json.loads(path.read_text(encoding="utf-8"))
+    for name in (one["name"] for one in result["systems"][1:]):
+        tested = [e["p_value"] for e in result["estimates"] if e["system"] == name]
+        assert f"| {', '.join(f'{p:.4f}' for p in tested)} | `{path.name}` |" in PAGE
+    for found in result["by_length"]:
+        cells = [f"{found['shortest']}–{found['longest']}", str(found["sentences"])]
+        cells += [f"{e['score']:.1f} ± {e['half_width']:.1f}" for e in found["bleu"]]
+        assert f"| {' | '.join(cells)} |" in PAGE
 
 
 @pytest.mark.parametrize("page", ["README.md", "experiments/README.md", "WORKSPACE.md"])

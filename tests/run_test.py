@@ -79,11 +79,11 @@ def test_few_shapes_are_compiled(run, sentences, monkeypatch):
         )
 
     monkeypatch.setattr("attention_jax.decoding.searches.greedy_decode", record)
-    run.translate(sentences * 3)
-    assert len(shapes) == 5 and len(set(shapes)) == 3
-    assert {shape for (_, shape), _ in shapes} == {8, 16, 32}
-    # Four times as many sentences as are translated at a time, which are 8 here.
-    assert {rows for (rows, _), _ in shapes} == {32}
+    run.translate(sentences * 7)
+    assert len(shapes) == 6 and len(set(shapes)) == 3
+    # Eight times as many sentences as are translated at a time, which are 8 here; 4 of
+    # the longest.
+    assert {shape for shape, _ in shapes} == {(64, 8), (64, 16), (32, 32)}
     shapes.clear()
     run.compile(sentences)
     assert len(shapes) == len(set(shapes)) == 3

@@ -26,6 +26,7 @@ class Request(NamedTuple):
       limits: words that each row's translation may have.
       max_length: the most of any row.
       n_best: N, how many translations of each.
+      slots: how many are searched at a time.
     """
 
     source: Int[ArrayLike, "B S"]
@@ -34,6 +35,7 @@ class Request(NamedTuple):
     limits: Limits
     max_length: int
     n_best: int
+    slots: int
 
 
 # -> Decoded, [B, N].
@@ -46,6 +48,7 @@ def greedy(
     model: Model, params: Params, request: Request, config: DecodingConfig
 ) -> Decoded:
     """`greedy_decode`."""
+    del config
     decoded = greedy_decode(
         model,
         params,
@@ -53,7 +56,7 @@ def greedy(
         request.source_lengths,
         max_length=request.max_length,
         limits=request.limits,
-        slots=config.batch_size,
+        slots=request.slots,
     )
     return jax.tree.map(lambda leaf: leaf[:, None], decoded)
 
@@ -77,7 +80,7 @@ def beam(
             config.coverage_beta,
         ),
         limits=request.limits,
-        slots=config.batch_size,
+        slots=request.slots,
     )
 
 
@@ -96,7 +99,7 @@ def sample(
             ids=request.ids,
             sampling=Sampling(config.temperature, config.top_k, config.top_p),
             limits=request.limits,
-            slots=config.batch_size,
+            slots=request.slots,
         )
         for number in range(request.n_best)
     ]

@@ -23,7 +23,9 @@ _MAX_BATCH = 2**25
 _MAX_SENTENCE = 2**28
 # A full batch has so many times the sentences that are searched at a time: at its end slots
 # stay empty, for the time of one translation out of so many.
-_FULL = 4
+_FULL = 8
+# There are few long sentences, and each takes many steps: full slots of them are rare.
+_SHORT = 16
 
 
 class Translation(NamedTuple):
@@ -74,20 +76,21 @@ def decode_sentences(
       ValueError: a sentence is too long for memory; names it.
     """
     lengths = [len(translator.source_codec.tokens(text)) for text in sentences]
-    for width, rows, indices in plan(translator.decoding, lengths, n_best):
+    for width, rows, slots, indices in plan(translator.decoding, lengths, n_best):
         texts = [sentences[index] for index in indices]
         ids = [first_id + index for index in indices]
-        found = _decode_batch(translator, texts, ids, width, rows, n_best)
+        found = _decode_batch(translator, texts, ids, width, rows, slots, n_best)
         yield from zip(indices, found, strict=True)
 
 
 def plan(
     decoding: DecodingConfig, lengths: Sequence[int], n_best: int
-) -> Iterator[tuple[int, int, list[int]]]:
-    """Batches as (width, rows, which sentences), the longest sentences first.
+) -> Iterator[tuple[int, int, int, list[int]]]:
+    """Batches as (width, rows, slots, which sentences), the longest sentences first.
 
-    Sentences of one width go through `batch_size` slots, up to _FULL times as many in a
-    batch, whose shape is the same however many there are.
+    Sentences of up to _SHORT tokens go through `batch_size` slots, longer ones through
+    fewer; a batch has room for _FULL times as many. So its shape depends on the width
+    alone, not on how many there are.
 
     Raises:
       ValueError: a sentence is too long for memory; names it.
@@ -98,13 +101,13 @@ def plan(
         if lengths[index]:
             by_width.setdefault(width_for(lengths[index]), []).append(index)
     places = decoding.beam_size if decoding.search == "beam" else n_best
-    slots = decoding.batch_size
     for width, indices in by_width.items():
         area = width * (_longest(decoding, width) + 1) * places
         name = f"sentence {indices[0] + 1} has {lengths[indices[0]]} tokens,"
+        slots = max(1, decoding.batch_size * _SHORT // max(width, _SHORT))
         rows = _rows(area, _FULL * slots, name)
         for start in range(0, len(indices), rows):
-            yield width, rows, indices[start : start + rows]
+            yield width, rows, slots, indices[start : start + rows]
 
 
 def force_pairs(
@@ -170,6 +173,7 @@ def _decode_batch(
     ids: Sequence[int],
     width: int,
     rows: int,
+    slots: int,
     n_best: int,
 ) -> list[list[Translation]]:
     examples = encode_sources(sentences, translator.source_codec)
@@ -186,6 +190,7 @@ def _decode_batch(
         # That of the width, so that a shape is compiled for once.
         _longest(decoding, width),
         n_best,
+        slots,
     )
     search = searches.get(decoding.search)
     decoded = search(translator.model, translator.params, request, decoding)

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from attention_jax.evaluation.report import describe_search
+from attention_jax.evaluation.report import describe_search, figure, percent
 from attention_jax.evaluation.significance import SAMPLES, SEED, Estimate
 from attention_jax.evaluation.system_comparison import System, SystemComparison
 from attention_jax.training.config_variation import brief_fields, brief_values
@@ -33,7 +33,11 @@ def tables(comparison: SystemComparison, *, title: str, unit: str) -> list[Table
         found.append(_scores(comparison, title))
     if comparison.baseline is not None:
         found.append(_differences(comparison))
-    return [*found, _by_length(comparison, unit)]
+    found.append(_by_length(comparison, unit))
+    attends = any(system.evaluation.attention for system in comparison.systems)
+    if attends and len(comparison.systems) > 1:
+        found.append(_attention(comparison.systems))
+    return found
 
 
 def _scores(comparison: SystemComparison, title: str) -> Table:
@@ -152,3 +156,37 @@ def _by_length(comparison: SystemComparison, unit: str) -> Table:
         ],
         ["± is half the 95 % interval of the bootstrap over the bin's sentences"],
     )
+
+
+def _attention(systems: tuple[System, ...]) -> Table:
+    """One row a system: what its attention does, and how its links agree with known ones."""
+    head = ["run", "entropy", "covered %", "repeated %", "monotonicity", "last word %"]
+    known = any(system.evaluation.aligned for system in systems)
+    head += ["AER % ↓", "precision %", "recall %"] * known
+    rows = []
+    for system in systems:
+        row, found = [system.name], system.evaluation.attention
+        row += (
+            [
+                figure(found.entropy),
+                percent(found.covered),
+                percent(found.repeated),
+                figure(found.monotonicity),
+                percent(found.last_word),
+            ]
+            if found
+            else ["–"] * 5
+        )
+        if known:
+            aligned = system.evaluation.aligned
+            row += (
+                [
+                    percent(aligned.error_rate),
+                    percent(aligned.precision),
+                    percent(aligned.recall),
+                ]
+                if aligned
+                else ["–"] * 3
+            )
+        rows.append(row)
+    return Table("attention in the translations", head, rows, [])

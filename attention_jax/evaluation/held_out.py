@@ -9,11 +9,22 @@ from attention_jax.configuration import DecodingConfig
 from attention_jax.data.alignment import link_tokens
 from attention_jax.data.pairs import Pair
 from attention_jax.data.sources import load_splits
+from attention_jax.evaluation.alignment_error_rate import AlignmentErrorRate
 from attention_jax.evaluation.attention_alignment import (
     AlignedPhrase,
     AlignmentAccuracy,
     ArgmaxAccuracy,
     alignment_accuracy,
+)
+from attention_jax.evaluation.attention_statistics import (
+    AttentionStatistics,
+    attention_statistics,
+    mean_statistics,
+)
+from attention_jax.evaluation.pharaoh import Alignment
+from attention_jax.evaluation.reference_alignment import (
+    check_links,
+    reference_alignment,
 )
 from attention_jax.evaluation.translation_quality import (
     Metric,
@@ -37,6 +48,10 @@ class Evaluation:
       metrics: BLEU, chrF2, exact match and TER, with signatures.
       alignment: over the exactly translated phrases; None for a run without attention or
         pairs without links.
+      attention: mean statistics of attention in the translations; None without attention.
+      aligned: attention's links in the references against known ones; None without
+        either.
+      shift: of these links, as `attention_links` takes it.
       seconds: of translating, compilation not counted.
       translations: of each pair, in order.
       references: what they were measured against.
@@ -49,6 +64,9 @@ class Evaluation:
     translations: "tuple[Translation, ...]"
     references: tuple[str, ...]
     decoding: DecodingConfig
+    attention: AttentionStatistics | None = None
+    aligned: AlignmentErrorRate | None = None
+    shift: int = 0
 
     @property
     def hypotheses(self) -> tuple[str, ...]:
@@ -70,22 +88,39 @@ class Evaluation:
             "sentences": len(self.translations),
             "metrics": [dataclasses.asdict(metric) for metric in self.metrics],
             "alignment": self.alignment and _alignment_dict(self.alignment),
+            "aligned": self.aligned and {**self.aligned.to_dict(), "shift": self.shift},
+            "attention": self.attention and dataclasses.asdict(self.attention),
             "decoding": dataclasses.asdict(self.decoding),
             "seconds": self.seconds,
             "sentences_per_second": self.sentences_per_second,
         }
 
 
-def evaluate(run: "Run", pairs: Sequence[Pair]) -> Evaluation:
+def evaluate(
+    run: "Run",
+    pairs: Sequence[Pair],
+    *,
+    alignments: Sequence[Alignment] | None = None,
+    shift: int = 0,
+) -> Evaluation:
     """Translates the pairs' sources as `run.config.decoding` says and measures the result.
 
     Where the run lower-cases its text, so do the references and the metrics.
 
+    Args:
+      run: what is measured.
+      pairs: on what.
+      alignments: of each pair, between the run's tokens; by default the pairs' own links,
+        all of them sure, if they have any.
+      shift: which step links a target word, as `attention_links` takes it.
+
     Raises:
-      ValueError: there are no pairs.
+      ValueError: there are no pairs, or the alignments do not fit them.
     """
     if not pairs:
         raise ValueError("pairs is empty: there is nothing to evaluate on")
+    if alignments is not None:
+        check_links(run, pairs, alignments)
     sources = [pair.source for pair in pairs]
     run.compile(sources)
     started = time.perf_counter()
@@ -98,7 +133,14 @@ def evaluate(run: "Run", pairs: Sequence[Pair]) -> Evaluation:
         language=run.config.data.target_language,
         lowercase=run.config.data.lowercase,
     )
-    linked = run.config.model.attention != "none" and any(p.links for p in pairs)
+    attends = run.config.model.attention != "none"
+    linked = attends and any(pair.links for pair in pairs)
+    if alignments is None and linked:
+        links = [frozenset(known_links(run, pair)) for pair in pairs]
+        alignments = [Alignment(sure=one, possible=one) for one in links]
+    aligned = None
+    if attends and alignments is not None:
+        aligned = reference_alignment(run, pairs, alignments, shift=shift)
     phrases = [
         AlignedPhrase(translation.weights, known_links(run, pair), target)
         for pair, translation in zip(pairs, translations, strict=True)
@@ -112,6 +154,11 @@ def evaluate(run: "Run", pairs: Sequence[Pair]) -> Evaluation:
         tuple(translations),
         references,
         run.config.decoding,
+        mean_statistics(attention_statistics(found.weights) for found in translations)
+        if attends
+        else None,
+        aligned,
+        shift,
     )
 
 

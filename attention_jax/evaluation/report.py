@@ -5,6 +5,7 @@ from typing import Any
 
 from attention_jax.configuration import DecodingConfig
 from attention_jax.evaluation.attention_alignment import ArgmaxAccuracy
+from attention_jax.evaluation.attention_statistics import LEAST_COVERED
 from attention_jax.evaluation.held_out import Evaluation
 
 
@@ -22,6 +23,7 @@ def rows(
             _alignment_row("attention on the known word", alignment.all_words),
             _alignment_row("... words without digits", alignment.words_without_digits),
         ]
+    table += _aligned_rows(evaluation) + attention_rows(evaluation)
     versions = facts["versions"]
     shown = ("attention_jax", "jax", "flax", "python")
     table += [
@@ -43,6 +45,67 @@ def rows(
         ("device", "", facts["device"]),
     ]
     return table
+
+
+def _aligned_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    """AER, precision and recall, in %."""
+    found = evaluation.aligned
+    if found is None:
+        return []
+    step = "that predicts it" if not evaluation.shift else "after it"
+    return [
+        (
+            "alignment error rate ↓",
+            percent(found.error_rate),
+            (
+                f"references forced; a word's link is the brightest of the step {step}; "
+                f"{found.found:,} links, {found.sure:,} sure ones known"
+            ),
+        ),
+        ("... precision", percent(found.precision), "links that are sure or possible"),
+        ("... recall", percent(found.recall), "sure links that are found"),
+    ]
+
+
+def attention_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    """What attention does in the translations."""
+    found = evaluation.attention
+    if found is None:
+        return []
+    share = percent(found.relative_entropy)
+    return [
+        (
+            "attention entropy",
+            figure(found.entropy),
+            f"nats a target word; {share} % of log S, which is looking at all alike",
+        ),
+        (
+            "... source covered",
+            percent(found.covered),
+            f"% of source words with {LEAST_COVERED} or more of all attention to them",
+        ),
+        (
+            "... repeated",
+            percent(found.repeated),
+            "% of attention that is beyond the first whole one to a source word",
+        ),
+        (
+            "... monotonicity",
+            figure(found.monotonicity),
+            "Kendall's τ of target order and brightest source word; -1 to 1",
+        ),
+        ("... on the last word", percent(found.last_word), "%, often the full stop"),
+    ]
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage, with one digit; a dash for None."""
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def figure(number: float | None) -> str:
+    """A number with two digits; a dash for None."""
+    return "–" if number is None else f"{number:.2f}"
 
 
 def describe_search(decoding: DecodingConfig) -> str:

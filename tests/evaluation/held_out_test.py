@@ -2,11 +2,13 @@ import dataclasses
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from attention_jax.data.sources import load_splits
 from attention_jax.data.splits import split_hash
 from attention_jax.evaluation import held_out, report
+from attention_jax.evaluation.attention_statistics import attention_statistics
 from attention_jax.run import load_run
 from attention_jax.training.resumption import ChangedRunError
 from attention_jax.training.run_directory import RunDirectory
@@ -142,4 +144,24 @@ def test_the_report_has_every_figure(evaluation, directory, run):
 def test_the_report_without_alignment(evaluation, directory, run):
     facts = held_out.provenance(directory, run)
     without = dataclasses.replace(evaluation, alignment=None)
-    assert not any("attention" in name for name, _, _ in report.rows(without, facts))
+    names = [name for name, _, _ in report.rows(without, facts)]
+    assert not any("known word" in name for name in names)
+
+
+def test_attention_is_described_where_there_is_some(evaluation, directory, run):
+    facts = held_out.provenance(directory, run)
+    mean = evaluation.attention
+    each = [attention_statistics(t.weights) for t in evaluation.translations]
+    assert mean.entropy == pytest.approx(np.mean([one.entropy for one in each]))
+    # It reverses.
+    assert mean.monotonicity < -0.5 and mean.covered > 0.5
+    assert evaluation.to_dict()["attention"]["entropy"] == mean.entropy
+    by_name = {name: cells for name, *cells in report.rows(evaluation, facts)}
+    assert by_name["attention entropy"][0] == f"{mean.entropy:.2f}"
+    assert by_name["... monotonicity"][0] == f"{mean.monotonicity:.2f}"
+    rate = evaluation.aligned.error_rate
+    assert by_name["alignment error rate ↓"][0] == f"{100 * rate:.1f}"
+    without = dataclasses.replace(evaluation, attention=None, aligned=None)
+    names = {name for name, _, _ in report.rows(without, facts)}
+    assert not names & {"attention entropy", "alignment error rate ↓"}
+    assert without.to_dict()["attention"] is without.to_dict()["aligned"] is None

@@ -6,7 +6,8 @@ from absl import flags
 
 from attention_jax.data.splits import Splits
 from attention_jax.evaluation import held_out
-from attention_jax.run import CHECKPOINTS
+from attention_jax.evaluation.pharaoh import format_alignment
+from attention_jax.run import CHECKPOINTS, load_run
 from attention_jax.training import train
 from attention_jax.training.run_directory import RunDirectory
 from experiments import command_line, evaluate
@@ -88,6 +89,16 @@ def test_two_runs_side_by_side(workdir, second, tmp_path, capsys):
     assert all(row[2] == row[3] for row in rows)
 
 
+def test_baselines_that_are_none(second, workdir, capsys):
+    both = [f"--workdir={second}", f"--workdir={workdir}"]
+    assert run(*both, "--baseline_search=greedy") == 2
+    assert "must be one run, and there are 2" in capsys.readouterr().err
+    assert run(*both, "--baseline_search=bream") == 2
+    assert "Did you mean 'beam'?" in capsys.readouterr().err
+    assert run(*both, f"--workdir={second}") == 2
+    assert "is given 2 times" in capsys.readouterr().err
+
+
 def test_a_folder_of_runs_that_holds_the_baseline_too(second, capsys):
     folder = f"--workdir={second.parent}"
     assert run(folder, f"--baseline={second}") == 2
@@ -103,6 +114,62 @@ def test_a_search_of_ones_own(workdir, tmp_path, capsys):
     assert "beam of 2, 8 at a time" in capsys.readouterr().out
     found = json.loads(output.read_text())["decoding"]
     assert (found["search"], found["beam_size"]) == ("beam", 2)
+
+
+def test_a_run_against_another_search_of_its_own(workdir, tmp_path, capsys):
+    output = tmp_path / "searches.json"
+    status = run(
+        f"--workdir={workdir}",
+        "--baseline_search=beam",
+        "--max_sentences=3",
+        f"--output={output}",
+    )
+    assert status == 0
+    found = json.loads(output.read_text())
+    assert found["baseline"] == "tiny_run, beam"
+    searches = [(s["name"], s["decoding"]["search"]) for s in found["systems"]]
+    assert searches == [("tiny_run, beam", "beam"), ("tiny_run", "greedy")]
+    out = capsys.readouterr().out
+    assert "search: beam of 5 (tiny_run, beam)" in out and "against tiny_run, b" in out
+    assert "attention in the translations" in out
+
+
+def test_known_alignments_from_a_file(workdir, tmp_path, capsys):
+    path, output = tmp_path / "links.txt", tmp_path / "f.json"
+    loaded = load_run(workdir)
+    pairs = held_out.load_split(RunDirectory(workdir), "test")
+    lines = [format_alignment(held_out.known_links(loaded, pair)) for pair in pairs]
+    path.write_text("\n".join(lines) + "\n")
+    few = [f"--workdir={workdir}", "--max_sentences=4", f"--output={output}"]
+    assert run(*few, f"--alignments={path}") == 0
+    aligned = json.loads(output.read_text())["aligned"]
+    assert run(*few) == 0
+    # They are the pairs' own.
+    assert json.loads(output.read_text())["aligned"] == aligned
+    assert aligned["pairs"] == 4 and aligned["error_rate"] < 0.5
+    assert "alignment error rate ↓" in capsys.readouterr().out
+
+    path.write_text("0-0\n0-9\n0-0\n0-0\n")
+    assert run(*few, f"--alignments={path}") == 1
+    err = capsys.readouterr().err
+    assert f"{path}, line 2: the link 0-9 is outside the pair's" in err
+    path.write_text("0-0\n")
+    assert run(f"--workdir={workdir}", f"--alignments={path}") == 1
+    err = capsys.readouterr().err
+    assert f"{path} has 1 lines, but there are 40 pairs in test" in err
+
+
+def test_alignments_need_attention(workdir, tmp_path, capsys):
+    directory = RunDirectory(tmp_path / "none")
+    config = tiny_config()
+    config.model.attention = "none"
+    directory.save_config(config)
+    assert run(f"--workdir={directory.path}", "--alignments=x") == 2
+    assert "no run here has any" in capsys.readouterr().err
+    # One that has some is enough; then the file is read.
+    flags_given = [f"--workdir={directory.path}", f"--workdir={workdir}"]
+    assert run(*flags_given, "--alignments=nowhere.txt") == 1
+    assert "nowhere.txt" in capsys.readouterr().err
 
 
 def test_runs_of_other_sentences_do_not_compare(workdir, tmp_path, capsys):
@@ -156,6 +223,7 @@ def test_the_choices_are_the_librarys():
             2,
             "--length_bins takes a whole number of",
         ),
+        (["--workdir=x", "--alignment_shift=2"], 2, "--alignment_shift takes a whole"),
         (["--workdir=x", "--figure=f.xyz"], 2, "--figure: "),
         (["--workdir=x", "--translations=."], 2, "--translations: '.' is a folder"),
         (["--workdir=x", "--output=."], 2, "--output: '.' is a folder, not a file"),

@@ -132,15 +132,15 @@ def test_the_same_command_again_does_nothing_and_prints_the_table(
     assert err.splitlines() == [f"{name}: finished before" for name in NAMES]
     title, head, dot, cosine, *below = out.splitlines()
     assert title == f"{finished.path}, on test"
-    columns = "run score parameters BLEU chrF2 exact match tokens/s minutes notes"
+    columns = "run score parameters BLEU chrF2 exact match TER ↓ tokens/s minutes notes"
     assert head.split() == columns.split()
     scores = [f"{metric['score']:.2f}" for metric in before[0]["metrics"]]
     assert dot.split()[:3] == ["score=dot", "dot", f"{before[0]['parameters']:,}"]
-    assert dot.split()[3:6] == scores
+    assert dot.split()[3:7] == scores
     assert cosine.startswith("score=cosine ")
     signature = before[0]["metrics"][0]["signature"]
     assert below[0] == f"BLEU: {signature}"
-    assert f"hash {before[0]['split_hash']}" in below[3]
+    assert f"hash {before[0]['split_hash']}" in below[4]
     assert "seed: 3" in below and not any("not the same" in one for one in below)
     assert any(one.startswith("versions: python ") for one in below)
     markdown = finished.markdown_path.read_text("utf-8")

@@ -89,13 +89,15 @@ def collect(
         )
     ]
     rows = report.rows(evaluation, facts)
-    measured = len(evaluation.metrics) + 2 * (evaluation.alignment is not None) + 1
+    # What comes after is the environment; attention has a section of its own.
+    measured = rows[: [name for name, _, _ in rows].index("seed")]
+    apart = report.attention_rows(evaluation)
     config = sorted(summary.config.items())
     return ReportData(
         name=summary.name,
         facts=_facts(run, summary, evaluation, facts),
         notes=_notes(summary, evaluation),
-        scores=[Score(*row) for row in rows[:measured]],
+        scores=[Score(*row) for row in measured if row not in apart],
         curves=_curves(summary),
         length_unit=run.config.data.source_tokenizer,
         lengths=_lengths(run, evaluation),

@@ -1,0 +1,138 @@
+"""Which runs `evaluate` measures, and against which: flags, and the directories they name."""
+
+import pathlib
+import types
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from absl import flags
+
+from experiments.arguments import UsageError
+
+if TYPE_CHECKING:
+    from attention_jax.training.run_directory import RunDirectory
+
+
+def define_runs(flag_values: flags.FlagValues) -> None:
+    """Defines --workdir, which may be repeated, the baseline's flags and --max_sentences."""
+    flags.DEFINE_multi_string(
+        "workdir",
+        None,
+        "A run's directory, or a folder of such; may be repeated.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "baseline",
+        None,
+        "The run that the others are tested against, by paired bootstrap.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "baseline_search",
+        None,
+        "The search of the baseline, which is then the run itself unless --baseline is "
+        "given: greedy, beam or sample, else as the run's configuration says.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "max_sentences",
+        0,
+        "Only the first so many; 0 takes all.",
+        lower_bound=0,
+        flag_values=flag_values,
+    )
+
+
+def has_baseline(arguments: types.SimpleNamespace) -> bool:
+    """Whether the first run is what the others are tested against."""
+    return arguments.baseline is not None or arguments.baseline_search is not None
+
+
+def check_attention(
+    arguments: types.SimpleNamespace, runs: "Iterable[NamedRun]"
+) -> None:
+    """Raises UsageError if --alignments are given and no run has attention."""
+    if arguments.alignments is not None and all(
+        run.directory.load_config().model.attention == "none" for run in runs
+    ):
+        raise UsageError(
+            "--alignments are compared with attention, and no run here has any"
+        )
+
+
+class NamedRun(NamedTuple):
+    """A run to measure; `search` is its own where the flags do not say it."""
+
+    name: str
+    directory: "RunDirectory"
+    search: str | None = None
+
+
+def run_directories(arguments: types.SimpleNamespace) -> list[NamedRun]:
+    """The runs, the baseline first if there is one.
+
+    Raises:
+      UsageError: a run is given twice, a baseline that is no other system, or an unknown
+        --baseline_search.
+      OSError: a directory is not there, or holds no run.
+    """
+    from attention_jax.evaluation.run_comparison import brief_paths
+    from attention_jax.training.run_directory import RunDirectory
+
+    search = arguments.baseline_search
+    paths = _expand(arguments.workdir)
+    try:
+        brief_paths(paths)
+    except ValueError as error:
+        raise UsageError(f"--workdir: {error}") from error
+    baseline = _baseline(arguments, paths)
+    if not search:
+        # A folder of runs may hold the baseline too.
+        paths = [path for path in paths if path not in baseline]
+        if not paths:
+            raise UsageError(
+                f"--baseline={arguments.baseline} is the run to be tested itself; "
+                "--baseline_search compares a run with itself, searched otherwise"
+            )
+    distinct = list(dict.fromkeys([*baseline, *paths]))
+    names = dict(zip(distinct, brief_paths(distinct), strict=True))
+    first = [
+        NamedRun(
+            f"{names[path]}, {search}" if search else names[path],
+            RunDirectory(path),
+            search,
+        )
+        for path in baseline
+    ]
+    return first + [NamedRun(names[path], RunDirectory(path)) for path in paths]
+
+
+def _baseline(
+    arguments: types.SimpleNamespace, paths: Sequence[pathlib.Path]
+) -> Sequence[pathlib.Path]:
+    """One path, or none; UsageError where there are several."""
+    from attention_jax.decoding.searches import searches
+    from attention_jax.registry import UnknownNameError
+
+    if arguments.baseline_search is not None:
+        try:
+            searches.get(arguments.baseline_search)
+        except UnknownNameError as error:
+            raise UsageError(f"--baseline_search: {error.args[0]}") from error
+    given = [] if arguments.baseline_search is None else paths
+    if arguments.baseline is not None:
+        given = _expand([arguments.baseline])
+    if len(given) > 1:
+        raise UsageError(
+            f"the baseline must be one run, and there are {len(given)}; name it by "
+            "--baseline"
+        )
+    return given
+
+
+def _expand(paths: Sequence[str]) -> list[pathlib.Path]:
+    """Each path, or the runs in it, without symbolic links."""
+    from attention_jax.evaluation import run_comparison
+
+    found = [run for path in paths for run in run_comparison.run_directories(path)]
+    return [path.resolve() for path in found]
