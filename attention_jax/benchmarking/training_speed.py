@@ -221,7 +221,10 @@ def _measure_translation(
         jnp.zeros(workload.target_vocabulary).at[: len(SPECIAL_TOKENS)].set(-1e9)
     )
     decode = jax.jit(
-        functools.partial(greedy_decode, model, max_length=workload.target_length)
+        # The last step is that of EOS, which is forced.
+        functools.partial(
+            greedy_decode, model, max_length=max(1, workload.target_length - 1)
+        )
     )
 
     def run() -> None:

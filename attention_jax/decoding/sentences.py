@@ -202,6 +202,11 @@ def _decode_batch(
             _translation(translator, source, arrays, (row, n)) for n in range(n_best)
         ]
         found.append([one for one in here if one.score > -np.inf])
+        if not found[-1]:
+            raise ValueError(
+                f"no translation of {sentence[:40]!r} has a probability: the run's "
+                "parameters are not all finite numbers"
+            )
     return found
 
 
