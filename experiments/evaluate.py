@@ -19,6 +19,7 @@ from experiments import (
     command_line,
     evaluated_runs,
     evaluation_flags,
+    known_links,
     run_flags,
     search_flags,
 )
@@ -27,7 +28,6 @@ from experiments.table import print_columns, print_table
 
 if TYPE_CHECKING:
     from attention_jax.data.pairs import Pair
-    from attention_jax.evaluation.pharaoh import Alignment
     from attention_jax.evaluation.system_comparison import System
     from attention_jax.training.run_directory import RunDirectory
 
@@ -38,7 +38,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     run_flags.define_split(flag_values)
     run_flags.define_checkpoint(flag_values)
     evaluation_flags.define_lengths(flag_values)
-    evaluation_flags.define_alignments(flag_values)
+    known_links.define_links(flag_values)
     evaluation_flags.define_files(flag_values)
     search_flags.define_search(flag_values)
 
@@ -50,7 +50,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     edges = evaluation_flags.length_edges(arguments)
     evaluation_flags.check_figure(arguments)
     directories = evaluated_runs.run_directories(arguments)
-    evaluated_runs.check_attention(arguments, directories)
+    known_links.check_links(arguments, [run.directory for run in directories])
     from attention_jax.evaluation import comparison_report, held_out, report
     from attention_jax.evaluation.length_curves import plot_length_curves
     from attention_jax.evaluation.system_comparison import compare_systems
@@ -62,10 +62,8 @@ def main(arguments: types.SimpleNamespace) -> None:
         arguments.split,
         max_sentences=arguments.max_sentences,
     )
-    alignments = evaluation_flags.read_alignments(arguments, len(pairs))
-    systems = [
-        measure(*directory, pairs, alignments, arguments) for directory in directories
-    ]
+    known = known_links.KnownLinks(arguments, pairs)
+    systems = [measure(*run, pairs, known, arguments) for run in directories]
     comparison = compare_systems(
         systems,
         baseline=evaluated_runs.has_baseline(arguments),
@@ -97,7 +95,7 @@ def measure(
     directory: "RunDirectory",
     search: str | None,
     pairs: "tuple[Pair, ...]",
-    alignments: "list[Alignment] | None",
+    known: known_links.KnownLinks,
     arguments: types.SimpleNamespace,
 ) -> "System":
     """Translates the pairs with the run in `directory`, by `search` if it is given."""
@@ -114,13 +112,14 @@ def measure(
         run = run.with_decoding(search=search)
     try:
         evaluation = held_out.evaluate(
-            run, pairs, alignments=alignments, shift=arguments.alignment_shift
+            run, pairs, alignments=known.of(run), shift=arguments.alignment_shift
         )
     except MisplacedLinkError as error:
-        raise ValueError(f"{arguments.alignments}, {error}") from error
+        raise ValueError(f"{known.origin}, {error}") from error
     facts = {
         "split": arguments.split,
         "checkpoint": arguments.checkpoint,
+        "links": known.origin,
         **held_out.provenance(directory, run),
     }
     return System(name, evaluation, facts, flatten(config_to_dict(run.config)))

@@ -2,7 +2,7 @@
 
 import pathlib
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
@@ -46,18 +46,6 @@ def define_runs(flag_values: flags.FlagValues) -> None:
 def has_baseline(arguments: types.SimpleNamespace) -> bool:
     """Whether the first run is what the others are tested against."""
     return arguments.baseline is not None or arguments.baseline_search is not None
-
-
-def check_attention(
-    arguments: types.SimpleNamespace, runs: "Iterable[NamedRun]"
-) -> None:
-    """Raises UsageError if --alignments are given and no run has attention."""
-    if arguments.alignments is not None and all(
-        run.directory.load_config().model.attention == "none" for run in runs
-    ):
-        raise UsageError(
-            "--alignments are compared with attention, and no run here has any"
-        )
 
 
 class NamedRun(NamedTuple):

@@ -1,14 +1,10 @@
-"""The flags of `evaluate` that say which bins, which known links and which files."""
+"""The flags of `evaluate` that say which bins and which files."""
 
 import types
-from typing import TYPE_CHECKING
 
 from absl import flags
 
 from experiments.arguments import UsageError
-
-if TYPE_CHECKING:
-    from attention_jax.evaluation.pharaoh import Alignment
 
 
 def define_lengths(flag_values: flags.FlagValues) -> None:
@@ -26,47 +22,6 @@ def define_lengths(flag_values: flags.FlagValues) -> None:
         "... or bins by the longest length of each but the last: 5,10,20.",
         flag_values=flag_values,
     )
-
-
-def define_alignments(flag_values: flags.FlagValues) -> None:
-    """Defines --alignments and --alignment_shift."""
-    flags.DEFINE_string(
-        "alignments",
-        None,
-        "Known links to compare attention's with, a line a pair of the split, as in "
-        "`0-0 1-2 1?3`, counted in the run's tokens; ? is a possible link.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_integer(
-        "alignment_shift",
-        0,
-        "A word's link is the brightest of the step that predicts it, 0, or of the one "
-        "after, 1.",
-        lower_bound=0,
-        upper_bound=1,
-        flag_values=flag_values,
-    )
-
-
-def read_alignments(
-    arguments: types.SimpleNamespace, number: int
-) -> "list[Alignment] | None":
-    """The alignments of the `number` pairs; None if the flag was not given.
-
-    Raises:
-      OSError, ValueError: the file cannot be read, or has another number of lines.
-    """
-    if arguments.alignments is None:
-        return None
-    from attention_jax.evaluation import pharaoh
-
-    found = pharaoh.read_alignments(arguments.alignments)
-    if len(found) != number and not (arguments.max_sentences and len(found) >= number):
-        raise ValueError(
-            f"{arguments.alignments} has {len(found):,} lines, but there are "
-            f"{number:,} pairs in {arguments.split}: it needs a line for each"
-        )
-    return found[:number]
 
 
 def define_files(flag_values: flags.FlagValues) -> None:

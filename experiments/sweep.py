@@ -134,6 +134,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]
     }
     head = ["run", *(brief[field] for field in fields), "parameters"]
     head += metrics.values()
+    # Where the links between words are known, as in generated phrases.
+    aligned = any(row.get("aligned") for row in rows)
+    head += ["AER % ↓"] * aligned
     head += ["tokens/s", "minutes", "notes"]
     columns = [
         brief_values([row["differs"][field] for row in rows]) for field in fields
@@ -148,6 +151,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]
                 *(column[number] for column in columns),
                 _figure(row.get("parameters"), "{:,}"),
                 *(_figure(scores.get(name), "{:.2f}") for name in metrics),
+                *[_error_rate(row)] * aligned,
                 _figure(row.get("tokens_per_second"), "{:,.0f}"),
                 _figure(row.get("minutes"), "{:.1f}"),
                 note,
@@ -185,6 +189,11 @@ def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _metrics(row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return row.get("metrics", ())
+
+
+def _error_rate(row: Mapping[str, Any]) -> str:
+    rate = (row.get("aligned") or {}).get("error_rate")
+    return "–" if rate is None else f"{100 * rate:.1f}"
 
 
 def _figure(value: Any, pattern: str) -> str:

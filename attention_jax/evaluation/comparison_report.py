@@ -189,4 +189,6 @@ def _attention(systems: tuple[System, ...]) -> Table:
                 else ["–"] * 3
             )
         rows.append(row)
-    return Table("attention in the translations", head, rows, [])
+    origins = {system.facts.get("links", "the data") for system in systems}
+    notes = [f"links known from {', '.join(sorted(origins))}"] * known
+    return Table("attention in the translations", head, rows, notes)

@@ -1,5 +1,6 @@
 """A run's quality on one split of its data: every figure, and where it comes from."""
 
+import collections
 import dataclasses
 import time
 from collections.abc import Sequence
@@ -111,7 +112,7 @@ def evaluate(
       run: what is measured.
       pairs: on what.
       alignments: of each pair, between the run's tokens; by default the pairs' own links,
-        all of them sure, if they have any.
+        if they have any, as `known_alignment` gives them.
       shift: which step links a target word, as `attention_links` takes it.
 
     Raises:
@@ -136,8 +137,7 @@ def evaluate(
     attends = run.config.model.attention != "none"
     linked = attends and any(pair.links for pair in pairs)
     if alignments is None and linked:
-        links = [frozenset(known_links(run, pair)) for pair in pairs]
-        alignments = [Alignment(sure=one, possible=one) for one in links]
+        alignments = [known_alignment(run, pair) for pair in pairs]
     aligned = None
     if attends and alignments is not None:
         aligned = reference_alignment(run, pairs, alignments, shift=shift)
@@ -174,6 +174,19 @@ def known_links(run: "Run", pair: Pair) -> set[tuple[int, int]]:
     return link_tokens(
         pair, run.source_codec.tokens(pair.source), run.target_codec.tokens(pair.target)
     )
+
+
+def known_alignment(run: "Run", pair: Pair) -> Alignment:
+    """The pair's links; those of words that have no other are sure, the rest possible.
+
+    Where a piece of meaning is several words on either side, that the pieces translate
+    each other is known, but not which of their words do.
+    """
+    links = known_links(run, pair)
+    of_source = collections.Counter(source for source, _ in links)
+    of_target = collections.Counter(target for _, target in links)
+    sure = {(s, t) for s, t in links if of_source[s] == 1 == of_target[t]}
+    return Alignment(sure=frozenset(sure), possible=frozenset(links))
 
 
 def _reference(run: "Run", pair: Pair) -> str:

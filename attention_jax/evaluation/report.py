@@ -23,7 +23,8 @@ def rows(
             _alignment_row("attention on the known word", alignment.all_words),
             _alignment_row("... words without digits", alignment.words_without_digits),
         ]
-    table += _aligned_rows(evaluation) + attention_rows(evaluation)
+    table += _aligned_rows(evaluation, facts.get("links", "the data"))
+    table += attention_rows(evaluation)
     versions = facts["versions"]
     shown = ("attention_jax", "jax", "flax", "python")
     table += [
@@ -47,8 +48,8 @@ def rows(
     return table
 
 
-def _aligned_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
-    """AER, precision and recall, in %."""
+def _aligned_rows(evaluation: Evaluation, origin: str) -> list[tuple[str, str, str]]:
+    """AER, precision and recall, in %, against links that `origin` gives."""
     found = evaluation.aligned
     if found is None:
         return []
@@ -59,7 +60,7 @@ def _aligned_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
             percent(found.error_rate),
             (
                 f"references forced; a word's link is the brightest of the step {step}; "
-                f"{found.found:,} links, {found.sure:,} sure ones known"
+                f"{found.found:,} links, {found.sure:,} sure ones known from {origin}"
             ),
         ),
         ("... precision", percent(found.precision), "links that are sure or possible"),

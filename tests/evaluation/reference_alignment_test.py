@@ -31,8 +31,7 @@ def pairs(directory):
 
 @pytest.fixture(scope="module")
 def gold(run, pairs):
-    links = [frozenset(held_out.known_links(run, pair)) for pair in pairs]
-    return [Alignment(sure=one, possible=one) for one in links]
+    return [held_out.known_alignment(run, pair) for pair in pairs]
 
 
 def test_a_run_that_has_learnt_to_reverse_looks_at_the_right_word(run, pairs, gold):
@@ -60,6 +59,15 @@ def test_a_pairs_own_links_are_the_default_of_evaluate(run, pairs, gold):
     given = held_out.evaluate(run, pairs, alignments=nothing, shift=1)
     assert given.aligned.sure == 0 and given.aligned.recall is None
     assert given.to_dict()["aligned"]["shift"] == 1
+
+
+def test_links_of_a_piece_with_several_words_are_possible_ones(run, monkeypatch):
+    # Two words to one, one to two, two to two, and one to one.
+    blocks = [((0, 1), (0,)), ((2,), (1, 2)), ((3, 4), (3, 4)), ((5,), (5,))]
+    links = {(s, t) for sources, targets in blocks for s in sources for t in targets}
+    monkeypatch.setattr(held_out, "known_links", lambda run, pair: links)
+    found = held_out.known_alignment(run, None)
+    assert found.sure == {(5, 5)} and found.possible == links
 
 
 def test_what_does_not_fit(run, pairs, gold):

@@ -1,12 +1,13 @@
 import json
 import shutil
+import sys
 
 import pytest
 from absl import flags
 
 from attention_jax.data.splits import Splits
-from attention_jax.evaluation import held_out
-from attention_jax.evaluation.pharaoh import format_alignment
+from attention_jax.evaluation import eflomal_links, held_out
+from attention_jax.evaluation.pharaoh import Alignment, format_alignment
 from attention_jax.run import CHECKPOINTS, load_run
 from attention_jax.training import train
 from attention_jax.training.run_directory import RunDirectory
@@ -147,7 +148,8 @@ def test_known_alignments_from_a_file(workdir, tmp_path, capsys):
     # They are the pairs' own.
     assert json.loads(output.read_text())["aligned"] == aligned
     assert aligned["pairs"] == 4 and aligned["error_rate"] < 0.5
-    assert "alignment error rate ↓" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "alignment error rate ↓" in out and "sure ones known from the data" in out
 
     path.write_text("0-0\n0-9\n0-0\n0-0\n")
     assert run(*few, f"--alignments={path}") == 1
@@ -165,11 +167,51 @@ def test_alignments_need_attention(workdir, tmp_path, capsys):
     config.model.attention = "none"
     directory.save_config(config)
     assert run(f"--workdir={directory.path}", "--alignments=x") == 2
-    assert "no run here has any" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "--alignments: links are compared with attention, and no run here" in err
     # One that has some is enough; then the file is read.
     flags_given = [f"--workdir={directory.path}", f"--workdir={workdir}"]
     assert run(*flags_given, "--alignments=nowhere.txt") == 1
     assert "nowhere.txt" in capsys.readouterr().err
+
+
+def test_an_aligner_that_is_not_installed_is_named_before_any_work(
+    workdir, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "eflomal", None)
+    monkeypatch.setattr(held_out, "load_same_split", None)
+    assert run(f"--workdir={workdir}", "--aligner=eflomal") == 2
+    err = capsys.readouterr().err
+    assert (
+        "--aligner: eflomal is not installed: pip install 'attention_jax[align]'" in err
+        and err.count("\n") == 1
+    )
+    assert run(f"--workdir={workdir}", "--aligner=eflomal", "--alignments=x") == 2
+    assert "exclude each other" in capsys.readouterr().err
+
+
+def test_links_of_an_aligner_are_asked_for_once(
+    workdir, second, monkeypatch, tmp_path, capsys
+):
+    asked = []
+
+    def align(pairs, training):
+        asked.append((len(pairs), len(training)))
+        first = frozenset({(0, 0)})
+        return [Alignment(sure=first, possible=first)] * len(pairs)
+
+    monkeypatch.setattr(eflomal_links, "check_installed", lambda: None)
+    monkeypatch.setattr(eflomal_links, "eflomal_alignments", align)
+    output = tmp_path / "f.json"
+    flags_given = ["--max_sentences=4", "--aligner=eflomal", f"--output={output}"]
+    assert run(f"--workdir={workdir}", f"--workdir={second}", *flags_given) == 0
+    # Both runs have the same words, which is the only way to compare them: eflomal's
+    # links are other ones each time.
+    assert asked == [(4, 740)]
+    systems = json.loads(output.read_text())["systems"]
+    assert [system["aligned"]["sure"] for system in systems] == [4, 4]
+    assert [system["links"] for system in systems] == ["eflomal", "eflomal"]
+    assert "links known from eflomal" in capsys.readouterr().out
 
 
 def test_runs_of_other_sentences_do_not_compare(workdir, tmp_path, capsys):

@@ -132,11 +132,12 @@ def test_the_same_command_again_does_nothing_and_prints_the_table(
     assert err.splitlines() == [f"{name}: finished before" for name in NAMES]
     title, head, dot, cosine, *below = out.splitlines()
     assert title == f"{finished.path}, on test"
-    columns = "run score parameters BLEU chrF2 exact match TER ↓ tokens/s minutes notes"
+    columns = "run score parameters BLEU chrF2 exact match TER ↓ AER % ↓ tokens/s minutes notes"
     assert head.split() == columns.split()
     scores = [f"{metric['score']:.2f}" for metric in before[0]["metrics"]]
     assert dot.split()[:3] == ["score=dot", "dot", f"{before[0]['parameters']:,}"]
-    assert dot.split()[3:7] == scores
+    error_rate = f"{100 * before[0]['aligned']['error_rate']:.1f}"
+    assert dot.split()[3:8] == [*scores, error_rate]
     assert cosine.startswith("score=cosine ")
     signature = before[0]["metrics"][0]["signature"]
     assert below[0] == f"BLEU: {signature}"

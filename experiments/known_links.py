@@ -1,0 +1,128 @@
+"""Which links between words attention is measured against: a file's, eflomal's, the data's."""
+
+import types
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from experiments.arguments import UsageError
+
+if TYPE_CHECKING:
+    from attention_jax.data.pairs import Pair
+    from attention_jax.evaluation.eflomal_links import TokenPair
+    from attention_jax.evaluation.pharaoh import Alignment
+    from attention_jax.run import Run
+    from attention_jax.training.run_directory import RunDirectory
+
+ALIGNERS = ("eflomal",)
+
+
+def define_links(flag_values: flags.FlagValues) -> None:
+    """Defines --alignments, --aligner and --alignment_shift."""
+    flags.DEFINE_string(
+        "alignments",
+        None,
+        "Known links to compare attention's with, a line a pair of the split, as in "
+        "`0-0 1-2 1?3`, counted in the run's tokens; ? is a possible link.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_enum(
+        "aligner",
+        None,
+        ALIGNERS,
+        "Compares attention's links with those of this aligner, if it is installed.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "alignment_shift",
+        0,
+        "A word's link is the brightest of the step that predicts it, 0, or of the one "
+        "after, 1.",
+        lower_bound=0,
+        upper_bound=1,
+        flag_values=flag_values,
+    )
+
+
+def check_links(
+    arguments: types.SimpleNamespace, directories: "Sequence[RunDirectory]"
+) -> None:
+    """Raises UsageError if there can be no such links, or nothing to compare them with."""
+    given = [name for name in ("alignments", "aligner") if getattr(arguments, name)]
+    if len(given) > 1:
+        raise UsageError("--alignments and --aligner exclude each other")
+    if given and all(
+        directory.load_config().model.attention == "none" for directory in directories
+    ):
+        raise UsageError(
+            f"--{given[0]}: links are compared with attention, and no run here has any"
+        )
+    if arguments.aligner:
+        from attention_jax.evaluation import eflomal_links
+
+        try:
+            eflomal_links.check_installed()
+        except eflomal_links.AlignerNotInstalledError as error:
+            raise UsageError(f"--aligner: {error}") from error
+
+
+class KnownLinks:
+    """The links of a split's pairs, for one run after the other."""
+
+    def __init__(self, arguments: types.SimpleNamespace, pairs: "Sequence[Pair]"):
+        """Reads --alignments, if it is given.
+
+        Raises:
+          OSError, ValueError: the file cannot be read, or has another number of lines.
+        """
+        self._path, self._aligner = arguments.alignments, arguments.aligner
+        self._pairs = pairs
+        self._aligned: dict[tuple[TokenPair, ...], list[Alignment]] = {}
+        self._read = None
+        if self._path is not None:
+            self._read = _read(self._path, arguments, len(pairs))
+
+    @property
+    def origin(self) -> str:
+        """Where the links are from, in a word or two."""
+        return self._aligner or self._path or "the data"
+
+    def of(self, run: "Run") -> "list[Alignment] | None":
+        """Between the tokens of `run`; None leaves it to the data."""
+        if self._read is not None or not self._aligner:
+            return self._read
+        if run.config.model.attention == "none":
+            return None
+        from attention_jax.data.sources import load_splits
+        from attention_jax.evaluation.eflomal_links import eflomal_alignments
+
+        words = tuple(_words(run, pair) for pair in self._pairs)
+        # It finds other links each time, and runs of the same words should be comparable.
+        if words not in self._aligned:
+            training = load_splits(run.config.data).train
+            self._aligned[words] = eflomal_alignments(
+                words, [_words(run, pair) for pair in training]
+            )
+        return self._aligned[words]
+
+
+def _words(run: "Run", pair: "Pair") -> "TokenPair":
+    return (
+        tuple(token.text for token in run.source_codec.tokens(pair.source)),
+        tuple(token.text for token in run.target_codec.tokens(pair.target)),
+    )
+
+
+def _read(
+    path: str, arguments: types.SimpleNamespace, number: int
+) -> "list[Alignment]":
+    from attention_jax.evaluation import pharaoh
+
+    found = pharaoh.read_alignments(path)
+    if len(found) != number and not (arguments.max_sentences and len(found) >= number):
+        raise ValueError(
+            f"{path} has {len(found):,} lines, but there are {number:,} pairs in "
+            f"{arguments.split}: it needs a line for each"
+        )
+    return found[:number]
