@@ -12,7 +12,7 @@ from jaxtyping import Float
 from attention_jax.configuration import ExperimentConfig
 from attention_jax.data.codec import TextCodec, load_codecs
 from attention_jax.data.pairs import Pair
-from attention_jax.decoding.searches import most_translations
+from attention_jax.decoding.searches import check_n_best
 from attention_jax.decoding.sentences import (
     NOTHING,
     Translation,
@@ -97,11 +97,7 @@ class Run:
         Raises:
           ValueError: n_best is below 1 or more than the search gives.
         """
-        decoding = self.config.decoding
-        most = most_translations(decoding)
-        if n_best < 1 or (most and n_best > most):
-            limit = f" and at most {most} with search {decoding.search}" if most else ""
-            raise ValueError(f"n_best must be at least 1{limit}, got {n_best}")
+        check_n_best(self.config.decoding, n_best)
         if isinstance(sentences, str):
             raise TypeError("sentences must be a sequence of strings, got one string")
         for index, sentence in enumerate(sentences):

@@ -56,6 +56,7 @@ def main(arguments: types.SimpleNamespace) -> None:
                 f"standard {name} is closed; sentences come from standard input and "
                 "their translations go to standard output"
             )
+    from attention_jax.decoding.searches import check_n_best
     from attention_jax.run import load_run
 
     run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
@@ -64,7 +65,10 @@ def main(arguments: types.SimpleNamespace) -> None:
         raise command_line.UsageError(
             "--alignments come from attention, and this run has none"
         )
-    check_n_best(run, arguments.n_best)
+    try:
+        check_n_best(run.config.decoding, arguments.n_best)
+    except ValueError as error:
+        raise command_line.UsageError(f"--{error}") from error
     codec = run.source_codec
     shorten = LongLines(
         arguments.long_lines,
@@ -80,18 +84,6 @@ def main(arguments: types.SimpleNamespace) -> None:
     answer_lines(source, sys.stdout.buffer, shorten, answer)
     if shorten.seen:
         print(f"lines that were too long: {shorten.seen:,}", file=sys.stderr)
-
-
-def check_n_best(run: "Run", n_best: int) -> None:
-    """Raises UsageError if the search does not give so many translations."""
-    from attention_jax.decoding.searches import most_translations
-
-    decoding = run.config.decoding
-    most = most_translations(decoding)
-    if most and n_best > most:
-        raise command_line.UsageError(
-            f"--n_best must be at most {most} with search {decoding.search}, got {n_best}"
-        )
 
 
 def translate_texts(

@@ -38,10 +38,28 @@ class Request(NamedTuple):
     slots: int
 
 
-# -> Decoded, [B, N].
-Search = Callable[[Model, Params, Request, DecodingConfig], Decoded]
+class Search(NamedTuple):
+    """One way to search for translations.
+
+    Attributes:
+      decode: (model, params, request, config) -> Decoded [B, N].
+      most: the largest N that a configuration gives; None if there is no largest.
+    """
+
+    decode: Callable[[Model, Params, Request, DecodingConfig], Decoded]
+    most: Callable[[DecodingConfig], int | None]
+
 
 searches = Registry[Search]("search")
+
+
+def register_search(name: str, search: Search) -> Search:
+    """Registers a search under `name`, which `config.decoding.search` then takes.
+
+    Raises:
+      DuplicateNameError: another function has the name.
+    """
+    return searches.register(name, search, function=search.decode)
 
 
 def greedy(
@@ -106,10 +124,17 @@ def sample(
     return jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *drawn)
 
 
-for _search in (greedy, beam, sample):
-    searches.register(_search.__name__, _search, function=_search)
+register_search("greedy", Search(greedy, most=lambda config: 1))
+register_search("beam", Search(beam, most=lambda config: config.beam_size))
+register_search("sample", Search(sample, most=lambda config: None))
 
 
-def most_translations(config: DecodingConfig) -> int:
-    """The largest N that the configured search gives; 0 if there is no largest."""
-    return {"greedy": 1, "beam": config.beam_size}.get(config.search, 0)
+def check_n_best(config: DecodingConfig, n_best: int) -> None:
+    """Raises ValueError unless the configured search gives `n_best` translations."""
+    most = searches.get(config.search).most(config)
+    if n_best < 1 or (most is not None and n_best > most):
+        limit = "" if most is None else f" and at most {most}"
+        raise ValueError(
+            f"n_best must be at least 1{limit} with search {config.search}, "
+            f"got {n_best}"
+        )

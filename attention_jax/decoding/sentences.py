@@ -193,7 +193,7 @@ def _decode_batch(
         slots,
     )
     search = searches.get(decoding.search)
-    decoded = search(translator.model, translator.params, request, decoding)
+    decoded = search.decode(translator.model, translator.params, request, decoding)
     arrays = tuple(map(np.asarray, decoded))
     found = []
     for row, sentence in enumerate(sentences):

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import os
 import pathlib
 from typing import Any
@@ -61,11 +62,15 @@ def _fill(section: Any, values: object, prefix: str) -> None:
         setattr(section, name, value)
     missing = [name for name in types if name not in values]
     if missing:
-        logging.warning(
-            "%s was written before %s existed; using the default",
-            prefix,
-            ", ".join(missing),
-        )
+        _warn_of_age(prefix, ", ".join(missing))
+
+
+# Once is enough, however often a program reads the file.
+@functools.cache
+def _warn_of_age(prefix: str, missing: str) -> None:
+    logging.warning(
+        "%s was written before %s existed; using the default", prefix, missing
+    )
 
 
 def differences(stored: ExperimentConfig, given: ExperimentConfig) -> list[str]:

@@ -147,7 +147,10 @@ def test_searches_that_cannot_be(flags, message, workdir, capsys):
 def test_more_translations_than_the_search_gives(workdir, monkeypatch, capsys):
     piped(monkeypatch, b"ba\n")
     assert run(f"--workdir={workdir}", "--n_best=2") == 2
-    assert "--n_best must be at most 1 with search greedy" in capsys.readouterr().err
+    assert (
+        "--n_best must be at least 1 and at most 1 with search greedy"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("name", ["input", "output"])
