@@ -100,7 +100,6 @@ def measure(
 ) -> "System":
     """Translates the pairs with the run in `directory`, by `search` if it is given."""
     from attention_jax.evaluation import held_out
-    from attention_jax.evaluation.reference_alignment import MisplacedLinkError
     from attention_jax.evaluation.system_comparison import System
     from attention_jax.run import load_run
     from attention_jax.training.stored_config import config_to_dict, flatten
@@ -110,12 +109,7 @@ def measure(
         run = search_flags.with_search(run, arguments)
     else:
         run = run.with_decoding(search=search)
-    try:
-        evaluation = held_out.evaluate(
-            run, pairs, alignments=known.of(run), shift=arguments.alignment_shift
-        )
-    except MisplacedLinkError as error:
-        raise ValueError(f"{known.origin}, {error}") from error
+    evaluation = known_links.evaluate(run, pairs, known)
     facts = {
         "split": arguments.split,
         "checkpoint": arguments.checkpoint,

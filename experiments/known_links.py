@@ -11,6 +11,7 @@ from experiments.arguments import UsageError
 if TYPE_CHECKING:
     from attention_jax.data.pairs import Pair
     from attention_jax.evaluation.eflomal_links import TokenPair
+    from attention_jax.evaluation.held_out import Evaluation
     from attention_jax.evaluation.pharaoh import Alignment
     from attention_jax.run import Run
     from attention_jax.training.run_directory import RunDirectory
@@ -77,7 +78,7 @@ class KnownLinks:
           OSError, ValueError: the file cannot be read, or has another number of lines.
         """
         self._path, self._aligner = arguments.alignments, arguments.aligner
-        self._pairs = pairs
+        self._pairs, self.shift = pairs, arguments.alignment_shift
         self._aligned: dict[tuple[TokenPair, ...], list[Alignment]] = {}
         self._read = None
         if self._path is not None:
@@ -105,6 +106,19 @@ class KnownLinks:
                 words, [_words(run, pair) for pair in training]
             )
         return self._aligned[words]
+
+
+def evaluate(run: "Run", pairs: "Sequence[Pair]", known: KnownLinks) -> "Evaluation":
+    """`held_out.evaluate` against these links; an error names the file they are from."""
+    from attention_jax.evaluation import held_out
+    from attention_jax.evaluation.reference_alignment import MisplacedLinkError
+
+    try:
+        return held_out.evaluate(
+            run, pairs, alignments=known.of(run), shift=known.shift
+        )
+    except MisplacedLinkError as error:
+        raise ValueError(f"{known.origin}, {error}") from error
 
 
 def _words(run: "Run", pair: "Pair") -> "TokenPair":

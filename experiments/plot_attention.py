@@ -14,7 +14,7 @@ import types
 
 from absl import flags
 
-from experiments import command_line, run_flags, sentence_flags
+from experiments import command_line, run_flags, search_flags, sentence_flags
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -31,6 +31,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "The picture: a .png, .pdf or .svg file.",
         flag_values=flag_values,
     )
+    search_flags.define_search(flag_values)
 
 
 def main(arguments: types.SimpleNamespace) -> None:
@@ -45,6 +46,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     from attention_jax.run import load_run
 
     run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
+    run = search_flags.with_search(run, arguments)
     found = sentence_flags.attention_of(run, arguments)
     panels = [
         Panel(one.weights, one.source_tokens, one.target_tokens)

@@ -11,7 +11,7 @@ import types
 
 from absl import flags
 
-from experiments import command_line, run_flags, search_flags
+from experiments import command_line, known_links, run_flags, search_flags
 from experiments.arguments import UsageError, check_output
 
 
@@ -22,6 +22,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     run_flags.define_max_sentences(flag_values, 1_000)
     run_flags.define_checkpoint(flag_values)
     flags.DEFINE_string("output", None, "The .html file.", flag_values=flag_values)
+    known_links.define_links(flag_values)
     search_flags.define_search(flag_values)
 
 
@@ -39,13 +40,16 @@ def main(arguments: types.SimpleNamespace) -> None:
     run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
     run = search_flags.with_search(run, arguments)
     directory = RunDirectory(arguments.workdir)
+    known_links.check_links(arguments, [directory])
     pairs = held_out.load_split(
         directory, arguments.split, max_sentences=arguments.max_sentences
     )
-    evaluation = held_out.evaluate(run, pairs)
+    known = known_links.KnownLinks(arguments, pairs)
+    evaluation = known_links.evaluate(run, pairs, known)
     facts = {
         "split": arguments.split,
         "checkpoint": arguments.checkpoint,
+        "links": known.origin,
         **held_out.provenance(directory, run),
     }
     summary = summarize(directory.path, name=directory.path.name)

@@ -3,7 +3,7 @@
 import dataclasses
 import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -54,24 +54,28 @@ def define_search(flag_values: flags.FlagValues) -> None:
         define(field.name, None, HELP[field.name], flag_values=flag_values)
 
 
+def given(arguments: types.SimpleNamespace) -> dict[str, Any]:
+    """The fields that were given on the command line."""
+    values = {name: getattr(arguments, name) for name in HELP}
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def with_search(run: "Run", arguments: types.SimpleNamespace) -> "Run":
     """The run with the fields that were given.
 
     Raises:
       UsageError: a value out of its range, an unknown name, or flags of two searches.
     """
-    given = {
-        name: value for name in HELP if (value := getattr(arguments, name)) is not None
-    }
+    wanted = given(arguments)
     for search, names in (("beam", _BEAM), ("sample", _SAMPLE)):
-        about = [name for name in names if name in given]
-        if about and given.setdefault("search", search) != search:
+        about = [name for name in names if name in wanted]
+        if about and wanted.setdefault("search", search) != search:
             raise UsageError(
                 f"--{about[0]} is about search {search}, but the search is "
-                f"{given['search']}"
+                f"{wanted['search']}"
             )
     try:
-        return run.with_decoding(**given)
+        return run.with_decoding(**wanted)
     except (ValueError, LookupError, TypeError) as error:
         sentence = str(error.args[0]).replace("config.decoding.", "--")
         raise UsageError(sentence) from error

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from experiments import search_flags
 from experiments.arguments import UsageError
 from experiments.config_file import package_constant
 
@@ -56,6 +57,12 @@ def check_sentences(arguments: types.SimpleNamespace) -> None:
         raise UsageError(
             "--target is a translation of a --text: as many of one as of the other, got "
             f"{len(targets)} and {len(texts)}"
+        )
+    searched = search_flags.given(arguments)
+    if targets and searched:
+        raise UsageError(
+            f"--target forces the words, and leaves --{next(iter(searched))} nothing to "
+            "search for"
         )
     for name, values in (("text", texts), ("target", targets)):
         for value in values:

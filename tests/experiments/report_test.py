@@ -48,6 +48,19 @@ def test_a_report_of_a_run(workdir, tmp_path, capsys):
     assert all(statistic["value"] is not None for statistic in data["statistics"])
 
 
+def test_attention_is_held_against_links_from_a_file(workdir, tmp_path, capsys):
+    links, output = tmp_path / "links.txt", tmp_path / "report.html"
+    links.write_text("0-0\n0-0 0?1\n")
+    arguments = (f"--workdir={workdir}", f"--output={output}", "--max_sentences=2")
+    assert run(*arguments, f"--alignments={links}") == 0
+    scores = {score["name"]: score for score in data_of(output)["scores"]}
+    rate = scores["alignment error rate ↓"]
+    assert f"2 sure ones known from {links}" in rate["signature"]
+    links.write_text("0-0\n0-99\n")
+    assert run(*arguments, f"--alignments={links}") == 1
+    assert f"{links}, line 2: the link 0-99 is outside" in capsys.readouterr().err
+
+
 def test_without_metrics_and_without_translations(
     workdir, tmp_path, monkeypatch, capsys
 ):
