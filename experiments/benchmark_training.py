@@ -11,6 +11,7 @@ torch. How to measure JoeyNMT on the same pairs is in docs/training.md.
 import importlib.util
 import sys
 import types
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -20,7 +21,7 @@ from experiments.table import print_table
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
-    """Defines the sizes, --repeats, --twin and --output."""
+    """Defines the sizes, --repeats, --twin, --scores and --output."""
     sizes = {
         "batch_size": (64, "B, sentences in a batch."),
         "source_length": (16, "S, words in each source."),
@@ -52,6 +53,13 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "Whether to train the PyTorch twin: auto does if torch is installed.",
         flag_values=flag_values,
     )
+    flags.DEFINE_list(
+        "scores",
+        [],
+        "NAME,NAME: also times the step with each of these scores, in turns; none: "
+        "without attention; all: every registered one, and none.",
+        flag_values=flag_values,
+    )
     flags.DEFINE_string(
         "output", None, "JSON file for the figures.", flag_values=flag_values
     )
@@ -61,6 +69,11 @@ def main(arguments: types.SimpleNamespace) -> None:
     """Measures, prints and writes."""
     import jax
 
+    from attention_jax.benchmarking.score_speed import (
+        WITHOUT,
+        measure_scores,
+        score_rows,
+    )
     from attention_jax.benchmarking.training_speed import (
         Workload,
         measure_training,
@@ -81,6 +94,7 @@ def main(arguments: types.SimpleNamespace) -> None:
             f"got {arguments.compute_dtype}"
         )
     output = check_output(arguments.output)
+    scores = checked_scores(arguments.scores, WITHOUT)
     model = ModelConfig(
         score="bilinear",
         readout="tanh",
@@ -114,9 +128,32 @@ def main(arguments: types.SimpleNamespace) -> None:
     translation, imports = result["translation"], result["imports"]
     print(f"greedy: {translation['sentences_per_second']:,.0f} sentences/s")
     print("imports: " + ", ".join(f"{k} {v:.1f} s" for k, v in imports.items()))
+    if scores:
+        result["scores"] = measure_scores(workload, scores, repeats=arguments.repeats)
+        print_table(score_rows(result["scores"]), title="the step by its score")
     if output:
         write_json(output, result)
         print(f"wrote {output}")
+
+
+def checked_scores(names: Sequence[str], without: str) -> list[str]:
+    """The scores that --scores names, `without` for none at all.
+
+    Raises:
+      UsageError: there is no such score.
+    """
+    from attention_jax import get_score, score_names
+    from attention_jax.registry import UnknownNameError
+
+    if list(names) == ["all"]:
+        return [*score_names(), without]
+    for name in names:
+        try:
+            if name != without:
+                get_score(name)
+        except UnknownNameError as error:
+            raise UsageError(f"--scores: {error}") from error
+    return list(dict.fromkeys(names))
 
 
 if __name__ == "__main__":

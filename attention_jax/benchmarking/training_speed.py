@@ -111,19 +111,9 @@ def measure_training(workload: Workload, *, repeats: int, twin: bool) -> dict[st
       Unsupported: the twin is wanted for a model that it is not written for.
       ValueError: the losses of the two differ; says by how much.
     """
-    training = TrainingConfig(
-        schedule="constant", warmup_steps=0, compute_dtype=workload.compute_dtype
-    )
-    model = build_model(
-        workload.model, workload.source_vocabulary, workload.target_vocabulary
-    )
-    optimizer, batch = make_optimizer(training), make_batch(workload)
-    state = init_state(model, optimizer, seed=0, training=training)
+    training, model, state, compiled, compile_seconds = compile_step(workload)
+    batch = make_batch(workload)
     parameters = sum(array.size for array in jax.tree.leaves(state.params))
-    train_step = make_train_step(model, optimizer, training)
-    started = time.perf_counter()
-    compiled = train_step.lower(state, batch).compile()  # pyrefly: ignore
-    compile_seconds = time.perf_counter() - started
     rows: dict[str, dict[str, Any]] = {
         OURS: {
             "compile_seconds": compile_seconds,
@@ -136,7 +126,7 @@ def measure_training(workload: Workload, *, repeats: int, twin: bool) -> dict[st
         torch_step, batch_there = _twin(workload, training, state, model, batch)
         runs[TWIN] = lambda: float(torch_step(batch_there))
         rows[TWIN] = {"version": importlib.metadata.version("torch")}
-    runs = {OURS: _stepping(compiled, state, batch), **runs}
+    runs = {OURS: stepping(compiled, state, batch), **runs}
     for name, run in runs.items():
         rows[name]["resident_growth_bytes"] = resident_growth(run)
     peak = matmul_peak()
@@ -170,7 +160,33 @@ def measure_training(workload: Workload, *, repeats: int, twin: bool) -> dict[st
     }
 
 
-def _stepping(
+class CompiledStep(NamedTuple):
+    """A training step of a workload, and what it starts from."""
+
+    training: TrainingConfig
+    model: Model
+    state: TrainState
+    compiled: Any
+    compile_seconds: float
+
+
+def compile_step(workload: Workload) -> CompiledStep:
+    """Initialises the workload's model and compiles its training step."""
+    training = TrainingConfig(
+        schedule="constant", warmup_steps=0, compute_dtype=workload.compute_dtype
+    )
+    model = build_model(
+        workload.model, workload.source_vocabulary, workload.target_vocabulary
+    )
+    optimizer = make_optimizer(training)
+    state = init_state(model, optimizer, seed=0, training=training)
+    train_step = make_train_step(model, optimizer, training)
+    started = time.perf_counter()
+    compiled = train_step.lower(state, make_batch(workload)).compile()  # pyrefly: ignore
+    return CompiledStep(training, model, state, compiled, time.perf_counter() - started)
+
+
+def stepping(
     compiled: Callable[..., Any], state: TrainState, batch: Batch
 ) -> Callable[[], None]:
     """Each call makes one update more, and waits for it."""

@@ -12,6 +12,7 @@ import pytest
 
 from attention_jax.benchmarking import torch_twin, training_speed
 from attention_jax.benchmarking.candidates import Unsupported
+from attention_jax.benchmarking.score_speed import measure_scores, score_rows
 from attention_jax.benchmarking.training_speed import Workload, make_batch, step_flops
 from attention_jax.configuration import ModelConfig, TrainingConfig
 from attention_jax.models.functional import build_model
@@ -144,6 +145,7 @@ def measured(tmp_path_factory):
     command = [sys.executable, "-m", "experiments.benchmark_training", "--repeats=5"]
     command += [f"--{name}=6" for name in [*sizes.split(), "decoder_size"]]
     command += ["--source_vocabulary=20", "--target_vocabulary=20"]
+    command += ["--scores=bilinear,none"]
     done = subprocess.run(
         [*command, f"--output={output}"],
         cwd=ROOT,
@@ -166,6 +168,8 @@ def test_the_program_measures_and_prints(measured):
     assert result["imports"]["attention_jax"] >= result["imports"]["jax"] * 0.5
     assert "target tokens/s" in text
     assert f"{result['parameters']:,} parameters" in text
+    assert list(result["scores"]) == ["bilinear", "none"]
+    assert "the step by its score" in text
 
 
 @pytest.mark.full
@@ -180,6 +184,7 @@ def test_rows_name_every_library(measured):
     [
         ("--output=nowhere/at/all.json", "the folder 'nowhere/at' does not exist"),
         ("--batch_size=0", "--batch_size"),
+        ("--scores=dot,adative", "--scores: unknown score 'adative'. Did you mean"),
     ],
 )
 def test_bad_flags_are_one_line(flag, message):
@@ -192,6 +197,20 @@ def test_bad_flags_are_one_line(flag, message):
     )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert message in done.stderr
+
+
+def test_a_step_is_timed_with_each_score():
+    rows = measure_scores(TINY, ["bilinear", "additive", "none"], repeats=3)
+    assert list(rows) == ["bilinear", "additive", "none"]
+    _, params = model_and_params()
+    ours = sum(array.size for array in jax.tree.leaves(params))
+    assert rows["bilinear"]["parameters"] == ours > rows["none"]["parameters"]
+    assert rows["bilinear"]["ratio"] == 1
+    for row in rows.values():
+        rate = TINY.batch_size * TINY.target_length / row["seconds"]["median"]
+        assert row["target_tokens_per_second"] == pytest.approx(rate)
+    table = score_rows(rows)
+    assert [row[0] for row in table[1:]] == list(rows) and "x bilinear" in table[0]
 
 
 def test_the_page_has_the_figures_of_its_file():
