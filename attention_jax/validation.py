@@ -28,10 +28,10 @@ class Range(NamedTuple):
         return above and below
 
     def __str__(self) -> str:
-        low = f"above {self.low:g}" if self.above else f"at least {self.low:g}"
+        low = f"{'above' if self.above else 'at least'} {self.low:.10g}"
         if self.high == math.inf:
             return low
-        return f"{low} and {'below' if self.below else 'at most'} {self.high:g}"
+        return f"{low} and {'below' if self.below else 'at most'} {self.high:.10g}"
 
 
 COUNT = Range(0)
@@ -85,17 +85,18 @@ RANGES = {
     "training.keep_checkpoints": POSITIVE,
     "training.early_stopping_patience": COUNT,
     "training.num_samples": COUNT,
-    "decoding.batch_size": POSITIVE,
-    "decoding.max_length_ratio": COUNT,
-    "decoding.max_length_offset": COUNT,
-    "decoding.min_length_ratio": COUNT,
-    "decoding.min_length_offset": COUNT,
-    "decoding.beam_size": POSITIVE,
-    "decoding.length_alpha": COUNT,
-    "decoding.coverage_beta": COUNT,
-    "decoding.temperature": Range(0, above=True),
-    "decoding.top_k": COUNT,
-    "decoding.top_p": Range(0, 1, above=True),
+    # The upper limits are far from any use, and well within int32 and float32.
+    "decoding.batch_size": Range(1, 100_000),
+    "decoding.max_length_ratio": Range(0, 1_000),
+    "decoding.max_length_offset": Range(0, 100_000),
+    "decoding.min_length_ratio": Range(0, 1_000),
+    "decoding.min_length_offset": Range(0, 100_000),
+    "decoding.beam_size": Range(1, 10_000),
+    "decoding.length_alpha": Range(0, 10),
+    "decoding.coverage_beta": Range(0, 1_000),
+    "decoding.temperature": Range(1e-6, 1e6),
+    "decoding.top_k": Range(0, 2**31 - 1),
+    "decoding.top_p": Range(1e-6, 1),
     "decoding.sample_seed": Range(0, 2**32 - 1),
 }
 

@@ -8,6 +8,9 @@ import tempfile
 def write_text(path: pathlib.Path, text: str) -> None:
     """Replaces the file in one step: a reader sees the old text or the new.
 
+    A symbolic link keeps its name and its target is replaced; what is no plain file, as
+    /dev/stdout, is written into.
+
     Raises:
       OSError: it cannot be written; names the file and the reason.
     """
@@ -17,7 +20,11 @@ def write_text(path: pathlib.Path, text: str) -> None:
 def write_bytes(path: pathlib.Path, data: bytes) -> None:
     """As `write_text`, of bytes."""
     try:
-        _replace(path, data)
+        if path.exists() and not path.is_file():
+            with path.open("wb") as file:
+                file.write(data)
+        else:
+            _replace(path.resolve(), data)
     except OSError as error:
         raise cannot_write(path, error) from error
 

@@ -21,8 +21,10 @@ def check_output(path: str | None, flag: str = "output") -> pathlib.Path | None:
     Raises:
       UsageError: it could not be written: known before any work is done.
     """
-    if not path:
+    if path is None:
         return None
+    if not path:
+        raise UsageError(f"--{flag} is empty; it takes a file")
     file = pathlib.Path(path)
     folder = str(file.parent)
     if not file.parent.is_dir():
@@ -32,6 +34,16 @@ def check_output(path: str | None, flag: str = "output") -> pathlib.Path | None:
     if file.is_dir():
         raise UsageError(f"--{flag}: {path!r} is a folder, not a file")
     return file
+
+
+def check_apart(files: Mapping[str, str | None]) -> None:
+    """Raises UsageError if two flags, by name, name the same file."""
+    seen: dict[pathlib.Path, str] = {}
+    for flag, path in files.items():
+        if path:
+            other = seen.setdefault(pathlib.Path(path).resolve(), flag)
+            if other != flag:
+                raise UsageError(f"--{other} and --{flag} name the same file: {path!r}")
 
 
 def check_config_arguments(argv: Sequence[str], known: Collection[str]) -> None:

@@ -87,7 +87,7 @@ def define(flag_values: flags.FlagValues) -> None:
 
 def check_files(arguments: types.SimpleNamespace) -> None:
     """Raises UsageError unless --output and --figure could be written."""
-    from attention_jax.evaluation.figures import check_path
+    from attention_jax.evaluation.figure_files import check_path
 
     if arguments.input and arguments.output:
         raise UsageError("--output is for what is measured; --input measures nothing")

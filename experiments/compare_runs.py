@@ -64,7 +64,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     output = check_output(arguments.output)
     if not arguments.positional:
         raise command_line.UsageError("name runs: DIR DIR ...")
-    from attention_jax.evaluation.figures import check_path
+    from attention_jax.evaluation.figure_files import check_path
     from attention_jax.evaluation.learning_curves import plot_learning_curves
     from attention_jax.evaluation.run_comparison import (
         METRICS,

@@ -23,7 +23,7 @@ from experiments import (
     run_flags,
     search_flags,
 )
-from experiments.arguments import check_output
+from experiments.arguments import check_apart, check_output
 from experiments.table import print_columns, print_table
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def main(arguments: types.SimpleNamespace) -> None:
     """Prints the tables and writes the files."""
     output = check_output(arguments.output)
     translations = check_output(arguments.translations, "translations")
+    files = {n: getattr(arguments, n) for n in ("output", "translations", "figure")}
+    check_apart(files)
     edges = evaluation_flags.length_edges(arguments)
     evaluation_flags.check_figure(arguments)
     directories = evaluated_runs.run_directories(arguments)
@@ -79,15 +81,15 @@ def main(arguments: types.SimpleNamespace) -> None:
     for table in comparison_report.tables(comparison, title=title, unit=unit):
         print_columns(table.head, table.rows, title=table.title)
         print(*table.notes, "", sep="\n")
-    if arguments.figure:
-        plot_length_curves(comparison.by_length, unit=unit, path=arguments.figure)
-        print(f"wrote {arguments.figure}")
-    if translations:
-        write_translations(translations, pairs, systems)
-        print(f"wrote {translations}")
     if output:
         write_json(output, comparison.to_dict())
         print(f"wrote {output}")
+    if translations:
+        write_translations(translations, pairs, systems)
+        print(f"wrote {translations}")
+    if arguments.figure:
+        plot_length_curves(comparison.by_length, unit=unit, path=arguments.figure)
+        print(f"wrote {arguments.figure}")
 
 
 def measure(

@@ -60,7 +60,7 @@ def check_figure(arguments: types.SimpleNamespace) -> None:
     """Raises UsageError if --figure could not be written."""
     if arguments.figure is None:
         return
-    from attention_jax.evaluation.figures import check_path
+    from attention_jax.evaluation.figure_files import check_path
 
     try:
         check_path(arguments.figure)

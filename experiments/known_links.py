@@ -50,7 +50,10 @@ def check_links(
     arguments: types.SimpleNamespace, directories: "Sequence[RunDirectory]"
 ) -> None:
     """Raises UsageError if there can be no such links, or nothing to compare them with."""
-    given = [name for name in ("alignments", "aligner") if getattr(arguments, name)]
+    names = ("alignments", "aligner")
+    given = [name for name in names if getattr(arguments, name) is not None]
+    if arguments.alignments == "":
+        raise UsageError("--alignments is empty; it takes a file")
     if len(given) > 1:
         raise UsageError("--alignments and --aligner exclude each other")
     if given and all(

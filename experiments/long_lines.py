@@ -54,6 +54,9 @@ class LongLines:
         many = "over " if line.cut else ""
         what = f"input line {line.number}: {many}{len(ends):,} tokens"
         limit = f"more than --max_source_length={self.longest}"
+        if len(ends) <= self.longest:
+            # What was kept of the line has few tokens, one of them perhaps without end.
+            limit = f"of {len(line.text):,} characters, more than a line may have"
         if self.policy == "error":
             raise ValueError(
                 f"{what}, {limit}; --long_lines=cut or --long_lines=skip goes on"
@@ -61,4 +64,8 @@ class LongLines:
         self.seen += 1
         done = "left empty" if self.policy == "skip" else "only the first translated"
         print(f"{what}, {limit}: {done}", file=sys.stderr)
-        return "" if self.policy == "skip" else line.text[: ends[self.longest - 1]]
+        return (
+            ""
+            if self.policy == "skip"
+            else line.text[: ends[: self.longest][-1] if ends else 0]
+        )

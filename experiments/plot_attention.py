@@ -36,7 +36,8 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Writes the picture."""
-    from attention_jax.evaluation.figures import Panel, check_path, plot_weights_grid
+    from attention_jax.evaluation.figure_files import check_path
+    from attention_jax.evaluation.figures import Panel, plot_weights_grid
 
     sentence_flags.check_sentences(arguments)
     try:

@@ -66,3 +66,40 @@ def test_links_and_images_exist_and_nothing_is_left_to_fill_in(page):
     for target in re.findall(r"\]\(([^)#]+)\)", text):
         if "://" not in target:
             assert (folder / target).exists(), f"{page} links to {target}"
+
+
+def alignments() -> list[str]:
+    """For each run of the comparison of wirings, its row as the page should have it."""
+    rows, folder = [], ROOT / "experiments/results/alignment"
+    for source in ("lexicon", "cldr"):
+        own, next_step = (
+            systems(folder / f"{source}_shift{shift}.json") for shift in (0, 1)
+        )
+        for one, other in zip(own, next_step, strict=True):
+            assert one["name"] == other["name"]
+            model, aligned = one["model"], one["aligned"]
+            exact = {m["name"]: m["score"] for m in one["metrics"]}["exact match"]
+            rates = [aligned[n] for n in ("error_rate", "precision", "recall")]
+            rates.append(other["aligned"]["error_rate"])
+            cells = [f"`{source}`", f"`{model['attention']}`", f"`{model['score']}`"]
+            cells += [f"{exact:.1f}", *(f"{100 * rate:.1f}" for rate in rates)]
+            rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def test_alignment_error_rates_are_on_the_page():
+    rows = alignments()
+    assert len(rows) == 18
+    for row in rows:
+        assert row in PAGE
+
+
+@pytest.mark.parametrize("name", ["compare_scores"])
+def test_a_sweeps_table_is_on_the_page(name):
+    file = ROOT / f"experiments/results/sweeps/{name}.json"
+    results = json.loads(file.read_text("utf-8"))
+    assert results["complete"]
+    for run in results["runs"]:
+        scores = [f"{metric['score']:.1f}" for metric in run["metrics"]]
+        cells = [f"`{run['name']}`", f"{run['parameters']:,}", *scores]
+        assert f"| {' | '.join(cells)} |" in PAGE

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from attention_jax.benchmarking.workloads import Workload
-from attention_jax.evaluation.figures import check_path
+from attention_jax.evaluation.figure_files import check_path, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +90,7 @@ def plot_lengths(
     )
     figure.suptitle(_title(group[0], result), fontsize=_POINTS, x=0.01, ha="left")
     if path is not None:
-        figure.savefig(path)
+        save_figure(figure, path)
     return figure
 
 

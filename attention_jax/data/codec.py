@@ -155,15 +155,15 @@ def load_codecs(path: str | os.PathLike[str]) -> tuple[TextCodec, TextCodec]:
       OSError: there is no such file.
       ValueError: it holds something else.
     """
-    text = pathlib.Path(path).read_text(encoding="utf-8")
+    data = pathlib.Path(path).read_bytes()
     try:
-        state = json.loads(text)
+        state = json.loads(data.decode("utf-8"))
         found = state["format"]
         if found == _FORMAT:
             return (
                 TextCodec.from_dict(state["source"]),
                 TextCodec.from_dict(state["target"]),
             )
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} does not hold codecs: {error!r}") from error
     raise ValueError(f"{path} has codec format {found!r}, this version reads {_FORMAT}")

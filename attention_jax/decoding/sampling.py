@@ -127,6 +127,7 @@ def in_nucleus(logits: Float[Array, " W"], top_p: float) -> Array:
     probs = jax.nn.softmax(logits)
     falling = jnp.sort(probs, descending=True)
     # A word is needed if those before it do not suffice.
-    needed = jnp.cumsum(falling) - falling < top_p
+    first = jnp.arange(falling.size) == 0
+    needed = first | (jnp.cumsum(falling) - falling < top_p)
     least = jnp.min(jnp.where(needed, falling, jnp.inf))
     return probs >= least

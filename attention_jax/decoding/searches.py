@@ -134,7 +134,8 @@ def check_n_best(config: DecodingConfig, n_best: int) -> None:
     most = searches.get(config.search).most(config)
     if n_best < 1 or (most is not None and n_best > most):
         limit = "" if most is None else f" and at most {most}"
+        hint = "; beam and sample give more" if most == 1 else ""
         raise ValueError(
             f"n_best must be at least 1{limit} with search {config.search}, "
-            f"got {n_best}"
+            f"got {n_best}{hint}"
         )

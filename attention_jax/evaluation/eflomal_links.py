@@ -22,6 +22,12 @@ def check_installed() -> None:
             "eflomal is not installed: pip install 'attention_jax[align]', which needs a "
             "C compiler"
         )
+    try:
+        importlib.import_module("eflomal")
+    except ImportError as error:
+        raise AlignerNotInstalledError(
+            f"eflomal is installed but cannot be imported: {error}"
+        ) from error
 
 
 def eflomal_alignments(

@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from attention_jax.evaluation import figure_layout, fonts
+from attention_jax.evaluation.figure_files import check_path, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-FORMATS = (".png", ".pdf", ".svg")
 
 # Points: the size of the words in a cell of full size.
 _POINTS = 10.5
@@ -133,27 +133,8 @@ def plot_weights_grid(
         # Without dates the same weights make the same file.
         undated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
         metadata = undated.get(pathlib.Path(path).suffix.lower())
-        figure.savefig(path, metadata=metadata)
+        save_figure(figure, path, metadata=metadata)
     return figure
-
-
-def check_path(path: str | os.PathLike[str]) -> None:
-    """Raises unless `path` is a figure file that could be written here.
-
-    Raises:
-      ValueError: the suffix is none of FORMATS.
-      FileNotFoundError: the folder does not exist.
-      PermissionError: it cannot be written.
-    """
-    path = pathlib.Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise ValueError(
-            f"a figure is saved as one of {', '.join(FORMATS)}, got {str(path)!r}"
-        )
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {str(path.parent)!r} does not exist")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"the folder {str(path.parent)!r} cannot be written")
 
 
 def _checked(panel: Panel, name: str) -> _Heatmap:

@@ -246,7 +246,7 @@ def _texts(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
 def _split_hash(directory: RunDirectory) -> str:
     """Of the data that the run was last given; "" before it has begun."""
     sessions = directory.load_record().get("sessions", [])
-    return sessions[-1]["split_hash"] if sessions else ""
+    return sessions[-1].get("split_hash", "") if sessions else ""
 
 
 def provenance(directory: RunDirectory, run: "Run") -> dict[str, Any]:

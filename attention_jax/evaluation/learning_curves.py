@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attention_jax.evaluation import fonts
-from attention_jax.evaluation.figures import check_path
+from attention_jax.evaluation.figure_files import check_path, save_figure
 from attention_jax.evaluation.run_summary import RunSummary
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def plot_learning_curves(
     if head:
         figure.suptitle(head, fontsize=_POINTS, x=0.01, ha="left", **words)
     if path is not None:
-        figure.savefig(path)
+        save_figure(figure, path)
     return figure
 
 

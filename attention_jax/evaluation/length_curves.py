@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from attention_jax.evaluation import fonts
-from attention_jax.evaluation.figures import check_path
+from attention_jax.evaluation.figure_files import check_path, save_figure
 from attention_jax.evaluation.learning_curves import line_style
 from attention_jax.evaluation.quality_by_length import LengthBin
 
@@ -77,5 +77,5 @@ def plot_length_curves(
     if head:
         axes.set_title(head, fontsize=_POINTS + 1, loc="left", **words)
     if path is not None:
-        figure.savefig(path)
+        save_figure(figure, path)
     return figure

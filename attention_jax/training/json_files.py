@@ -27,6 +27,8 @@ def read_json(path: pathlib.Path) -> Any:
         ) from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8: {error.reason}") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: damaged, nested too deeply") from error
 
 
 def append_lines(path: pathlib.Path, values: Iterable[Any]) -> None:

@@ -50,7 +50,7 @@ def check_same_data(run: RunDirectory, splits: Splits) -> None:
     sessions = run.load_record().get("sessions", [])
     # Not the first: a later one may have been allowed another configuration.
     before, now = sessions[-1:], split_hash(splits)
-    if before and before[0]["split_hash"] != now:
+    if before and before[0].get("split_hash", now) != now:
         raise ChangedRunError(
             f"{run.path} was begun with other data: the splits' hash was "
             f"{before[0]['split_hash'][:12]} and is {now[:12]}; "

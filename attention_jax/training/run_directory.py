@@ -32,6 +32,22 @@ from attention_jax.training.stored_config import (
 )
 
 
+def _is_record(value: object) -> bool:
+    """Whether what others read of a record is there, and of the right kind."""
+    if not isinstance(value, dict):
+        return False
+    sessions, files = value.get("sessions", []), value.get("user_files", {})
+    return (
+        isinstance(sessions, list)
+        and all(isinstance(one, dict) for one in sessions)
+        and isinstance(files, dict)
+        and all(
+            isinstance(one, dict) and {"path", "sha256"} <= one.keys()
+            for one in files.values()
+        )
+    )
+
+
 class RunDirectory:
     """The files of one run. Making one touches nothing on disk."""
 
@@ -123,8 +139,19 @@ class RunDirectory:
             ) from error
 
     def load_record(self) -> dict[str, Any]:
-        """record.json, or an empty dict before there is one."""
-        return read_json(self.record_path) if self.record_path.is_file() else {}
+        """record.json, or an empty dict before there is one.
+
+        Raises:
+          ValueError: the file is damaged.
+        """
+        if not self.record_path.is_file():
+            return {}
+        record = read_json(self.record_path)
+        if not _is_record(record):
+            raise ValueError(
+                f"{self.record_path}: damaged, not the record of a run's sessions"
+            )
+        return record
 
     def update_record(self, facts: dict[str, Any]) -> None:
         """Merges `facts` into record.json."""

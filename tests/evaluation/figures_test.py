@@ -1,5 +1,7 @@
+import errno
 import itertools
 import logging
+import os
 import subprocess
 import sys
 
@@ -10,9 +12,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from attention_jax.evaluation import fonts
+from attention_jax.evaluation.figure_files import check_path
 from attention_jax.evaluation.figures import (
     Panel,
-    check_path,
     plot_weights,
     plot_weights_grid,
 )
@@ -196,6 +198,25 @@ def test_a_figure_file_must_have_a_known_format_and_a_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere' does not exist"):
         plot_weights([[1.0]], "a", "b", path=tmp_path / "nowhere" / "x.png")
     check_path(tmp_path / "X.PNG")
+
+
+def test_a_folder_in_the_figures_place_is_named_first(tmp_path):
+    (tmp_path / "x.png").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"x\.png' is a folder, not a file"):
+        check_path(tmp_path / "x.png")
+
+
+def test_a_figure_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "x.png"
+    path.write_bytes(b"old")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"cannot write .*x\.png: No space left"):
+        plot_weights([[1.0]], "a", "b", path=path)
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):

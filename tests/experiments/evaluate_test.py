@@ -211,7 +211,7 @@ def test_links_of_an_aligner_are_asked_for_once(
     systems = json.loads(output.read_text())["systems"]
     assert [system["aligned"]["sure"] for system in systems] == [4, 4]
     assert [system["links"] for system in systems] == ["eflomal", "eflomal"]
-    assert "links known from eflomal" in capsys.readouterr().out
+    assert "against links from eflomal" in capsys.readouterr().out
 
 
 def test_runs_of_other_sentences_do_not_compare(workdir, tmp_path, capsys):
@@ -268,6 +268,12 @@ def test_the_choices_are_the_librarys():
         (["--workdir=x", "--alignment_shift=2"], 2, "--alignment_shift takes a whole"),
         (["--workdir=x", "--figure=f.xyz"], 2, "--figure: "),
         (["--workdir=x", "--translations=."], 2, "--translations: '.' is a folder"),
+        (
+            ["--workdir=x", "--output=a.json", "--translations=./a.json"],
+            2,
+            "--output and --translations name the same file: './a.json'",
+        ),
+        (["--workdir=x", "--output="], 2, "--output is empty; it takes a file"),
         (["--workdir=x", "--output=."], 2, "--output: '.' is a folder, not a file"),
     ],
 )

@@ -5,6 +5,7 @@ import pathlib
 import pytest
 
 from attention_jax.configuration import ExperimentConfig, ModelConfig
+from attention_jax.data.codec import load_codecs
 from attention_jax.registry import UnknownNameError
 from attention_jax.training.run_directory import RunDirectory
 from attention_jax.training.stored_config import (
@@ -214,6 +215,30 @@ def test_sessions_accumulate_with_their_environment(tmp_path):
     assert (first["first_step"], second["first_step"]) == (0, 50)
     assert first["versions"].keys() >= {"python", "jax", "attention_jax"}
     assert first["device"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", '{"sessions": 3}', '{"sessions": [null]}', '{"user_files": {"a": {}}}'],
+)
+def test_a_damaged_record_is_named(tmp_path, text):
+    run = RunDirectory(tmp_path / "run")
+    run.save_config(ExperimentConfig())
+    run.record_path.write_text(text)
+    with pytest.raises(ValueError, match=r"record\.json: damaged, not the record"):
+        run.load_config()
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff", b"[" * 100_000])
+def test_damaged_files_are_named(tmp_path, data):
+    run = RunDirectory(tmp_path / "run")
+    run.save_config(ExperimentConfig())
+    run.config_path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"config\.json"):
+        run.load_config()
+    run.codecs_path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"codecs\.json does not hold codecs"):
+        load_codecs(run.codecs_path)
 
 
 def test_the_home_of_an_unknown_user_is_a_name_like_any_other(tmp_path, monkeypatch):
