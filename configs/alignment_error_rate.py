@@ -8,7 +8,8 @@ decoder, and each target word is linked to the source word it most attends to.
     python -m experiments.sweep --config=configs/alignment_error_rate.py --workdir=runs/alignment_error_rate
 
 Minutes: at most 4 a run on two CPU cores, eighteen runs.
-Result: not run yet.
+Result: 0 to 3 % AER on the lexicon, 64 to 83 % precision on CLDR, where some 83 is
+the most; experiments/README.md. Seed 0.
 Date: 2026-11-23.
 """
 

@@ -190,8 +190,6 @@ def _attention(systems: tuple[System, ...]) -> Table:
             )
         rows.append(row)
     origins = {system.facts.get("links", "the data") for system in systems}
-    notes = [
-        f"AER, precision and recall: in forced references, against links from "
-        f"{', '.join(sorted(origins))}"
-    ] * known
+    told = "AER, precision and recall: in forced references, against links from "
+    notes = [told + ", ".join(sorted(origins))] * known
     return Table("attention in the translations", head, rows, notes)
