@@ -96,7 +96,7 @@ RANGES = {
     "decoding.coverage_beta": Range(0, 1_000),
     "decoding.temperature": Range(1e-6, 1e6),
     "decoding.top_k": Range(0, 2**31 - 1),
-    "decoding.top_p": Range(1e-6, 1),
+    "decoding.top_p": Range(0, 1, above=True),
     "decoding.sample_seed": Range(0, 2**32 - 1),
 }
 

@@ -46,6 +46,24 @@ def _replace(path: pathlib.Path, data: bytes) -> None:
         raise
 
 
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raises unless a file could be written there: known before the work for it is done.
+
+    Raises:
+      FileNotFoundError: the folder does not exist.
+      PermissionError: it cannot be written.
+      IsADirectoryError: the path is a folder itself.
+    """
+    path = pathlib.Path(path)
+    folder = str(path.parent)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {folder!r} does not exist")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"the folder {folder!r} cannot be written")
+    if path.is_dir():
+        raise IsADirectoryError(f"{str(path)!r} is a folder, not a file")
+
+
 def cannot_write(what: object, error: OSError, *, hint: str = "") -> OSError:
     """`error` as one that says what could not be written and why, and keeps its number."""
     reason = error.strerror or str(error) or type(error).__name__

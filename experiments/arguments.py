@@ -25,15 +25,14 @@ def check_output(path: str | None, flag: str = "output") -> pathlib.Path | None:
         return None
     if not path:
         raise UsageError(f"--{flag} is empty; it takes a file")
-    file = pathlib.Path(path)
-    folder = str(file.parent)
-    if not file.parent.is_dir():
-        raise UsageError(f"--{flag}: the folder {folder!r} does not exist")
-    if not os.access(file.parent, os.W_OK):
-        raise UsageError(f"--{flag}: the folder {folder!r} cannot be written")
-    if file.is_dir():
-        raise UsageError(f"--{flag}: {path!r} is a folder, not a file")
-    return file
+    # Not above: the package takes longer to import than most mistakes to find.
+    from attention_jax.whole_files import check_writable
+
+    try:
+        check_writable(path)
+    except OSError as error:
+        raise UsageError(f"--{flag}: {error}") from error
+    return pathlib.Path(path)
 
 
 def check_apart(files: Mapping[str, str | None]) -> None:

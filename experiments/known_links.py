@@ -66,7 +66,7 @@ def check_links(
         from attention_jax.evaluation import eflomal_links
 
         try:
-            eflomal_links.check_installed()
+            eflomal_links.load_eflomal()
         except eflomal_links.AlignerNotInstalledError as error:
             raise UsageError(f"--aligner: {error}") from error
 

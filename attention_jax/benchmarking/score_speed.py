@@ -6,11 +6,12 @@ from typing import Any
 
 import jax
 
-from attention_jax.benchmarking.timing import interleave, ratio, summarize
+from attention_jax.benchmarking.timing import interleave
 from attention_jax.benchmarking.training_speed import (
     Workload,
     compile_step,
     make_batch,
+    step_figures,
     stepping,
 )
 from attention_jax.configuration import ModelConfig
@@ -50,14 +51,8 @@ def measure_scores(
     samples, failures = interleave(runs, repeats=repeats)
     if failures:
         raise next(iter(failures.values()))
-    tokens = workload.batch_size * workload.target_length
     for name, row in rows.items():
-        seconds = summarize(samples[name])
-        row |= {
-            "seconds": seconds,
-            "target_tokens_per_second": tokens / seconds["median"],
-            "ratio": ratio(samples[name], samples[scores[0]]),
-        }
+        row |= step_figures(workload, samples[name], samples[scores[0]])
     return rows
 
 

@@ -135,28 +135,36 @@ def measure_training(workload: Workload, *, repeats: int, twin: bool) -> dict[st
         raise next(iter(failures.values()))
     peak = max(peak, matmul_peak())
     flops = step_flops(workload)
-    tokens = workload.batch_size * workload.target_length
+    baseline = samples[TWIN if twin else OURS]
     for name, row in rows.items():
-        seconds = summarize(samples[name])
-        row |= {
-            "seconds": seconds,
-            "target_tokens_per_second": tokens / seconds["median"],
-            "peak_fraction": flops / seconds["median"] / peak,
-            "ratio": ratio(samples[name], samples[TWIN if twin else OURS]),
-        }
+        row |= step_figures(workload, samples[name], baseline)
+        row["peak_fraction"] = flops / row["seconds"]["median"] / peak
     return {
         "schema": SCHEMA,
         "version": 1,
         "workload": {**workload._asdict(), "model": vars(workload.model)},
         "parameters": parameters,
         "flops": flops,
-        "target_tokens": tokens,
+        "target_tokens": workload.batch_size * workload.target_length,
         "peak_flops_per_second": peak,
         "repeats": repeats,
         "steps": rows,
         "translation": _measure_translation(workload, model, repeats),
         "imports": import_seconds(),
         "environment": machine_facts(),
+    }
+
+
+def step_figures(
+    workload: Workload, samples: list[float], baseline: list[float]
+) -> dict[str, Any]:
+    """What samples of a step's time come to: seconds, tokens a second, the ratio."""
+    seconds = summarize(samples)
+    tokens = workload.batch_size * workload.target_length
+    return {
+        "seconds": seconds,
+        "target_tokens_per_second": tokens / seconds["median"],
+        "ratio": ratio(samples, baseline),
     }
 
 

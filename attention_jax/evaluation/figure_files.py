@@ -5,7 +5,7 @@ import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from attention_jax.whole_files import write_bytes
+from attention_jax.whole_files import check_writable, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,21 +18,14 @@ def check_path(path: str | os.PathLike[str]) -> None:
 
     Raises:
       ValueError: the suffix is none of FORMATS.
-      FileNotFoundError: the folder does not exist.
-      PermissionError: it cannot be written.
-      IsADirectoryError: it is a folder itself.
+      OSError: as `check_writable`.
     """
     path = pathlib.Path(path)
     if path.suffix.lower() not in FORMATS:
         raise ValueError(
             f"a figure is saved as one of {', '.join(FORMATS)}, got {str(path)!r}"
         )
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {str(path.parent)!r} does not exist")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"the folder {str(path.parent)!r} cannot be written")
-    if path.is_dir():
-        raise IsADirectoryError(f"{str(path)!r} is a folder, not a file")
+    check_writable(path)
 
 
 def save_figure(

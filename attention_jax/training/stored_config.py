@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import functools
 import os
 import pathlib
 from typing import Any
@@ -62,15 +61,11 @@ def _fill(section: Any, values: object, prefix: str) -> None:
         setattr(section, name, value)
     missing = [name for name in types if name not in values]
     if missing:
-        _warn_of_age(prefix, ", ".join(missing))
-
-
-# Once is enough, however often a program reads the file.
-@functools.cache
-def _warn_of_age(prefix: str, missing: str) -> None:
-    logging.warning(
-        "%s was written before %s existed; using the default", prefix, missing
-    )
+        logging.warning(
+            "%s was written before %s existed; using the default",
+            prefix,
+            ", ".join(missing),
+        )
 
 
 def differences(stored: ExperimentConfig, given: ExperimentConfig) -> list[str]:

@@ -76,6 +76,12 @@ def test_a_nucleus_is_the_fewest_words_that_suffice(logits, top_p):
     assert probs[above].sum() < top_p + 1e-5
 
 
+def test_a_nucleus_of_next_to_nothing_is_the_likeliest_word():
+    # 1e-300 is 0 in float32, and no sum of probabilities is below it.
+    inside = sampling.in_nucleus(jnp.array([0.0, 2.0, 1.0]), 1e-300)
+    np.testing.assert_array_equal(inside, [False, True, False])
+
+
 def test_a_sentence_draws_by_its_id_alone():
     model, params = make()
     source, lengths = sources()

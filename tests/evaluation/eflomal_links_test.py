@@ -25,7 +25,6 @@ def aligner(monkeypatch):
 
     module.Aligner = Aligner
     monkeypatch.setitem(sys.modules, "eflomal", module)
-    monkeypatch.setattr(eflomal_links, "check_installed", lambda: None)
     return module
 
 

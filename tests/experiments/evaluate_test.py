@@ -200,7 +200,7 @@ def test_links_of_an_aligner_are_asked_for_once(
         first = frozenset({(0, 0)})
         return [Alignment(sure=first, possible=first)] * len(pairs)
 
-    monkeypatch.setattr(eflomal_links, "check_installed", lambda: None)
+    monkeypatch.setattr(eflomal_links, "load_eflomal", lambda: None)
     monkeypatch.setattr(eflomal_links, "eflomal_alignments", align)
     output = tmp_path / "f.json"
     flags_given = ["--max_sentences=4", "--aligner=eflomal", f"--output={output}"]

@@ -135,7 +135,7 @@ def test_ten_megabytes_in_a_line(workdir, monkeypatch, capfdbinary):
         (["--search=greedy", "--beam_size=3"], "--beam_size is about search beam"),
         (["--search=bean"], "Did you mean 'beam'?"),
         (["--length_penalty=google"], "--length_penalty: unknown length penalty"),
-        (["--top_p=0"], "--top_p must be at least 1e-06 and at most 1, got 0"),
+        (["--top_p=0"], "--top_p must be above 0 and at most 1, got 0"),
         (["--beam_size=0"], "--beam_size must be at least 1 and at most 10000, got 0"),
     ],
 )

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from attention_jax.configuration import ExperimentConfig
+from attention_jax.configuration import DecodingConfig, ExperimentConfig
 from attention_jax.registry import UnknownNameError
 from attention_jax.validation import RANGES, validate
 
@@ -50,6 +50,18 @@ def test_a_number_below_its_range_is_named(path):
 def test_a_probability_of_one_is_refused(path):
     with pytest.raises(ValueError, match=rf"config\.{path} must be .*below 1, got 1"):
         validate(with_field(path, 1.0))
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in RANGES if path.startswith("decoding.")]
+)
+def test_what_float32_and_int32_cannot_hold_is_refused(path):
+    if path == "decoding.sample_seed":
+        value = 2**32
+    else:
+        value = 1e300 if type(getattr(DecodingConfig(), path[9:])) is float else 10**12
+    with pytest.raises(ValueError, match=rf"config\.{path} must be .*and at most"):
+        validate(with_field(path, value))
 
 
 def test_a_learning_rate_of_zero_is_refused():
