@@ -219,7 +219,7 @@ def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Ru
         params = average_params(path, like, last=config.training.keep_checkpoints)
     else:
         step = _last_step(directory) if checkpoint == "last" else None
-        params = load_params(path, like, step=step)
+        params = load_params(path, like, step=step, best_by=config.training.best_by)
     return Run(config, params, model, source_codec, target_codec)
 
 

@@ -210,7 +210,13 @@ def _one_of(*choices: str) -> Callable[[str], str]:
 
 
 def _check_together(config: ExperimentConfig) -> None:
-    data = config.data
+    data, training = config.data, config.training
+    if training.steps % training.accumulate:
+        raise ValueError(
+            "config.training.steps must be a multiple of config.training.accumulate, "
+            f"or the last batches would count for nothing: got {training.steps} and "
+            f"{training.accumulate}"
+        )
     if data.min_length > data.max_length:
         raise ValueError(
             f"config.data.min_length must be at most config.data.max_length, "

@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-import tempfile
+import secrets
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -30,19 +30,17 @@ def write_bytes(path: pathlib.Path, data: bytes) -> None:
 
 
 def _replace(path: pathlib.Path, data: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    # Not tempfile, whose files are private: this one is to be as readable as any other.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with open(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp's files are private; this one is as readable as any other.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
     except BaseException:
-        pathlib.Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

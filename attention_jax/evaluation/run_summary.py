@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from attention_jax.configuration import ExperimentConfig
+from attention_jax.training.ending import MINUTES, PATIENCE, STEPS, reason_to_end
 from attention_jax.training.json_files import read_json
 from attention_jax.training.run_directory import RunDirectory
 from attention_jax.training.stored_config import config_to_dict, flatten
@@ -159,16 +160,17 @@ def _ending(
 ) -> str:
     """`finished`, why the run ended before its last step, or how far it is."""
     steps = config.get("training.steps")
-    limit = config.get("training.max_minutes", 0.0)
-    patience = config.get("training.early_stopping_patience", 0)
     if steps is None:
         return f"unfinished as far as is known: {step:,} steps"
-    if step >= steps:
+    reason = reason_to_end(
+        step=step,
+        steps=steps,
+        minutes=minutes,
+        max_minutes=config.get("training.max_minutes", 0.0),
+        without_gain=sum(row["step"] > dev[-1]["best_step"] for row in dev),
+        patience=config.get("training.early_stopping_patience", 0),
+    )
+    if reason == STEPS:
         return "finished"
-    of = f"{step:,} of {steps:,} steps"
-    waited = sum(row["step"] > dev[-1]["best_step"] for row in dev) if dev else 0
-    if 0 < patience <= waited:
-        return f"stopped early: {of}"
-    if 0 < limit <= minutes:
-        return f"stopped by max_minutes: {of}"
-    return f"unfinished: {of}"
+    how = {PATIENCE: "stopped early", MINUTES: "stopped by max_minutes"}
+    return f"{how.get(reason, 'unfinished')}: {step:,} of {steps:,} steps"

@@ -20,10 +20,11 @@ from attention_jax.sweeps.results import (
     SweepDirectory,
 )
 from attention_jax.training.lock import WorkdirInUseError
-from attention_jax.training.loop import Log, train
+from attention_jax.training.loop import Log
 from attention_jax.training.meter import NonFiniteLossError
 from attention_jax.training.resumption import ChangedRunError, check_same_config
 from attention_jax.training.run_directory import RunDirectory
+from attention_jax.training.start import train
 from attention_jax.validation import validate
 
 # What each run is measured on, and whose parameters: the best on dev.

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from attention_jax.training.checkpoint_ranking import standing
 from attention_jax.training.digests import json_digest, tree_digest, tree_shapes
 from attention_jax.training.disk_errors import forget_writes
 from attention_jax.training.progress import Progress
@@ -26,44 +27,73 @@ class IncompatibleCheckpointError(ValueError):
 
 
 class Skipped(NamedTuple):
-    """A checkpoint that was not resumed from, and why."""
+    """A checkpoint that cannot be used, and why.
+
+    Attributes:
+      vanished: a file is missing, as it is while a checkpoint is being deleted.
+    """
 
     name: str
     reason: str
+    vanished: bool = False
 
 
-def load_params(path: pathlib.Path, like: Any, *, step: int | None = None) -> Any:
+def load_params(
+    path: pathlib.Path, like: Any, *, step: int | None = None, best_by: str = "loss"
+) -> Any:
     """The parameters of one checkpoint, without the optimiser's state.
 
-    Those are the moving averages where the run kept them.
+    Those are the moving averages where the run kept them. Nothing is written, and a
+    trainer may be at work in the same folder.
 
     Args:
       path: the run directory's `checkpoints_path`.
       like: parameters, or their shapes and types, that these must agree with.
-      step: which; by default the best one (`config.training.best_by`), or the last one if
-        there was no evaluation.
+      step: which; by default the best one.
+      best_by: what the best one is best by on dev, "loss" or "bleu"; without any
+        evaluation it is the last one.
 
     Raises:
       FileNotFoundError: there is no (such) checkpoint; lists those there are.
-      DamagedCheckpointError: what was read is not what was written; lists the others.
+      DamagedCheckpointError: what was read is not what was written, or the metrics of
+        one that might be the best are not; lists the others.
       IncompatibleCheckpointError: its parameters are not those of `like`.
     """
-    manager, steps = _open_existing(path)
-    if step is None:
-        step = manager.best_step()
-    if step not in steps:
+    steps = _existing(path)
+    chosen = best_metrics(path, best_by)["step"] if step is None else step
+    if chosen not in steps:
         raise FileNotFoundError(
-            f"{path} has no checkpoint of step {step}; it has {steps}"
+            f"{path} has no checkpoint of step {chosen}; it has {steps}"
         )
     try:
-        return on_default_device(_read_params(manager, path, step, like))
-    except DamagedCheckpointError as error:
-        others = [other for other in steps if other != step]
-        raise DamagedCheckpointError(
-            f"{error}; other checkpoints there: {others or 'none'}"
-        ) from error
-    finally:
-        manager.close()
+        return on_default_device(_read_params(path / str(chosen), like))
+    except (DamagedCheckpointError, IncompatibleCheckpointError) as error:
+        if step is None and best_metrics(path, best_by)["step"] != chosen:
+            # Deleted meanwhile: its trainer has saved a better one.
+            return load_params(path, like, best_by=best_by)
+        if isinstance(error, IncompatibleCheckpointError):
+            raise
+        raise _with_others(error, path, chosen) from error
+
+
+def best_metrics(path: pathlib.Path, best_by: str) -> dict[str, Any]:
+    """The `dev_metrics` of the best checkpoint.
+
+    Raises:
+      FileNotFoundError: there is no checkpoint.
+      DamagedCheckpointError: the metrics of one cannot be read: it might be the best.
+    """
+    found = []
+    for step in _existing(path):
+        place = path / str(step)
+        one = _examine(place, best_by)
+        if not isinstance(one, Skipped):
+            found.append((one, {"step": step, **_metrics(place)}))
+        elif not one.vanished:
+            raise _with_others(DamagedCheckpointError(one.reason), path, step)
+    if not found:
+        raise FileNotFoundError(f"{path} holds no checkpoint yet")
+    return min(found, key=lambda pair: pair[0])[1]
 
 
 def average_params(path: pathlib.Path, like: Any, *, last: int) -> Any:
@@ -73,10 +103,8 @@ def average_params(path: pathlib.Path, like: Any, *, last: int) -> Any:
 
     Source: checkpoint averaging as in Vaswani et al. 2017, section 6.1.
     """
-    manager, steps = _open_existing(path)
-    chosen = steps[-last:]
-    trees = [_read_params(manager, path, step, like) for step in chosen]
-    manager.close()
+    chosen = _existing(path)[-last:]
+    trees = [_read_params(path / str(step), like) for step in chosen]
     # In float64: the order of the checkpoints then does not matter to the last bit.
     mean = jax.tree.map(
         lambda *arrays: np.mean(
@@ -87,40 +115,43 @@ def average_params(path: pathlib.Path, like: Any, *, last: int) -> Any:
     return on_default_device(mean)
 
 
-def _open_existing(path: pathlib.Path) -> tuple[Any, list[int]]:
+def _existing(path: pathlib.Path) -> list[int]:
+    """The steps there are checkpoints of, in order; at least one."""
     if not path.is_dir():
         raise FileNotFoundError(f"{path} does not exist: the run has no checkpoint yet")
-    broken = unreadable(path)
-    if broken:
-        raise DamagedCheckpointError(
-            f"{broken[0].reason}; the same training command sets it aside"
-        )
-    manager = open_manager(path, keep=None, writing=False)
-    steps = sorted(manager.all_steps())
+    # One that is being deleted may have lost its metadata already.
+    steps = [
+        step
+        for step in reversed(steps_on_disk(path))
+        if (path / str(step) / _METADATA).exists()
+    ]
     if not steps:
         raise FileNotFoundError(f"{path} holds no checkpoint yet")
-    return manager, steps
+    return steps
 
 
-def _read_params(manager: Any, path: pathlib.Path, step: int, like: Any) -> Any:
-    place = path / str(step)
+def _with_others(
+    error: DamagedCheckpointError, path: pathlib.Path, step: int
+) -> DamagedCheckpointError:
+    others = [other for other in _existing(path) if other != step]
+    return DamagedCheckpointError(
+        f"{error}; other checkpoints there: {others or 'none'}"
+    )
+
+
+def _read_params(place: pathlib.Path, like: Any) -> Any:
     name = "averages" if (place / "averages").is_dir() else "params"
-    return read_items(manager, place, step, {name: like}, progress=False)[name]
+    return read_items(place, {name: like}, progress=False)[name]
 
 
 def read_items(
-    manager: Any,
-    place: pathlib.Path,
-    step: int,
-    like: dict[str, Any],
-    *,
-    progress: bool,
+    place: pathlib.Path, like: dict[str, Any], *, progress: bool
 ) -> dict[str, Any]:
     """The items called as those of `like`, verified; `progress` too if wanted."""
     import orbax.checkpoint as ocp
 
     # One of the first version has no manifest: nothing says what it should hold.
-    manifest = _read_manifest(manager, place, step)
+    manifest = _read_manifest(place)
     if manifest is not None:
         _check_compatible(place, manifest, like)
     arguments: dict[str, Any] = {
@@ -132,7 +163,7 @@ def read_items(
     restored: dict[str, Any] = {}
     damaged = None
     try:
-        restored |= dict(manager.restore(step, args=ocp.args.Composite(**arguments)))
+        restored |= _restore(place, arguments)
     except Exception as error:  # Whatever a library makes of damaged files.
         if _is_permission(error):
             raise
@@ -163,23 +194,22 @@ def _check_digest(
         )
 
 
-def unreadable(path: pathlib.Path) -> list[Skipped]:
-    """The checkpoints under `path` beside which no manager would open, newest first.
+def unreadable(path: pathlib.Path, best_by: str) -> list[Skipped]:
+    """The checkpoints under `path` beside which no manager would open, newest first."""
+    found = (_examine(path / str(step), best_by) for step in steps_on_disk(path))
+    return [one for one in found if isinstance(one, Skipped)]
 
-    They lack their metadata, as one does that was being deleted when its process was
-    killed, or their metrics are not readable.
-    """
-    found = []
-    for step in steps_on_disk(path):
-        place = path / str(step)
-        try:
-            json.loads((place / _METADATA).read_bytes())
-            _rank(_metrics(place))
-        except (ValueError, TypeError, LookupError, FileNotFoundError) as error:
-            what = error.filename if isinstance(error, OSError) else error
-            reason = f"checkpoint {place} is damaged: its metrics or metadata: {what}"
-            found.append(Skipped(place.name, reason))
-    return found
+
+def _examine(place: pathlib.Path, best_by: str) -> tuple[float, int] | Skipped:
+    """The checkpoint's `standing`, or why it has none."""
+    try:
+        json.loads((place / _METADATA).read_bytes())
+        return standing({"step": int(place.name), **_metrics(place)}, best_by)
+    except (ValueError, TypeError, LookupError, FileNotFoundError) as error:
+        vanished = isinstance(error, FileNotFoundError)
+        what = error.filename if isinstance(error, FileNotFoundError) else error
+        reason = f"checkpoint {place} is damaged: its metrics or metadata: {what}"
+        return Skipped(place.name, reason, vanished)
 
 
 def steps_on_disk(path: pathlib.Path) -> list[int]:
@@ -192,14 +222,21 @@ def _metrics(place: pathlib.Path) -> dict[str, float]:
     return json.loads((place / "metrics" / "metrics").read_bytes())
 
 
-def _read_manifest(manager: Any, place: pathlib.Path, step: int) -> dict | None:
+def _restore(place: pathlib.Path, arguments: dict[str, Any]) -> dict[str, Any]:
+    import orbax.checkpoint as ocp
+
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        found = checkpointer.restore(place, args=ocp.args.Composite(**arguments))
+    return dict(found)
+
+
+def _read_manifest(place: pathlib.Path) -> dict | None:
     import orbax.checkpoint as ocp
 
     if not (place / "manifest").exists():
         return None
-    only = ocp.args.Composite(manifest=ocp.args.JsonRestore())
     try:
-        manifest = manager.restore(step, args=only)["manifest"]
+        manifest = _restore(place, {"manifest": ocp.args.JsonRestore()})["manifest"]
         kept = {name: manifest[name] for name in ("format", "version")}
         kept |= {name: dict(manifest[name]) for name in ("digests", "shapes")}
     except Exception as error:
@@ -243,28 +280,24 @@ def _is_permission(error: BaseException) -> bool:
     return isinstance(error, PermissionError) or "PERMISSION_DENIED" in str(error)
 
 
-def open_manager(path: pathlib.Path, *, keep: int | None, writing: bool):
+def open_manager(path: pathlib.Path, *, keep: int, best_by: str):
+    """The library's writer of checkpoints, which keeps the last ones and the best one."""
     import orbax.checkpoint as ocp
     from orbax.checkpoint import checkpoint_managers
 
+    def merit(metrics: dict[str, Any]) -> Any:  # The library merely compares it.
+        value, step = standing(metrics, best_by)
+        return -value, -step
+
     latest = checkpoint_managers.LatestN(keep)
-    best = checkpoint_managers.BestN(get_metric_fn=lambda metrics: -_rank(metrics), n=1)
+    best = checkpoint_managers.BestN(get_metric_fn=merit, n=1)
     options = ocp.CheckpointManagerOptions(
         preservation_policy=checkpoint_managers.AnyPreservationPolicy([latest, best]),
-        best_fn=_rank,
-        best_mode="min",
-        # What a killed run did not finish writing. A reader leaves it alone: it may
-        # belong to a run that is alive.
-        cleanup_tmp_directories=writing,
-        create=writing,
-        save_root_metadata=writing,
+        best_fn=merit,
+        # What a killed run did not finish writing.
+        cleanup_tmp_directories=True,
     )
     return ocp.CheckpointManager(path, options=options)
-
-
-def _rank(metrics: dict[str, float]) -> float:
-    # The first version wrote the loss alone.
-    return float(metrics.get("rank", metrics["dev_loss"]))
 
 
 def _host_arrays(like: Any) -> Any:

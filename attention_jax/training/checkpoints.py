@@ -1,6 +1,7 @@
 """Checkpoints of a run: written in the background, whole or not at all, and verified."""
 
 import importlib.metadata
+import math
 import pathlib
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from absl import logging
 
+from attention_jax.training.checkpoint_ranking import dev_metrics
 from attention_jax.training.checkpoint_reading import (
     FORMAT,
     DamagedCheckpointError,
@@ -58,8 +60,9 @@ class Checkpoints:
         leaving.
     """
 
-    def __init__(self, path: pathlib.Path, *, keep: int = 3):
+    def __init__(self, path: pathlib.Path, *, keep: int = 3, best_by: str = "loss"):
         self._path = path
+        self._best_by = best_by
         # What a killed process left half-written; opening the manager removes it.
         self.unfinished = sorted(found.name for found in path.glob(_UNFINISHED))
         self._manager: Any = None
@@ -68,7 +71,7 @@ class Checkpoints:
         self._begun = 0
         self._failed = False
         self._quiet = QuietWriters()
-        self._manager = open_manager(path, keep=keep, writing=True)
+        self._manager = open_manager(path, keep=keep, best_by=best_by)
 
     def __enter__(self) -> Self:
         self._quiet.start()
@@ -97,16 +100,15 @@ class Checkpoints:
         state: TrainState,
         progress: Progress,
         *,
-        dev_loss: float,
-        rank: float | None = None,
+        dev_loss: float = math.inf,
+        dev_bleu: float = -math.inf,
     ) -> None:
         """Starts writing the checkpoint of state.step, unless there is one.
 
         Args:
           state: may be donated to the next step at once: orbax copies it to the host
             before it returns, and writes the copy in the background.
-          dev_loss: of these parameters; infinity when it was not measured.
-          rank: the smaller the better; by default `dev_loss`.
+          dev_loss, dev_bleu: of these parameters; infinite when they were not measured.
         """
         import orbax.checkpoint as ocp
 
@@ -117,7 +119,7 @@ class Checkpoints:
             return
         self._begun = step
         items = state_items(state)
-        metrics = {"dev_loss": dev_loss, "rank": dev_loss if rank is None else rank}
+        metrics = dev_metrics(step, loss=dev_loss, bleu=dev_bleu)
         manifest = {
             "format": FORMAT,
             "version": importlib.metadata.version("attention_jax"),
@@ -161,7 +163,8 @@ class Checkpoints:
           IncompatibleCheckpointError: its arrays are not those of `like`.
         """
         place, wanted = self._path / str(step), state_items(like)
-        restored = read_items(self._manager, place, step, wanted, progress=True)
+        self._write(self._manager.wait_until_finished)
+        restored = read_items(place, wanted, progress=True)
         arrays = {name: on_default_device(restored[name]) for name in wanted}
         state = TrainState(
             step=jnp.asarray(step, jnp.int32),
@@ -203,15 +206,17 @@ class Checkpoints:
     def _clear_away(self, keep: int) -> None:
         """Removes or moves what the manager would not open beside."""
         newest = list(map(str, steps_on_disk(self._path)[:keep]))
-        for one in unreadable(self._path):
-            if one.name in newest:
-                self._broken.append(one)
-            else:
+        moved = []
+        for one in unreadable(self._path, self._best_by):
+            if one.vanished and one.name not in newest:
                 # Its deletion was under way when the process was killed.
                 self.unfinished.append(one.name)
                 if jax.process_index() == 0:
                     shutil.rmtree(self._path / one.name, ignore_errors=True)
-        self._move_away([one.name for one in self._broken])
+                continue
+            moved.append(one.name)
+            self._broken.append(one)
+        self._move_away(moved)
 
     def _move_away(self, names: list[str]) -> None:
         aside = self._path.with_name("damaged_checkpoints")

@@ -1,6 +1,7 @@
 """JSON files that a kill at any moment leaves whole, and JSON lines that it may cut."""
 
 import json
+import os
 import pathlib
 from collections.abc import Iterable
 from typing import Any
@@ -32,7 +33,7 @@ def read_json(path: pathlib.Path) -> Any:
 
 
 def append_lines(path: pathlib.Path, values: Iterable[Any]) -> None:
-    """Adds one JSON line for each value.
+    """Adds one JSON line for each value, on the disk when this returns.
 
     Raises:
       OSError: they cannot be written; names the file and the reason. The last line may
@@ -41,6 +42,9 @@ def append_lines(path: pathlib.Path, values: Iterable[Any]) -> None:
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(_lines(values))
+            file.flush()
+            # A checkpoint that is saved next must not outlive the lines before it.
+            os.fsync(file.fileno())
     except OSError as error:
         raise cannot_write(path, error) from error
 

@@ -19,6 +19,7 @@ class Progress(NamedTuple):
     without_gain: int = 0  # evaluations since then
     reductions: int = 0  # of the learning rate, by the schedule `plateau`
     meter: MeterSums = NO_SUMS  # since the last line of the log
+    best_by: str = ""  # the config.training.best_by of these; "" before any evaluation
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -48,7 +49,11 @@ class Progress(NamedTuple):
             improved = loss < self.best_loss
         if improved:
             return self._replace(
-                best_loss=loss, best_bleu=bleu, best_step=step, without_gain=0
+                best_loss=loss,
+                best_bleu=bleu,
+                best_step=step,
+                best_by=training.best_by,
+                without_gain=0,
             )
         waited = self.without_gain + 1
         reduces = (
@@ -56,6 +61,20 @@ class Progress(NamedTuple):
         )
         return self._replace(
             without_gain=waited, reductions=self.reductions + int(reduces)
+        )
+
+    def rejudged(self, best_by: str, metrics: dict[str, Any]) -> "Progress":
+        """As if `best_by` had been the criterion, by which `metrics` are the best.
+
+        The patience begins anew.
+        """
+        found = math.isfinite(metrics["dev_loss"])
+        return self._replace(
+            best_loss=metrics["dev_loss"],
+            best_bleu=metrics.get("dev_bleu", -math.inf),
+            best_step=metrics["step"] if found else 0,
+            best_by=best_by,
+            without_gain=0,
         )
 
     def out_of_patience(self, training: TrainingConfig) -> bool:

@@ -71,7 +71,11 @@ def make_train_step(
         metrics = StepMetrics(sums, optax.tree.norm(gradients))
         averages = state.averages
         if averages is not None:
-            share = 1.0 - _decay(training.ema_decay, state.step)
+            every = training.accumulate
+            share = 1.0 - _decay(training.ema_decay, state.step // every)
+            if every > 1:
+                # The parameters move with every so many batches, and averages with them.
+                share = jnp.where((state.step + 1) % every == 0, share, 0.0)
             averages = jax.tree.map(
                 lambda old, new: old + share * (new - old), averages, params
             )
@@ -81,9 +85,9 @@ def make_train_step(
     return jax.jit(train_step, donate_argnums=0, out_shardings=placement.replicated)
 
 
-def _decay(ema_decay: float, step: Array) -> Float[Array, ""]:
+def _decay(ema_decay: float, updates: Array) -> Float[Array, ""]:
     """min(decay, (1 + t) / (10 + t)): the first averages forget their random start."""
-    t = step.astype(jnp.float32)
+    t = updates.astype(jnp.float32)
     return jnp.minimum(ema_decay, (1.0 + t) / (10.0 + t))
 
 

@@ -1,5 +1,6 @@
 """Whole runs of a tiny model: start, kill, resume, refuse, stop."""
 
+import copy
 import json
 import os
 import pathlib
@@ -16,7 +17,8 @@ import pytest
 
 from attention_jax.data.batches import eval_batches
 from attention_jax.run import load_run
-from attention_jax.training import RunDirectory, train
+from attention_jax.training import RunDirectory, start, train
+from attention_jax.training.checkpoint_reading import best_metrics
 from attention_jax.training.checkpoints import Checkpoints
 from attention_jax.training.event_files import EventFiles
 from attention_jax.training.json_files import read_lines
@@ -324,6 +326,38 @@ def test_other_data_that_was_allowed_is_the_runs_data_from_then_on(config, tmp_p
     assert train(config, tmp_path / "run").reason == "minutes"
 
 
+def test_the_best_by_another_criterion_is_the_best_kept_by_it(config, tmp_path):
+    config.training.best_by = "bleu"
+    train(config, tmp_path / "run")
+    config.training.best_by = "loss"
+    config.training.steps += 2
+    rows = []
+    train(config, tmp_path / "run", allow_changed_config=True, log=rows.append)
+    directory = RunDirectory(tmp_path / "run")
+    best = best_metrics(directory.checkpoints_path, "loss")
+    assert best["step"] == rows[-1]["best_step"]
+    assert best["dev_loss"] == rows[-1]["best_loss"]
+
+
+def test_a_run_begun_by_another_while_the_data_was_read_is_not_taken_over(
+    config, tmp_path, monkeypatch
+):
+    workdir, whole = tmp_path / "run", start.prepare
+    other = copy.deepcopy(config)
+    other.seed += 1
+
+    def slowly(*args, **kwargs):
+        found = whole(*args, **kwargs)
+        if not workdir.exists():
+            RunDirectory(workdir).save_config(other)
+        return found
+
+    monkeypatch.setattr(start, "prepare", slowly)
+    with pytest.raises(ChangedRunError, match="seed"):
+        train(config, workdir)
+    assert RunDirectory(workdir).load_config() == other
+
+
 def test_early_stopping_ends_the_run_for_good(config, tmp_path):
     config.training.eval_every, config.training.early_stopping_patience = 2, 1
     config.training.learning_rate = 1e-30
@@ -447,7 +481,7 @@ def test_only_the_first_differences_are_listed(finished, config):
 def test_a_workdir_that_cannot_be_is_found_before_the_data_is_read(
     config, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("attention_jax.training.loop.prepare", None)
+    monkeypatch.setattr("attention_jax.training.start.prepare", None)
     (tmp_path / "run").write_text("")
     with pytest.raises(
         NotADirectoryError, match="workdir .* cannot be made: .* a file"
@@ -480,7 +514,7 @@ def test_max_minutes_stops_with_a_checkpoint_and_counts_over_restarts(config, tm
     config.training.max_minutes = 1e-9
     for _ in range(2):
         result = train(config, tmp_path / "run")
-        assert not result.finished
+        assert (result.reason, result.finished) == ("minutes", True)
         assert result.step == 1
     assert int(last_state(tmp_path / "run").step) == 1
 

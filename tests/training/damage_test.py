@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from attention_jax.configuration import TrainingConfig
+from attention_jax.training import checkpoint_reading as reading
 from attention_jax.training import checkpoints as writing
 from attention_jax.training.checkpoint_reading import (
     DamagedCheckpointError,
@@ -85,6 +86,9 @@ def test_a_flipped_bit_is_found_or_harmless_wherever_it_is(written, tmp_path):
         )
         with Checkpoints(copy) as checkpoints:
             if 3 not in checkpoints.steps():
+                # Kept aside, never lost.
+                assert (copy.parent / "damaged_checkpoints").is_dir()
+                shutil.rmtree(copy.parent / "damaged_checkpoints")
                 found += 1
                 continue
             try:
@@ -169,6 +173,52 @@ def test_half_deleted_ones_are_named_and_removed(path):
     assert not (path.parent / "damaged_checkpoints").exists()
 
 
+@pytest.mark.parametrize("step", ["1", "2", "3"])
+def test_one_with_unreadable_metrics_is_kept_aside_however_old(path, step):
+    file = path / step / "metrics" / "metrics"
+    file.write_text("{")
+    with Checkpoints(path, keep=1) as checkpoints:
+        assert checkpoints.unfinished == []
+        found = checkpoints.resume(like())
+    assert [one.name for one in found.skipped] == [step]
+    aside = path.parent / "damaged_checkpoints" / step
+    assert (aside / "metrics" / "metrics").read_text() == "{"
+    assert array_files(aside)
+
+
+def test_what_a_trainer_is_deleting_does_not_keep_others_from_being_read(path):
+    (path / "1" / "_CHECKPOINT_METADATA").unlink()
+    (path / "2" / "metrics" / "metrics").unlink()
+    best = load_params(path, like().params)
+    np.testing.assert_array_equal(best["table"], states()[2].averages["table"])
+    last = load_params(path, like().params, step=3)
+    np.testing.assert_array_equal(last["table"], states()[2].averages["table"])
+    assert (path / "1").is_dir()
+
+
+def test_damaged_metrics_of_another_do_not_keep_a_named_one_from_being_read(path):
+    (path / "1" / "metrics" / "metrics").write_text("{")
+    load_params(path, like().params, step=3)
+    average_params(path, like().params, last=2)
+    # It might be the best one.
+    message = r"1 is damaged: its metrics.*; other checkpoints there: \[2, 3\]$"
+    with pytest.raises(DamagedCheckpointError, match=message):
+        load_params(path, like().params)
+
+
+def test_the_best_one_may_be_replaced_while_it_is_read(path, monkeypatch):
+    whole = reading.read_items
+
+    def replaced_first(place, *args, **kwargs):
+        if place.name == "3":
+            shutil.rmtree(place)
+        return whole(place, *args, **kwargs)
+
+    monkeypatch.setattr(reading, "read_items", replaced_first)
+    best = load_params(path, like().params)
+    np.testing.assert_array_equal(best["table"], states()[1].averages["table"])
+
+
 def test_another_model_is_told_from_damage(path):
     message = (
         r"3, written by attention_jax \S+, has other params: "
@@ -198,7 +248,7 @@ def test_those_of_the_first_version_load(tmp_path):
 
     state = states()[1]
     old = {"minutes": 2.5, "best_loss": 0.5, "best_step": 1, "compilations": 4}
-    with open_manager(tmp_path / "c", keep=3, writing=True) as manager:
+    with open_manager(tmp_path / "c", keep=3, best_by="loss") as manager:
         arguments = ocp.args.Composite(
             params=ocp.args.StandardSave(state.params),
             optimizer=ocp.args.StandardSave(state.opt_state),

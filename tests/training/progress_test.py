@@ -57,3 +57,20 @@ def test_plateau_reduces_once_for_every_so_many_evaluations_without_gain():
     found = [after(training, losses[:n]).reductions for n in range(1, 9)]
     assert found == [0, 0, 1, 1, 2, 2, 2, 3]
     assert after(TrainingConfig(), losses).reductions == 0
+
+
+def test_another_criterion_takes_the_best_there_is_by_it_and_is_patient_anew():
+    training = TrainingConfig(best_by="bleu")
+    progress = Progress().evaluated(training, 10, loss=2.0, bleu=9.0)
+    progress = progress.evaluated(training, 20, loss=1.0, bleu=8.0)
+    assert (progress.best_step, progress.best_by, progress.without_gain) == (
+        10,
+        "bleu",
+        1,
+    )
+    found = {"step": 20, "dev_loss": 1.0, "dev_bleu": 8.0}
+    now = progress.rejudged("loss", found)
+    assert (now.best_step, now.best_loss, now.best_bleu) == (20, 1.0, 8.0)
+    assert (now.best_by, now.without_gain) == ("loss", 0)
+    unknown = {"step": 30, "dev_loss": math.inf}
+    assert progress.rejudged("loss", unknown).best_step == 0

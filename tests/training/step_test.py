@@ -170,6 +170,19 @@ def test_averages_follow_the_parameters():
     assert without[-1].averages is None
 
 
+def test_averages_follow_the_updates_where_batches_accumulate():
+    training = TrainingConfig(ema_decay=0.9, accumulate=3)
+    states = trained(training, [random_batch(n) for n in range(12)])
+    start = init_state(bigram_model(), make_optimizer(training), seed=0).params
+    expected = np.asarray(start["table"], np.float64)
+    for number, state in enumerate(states):
+        if number % 3 == 2:
+            t = number // 3
+            decay = min(0.9, (1 + t) / (10 + t))
+            expected = decay * expected + (1 - decay) * state.params["table"]
+        np.testing.assert_allclose(state.averages["table"], expected, atol=1e-6)
+
+
 def test_bfloat16_computes_roughly_and_keeps_float32_weights():
     batches = [random_batch(n) for n in range(20)]
     exact = trained(TrainingConfig(), batches)[-1]
