@@ -34,8 +34,11 @@ class Range(NamedTuple):
         return f"{low} and {'below' if self.below else 'at most'} {self.high:.10g}"
 
 
-COUNT = Range(0)
-POSITIVE = Range(1)
+# The upper limits are far from any use, and well within int32 and memory's own.
+COUNT = Range(0, 2**31 - 1)
+POSITIVE = Range(1, 2**31 - 1)
+SIZE = Range(1, 2**20)
+AMOUNT = Range(0)
 PROBABILITY = Range(0, 1, below=True)
 
 RANGES = {
@@ -43,40 +46,40 @@ RANGES = {
     "profile": COUNT,
     "data.source_column": COUNT,
     "data.target_column": COUNT,
-    "data.min_length": POSITIVE,
-    "data.max_length": POSITIVE,
-    "data.symbols": Range(2),
+    "data.min_length": SIZE,
+    "data.max_length": SIZE,
+    "data.symbols": Range(2, 2**20),
     "data.num_pairs": COUNT,
     "data.num_dev": POSITIVE,
     "data.num_test": COUNT,
     "data.seed": Range(0, 2**32 - 1),
     "data.num_train": COUNT,
     # Four special tokens and at least one more.
-    "data.subwords": Range(5),
+    "data.subwords": Range(5, 2**20),
     "data.min_frequency": POSITIVE,
     "data.max_vocabulary": COUNT,
     "data.max_source_length": COUNT,
     "data.max_target_length": COUNT,
     "data.num_buckets": POSITIVE,
-    "model.alignment_size": COUNT,
-    "model.embedding_size": POSITIVE,
-    "model.encoder_size": POSITIVE,
-    "model.encoder_layers": POSITIVE,
-    "model.decoder_size": POSITIVE,
-    "model.decoder_layers": POSITIVE,
-    "model.readout_size": COUNT,
+    "model.alignment_size": Range(0, 2**20),
+    "model.embedding_size": SIZE,
+    "model.encoder_size": SIZE,
+    "model.encoder_layers": SIZE,
+    "model.decoder_size": SIZE,
+    "model.decoder_layers": SIZE,
+    "model.readout_size": Range(0, 2**20),
     "model.dropout": PROBABILITY,
     "model.attention_dropout": PROBABILITY,
-    "training.batch_size": POSITIVE,
+    "training.batch_size": SIZE,
     "training.steps": POSITIVE,
-    "training.max_minutes": COUNT,
+    "training.max_minutes": AMOUNT,
     "training.learning_rate": Range(0, above=True),
     "training.warmup_steps": COUNT,
     "training.plateau_factor": Range(0, 1, above=True, below=True),
     "training.plateau_patience": POSITIVE,
     "training.accumulate": POSITIVE,
-    "training.clip_norm": COUNT,
-    "training.weight_decay": COUNT,
+    "training.clip_norm": AMOUNT,
+    "training.weight_decay": AMOUNT,
     "training.label_smoothing": PROBABILITY,
     "training.ema_decay": PROBABILITY,
     "training.log_every": POSITIVE,
@@ -85,7 +88,6 @@ RANGES = {
     "training.keep_checkpoints": POSITIVE,
     "training.early_stopping_patience": COUNT,
     "training.num_samples": COUNT,
-    # The upper limits are far from any use, and well within int32 and float32.
     "decoding.batch_size": Range(1, 100_000),
     "decoding.max_length_ratio": Range(0, 1_000),
     "decoding.max_length_offset": Range(0, 100_000),

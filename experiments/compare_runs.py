@@ -156,6 +156,15 @@ def remarks(comparison: "Comparison") -> list[str]:
     if more:
         fields = "field differs" if len(more) == 1 else "fields differ"
         lines.append(f"{len(more)} more {fields}: {', '.join(more)}")
+    by_split: dict[str, list[str]] = {}
+    for run in comparison.runs:
+        if run.split_hash:
+            by_split.setdefault(run.split_hash, []).append(run.name)
+    if len(by_split) > 1:
+        splits = "; ".join(
+            f"{split[:12]}: {', '.join(names)}" for split, names in by_split.items()
+        )
+        lines.append(f"other splits, and perhaps other dev sentences: {splits}")
     if comparison.groups:
         lines.append(
             "± is the sample standard deviation over seeds, one finished run each"

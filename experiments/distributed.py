@@ -1,5 +1,6 @@
 """Several processes training together: the flags that make them find each other."""
 
+import re
 import types
 
 from absl import flags
@@ -58,6 +59,11 @@ def initialize(arguments: types.SimpleNamespace) -> None:
         raise UsageError(
             f"--process_id must be below --num_processes, {given['num_processes']}, "
             f"got {given['process_id']}"
+        )
+    elif not re.fullmatch(r".+:\d{1,5}", given["coordinator"]):
+        raise UsageError(
+            "--coordinator must be HOST:PORT of process 0, as in 10.0.0.1:1234, got "
+            f"{given['coordinator']!r}"
         )
     import jax
 

@@ -57,15 +57,24 @@ def main(arguments: types.SimpleNamespace) -> None:
     from attention_jax.evaluation.length_curves import plot_length_curves
     from attention_jax.evaluation.system_comparison import compare_systems
     from attention_jax.evaluation.translation_file import write_translations
+    from attention_jax.training.checkpoint_reading import existing_steps
     from attention_jax.training.json_files import write_json
 
+    for run in directories:
+        # Before any work, though each is read later.
+        existing_steps(run.directory.checkpoints_path)
     pairs = held_out.load_same_split(
         [directory for _, directory, _ in directories],
         arguments.split,
         max_sentences=arguments.max_sentences,
     )
     known = known_links.KnownLinks(arguments, pairs)
-    systems = [measure(*run, pairs, known, arguments) for run in directories]
+    systems = []
+    for number, run in enumerate(directories, 1):
+        if len(directories) > 1:
+            which = f"run {number} of {len(directories)}: {run.name}"
+            print(which, file=sys.stderr, flush=True)
+        systems.append(measure(*run, pairs, known, arguments))
     comparison = compare_systems(
         systems,
         baseline=evaluated_runs.has_baseline(arguments),
@@ -107,10 +116,7 @@ def measure(
     from attention_jax.training.stored_config import config_to_dict, flatten
 
     run = load_run(directory.path, checkpoint=arguments.checkpoint)
-    if search is None:
-        run = search_flags.with_search(run, arguments)
-    else:
-        run = run.with_decoding(search=search)
+    run = search_flags.with_search(run, arguments, search=search)
     evaluation = known_links.evaluate(run, pairs, known)
     facts = {
         "split": arguments.split,

@@ -31,7 +31,7 @@ def define_runs(flag_values: flags.FlagValues) -> None:
         "baseline_search",
         None,
         "The search of the baseline, which is then the run itself unless --baseline is "
-        "given: greedy, beam or sample, else as the run's configuration says.",
+        "given: greedy, beam or sample. Flags about one search are the others' alone.",
         flag_values=flag_values,
     )
     flags.DEFINE_integer(

@@ -38,6 +38,8 @@ _BEAM = (
     "coverage_penalty",
     "coverage_beta",
 )
+# The strength of each penalty.
+_NUMBERS = {"length_alpha": "length_penalty", "coverage_beta": "coverage_penalty"}
 _SAMPLE = ("temperature", "top_k", "top_p", "sample_seed")
 _DEFINE: dict[type, Callable[..., object]] = {
     int: flags.DEFINE_integer,
@@ -60,22 +62,33 @@ def given(arguments: types.SimpleNamespace) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def with_search(run: "Run", arguments: types.SimpleNamespace) -> "Run":
-    """The run with the fields that were given.
+def with_search(
+    run: "Run", arguments: types.SimpleNamespace, *, search: str | None = None
+) -> "Run":
+    """The run with the fields that were given; with `search`, those of every search.
 
     Raises:
-      UsageError: a value out of its range, an unknown name, or flags of two searches.
+      UsageError: a value out of its range, an unknown name, flags of two searches, or one
+        that would change nothing.
     """
     wanted = given(arguments)
-    for search, names in (("beam", _BEAM), ("sample", _SAMPLE)):
+    if search is not None:
+        own = ("search", *_BEAM, *_SAMPLE)
+        wanted = {name: value for name, value in wanted.items() if name not in own}
+        wanted["search"] = search
+    for kind, names in (("beam", _BEAM), ("sample", _SAMPLE)):
         about = [name for name in names if name in wanted]
-        if about and wanted.setdefault("search", search) != search:
+        if about and wanted.setdefault("search", kind) != kind:
             raise UsageError(
-                f"--{about[0]} is about search {search}, but the search is "
+                f"--{about[0]} is about search {kind}, but the search is "
                 f"{wanted['search']}"
             )
     try:
-        return run.with_decoding(**wanted)
+        found = run.with_decoding(**wanted)
     except (ValueError, LookupError, TypeError) as error:
         sentence = str(error.args[0]).replace("config.decoding.", "--")
         raise UsageError(sentence) from error
+    for number, penalty in _NUMBERS.items():
+        if number in wanted and getattr(found.config.decoding, penalty) == "none":
+            raise UsageError(f"--{number} does nothing without a --{penalty}")
+    return found

@@ -3,7 +3,7 @@
 import types
 from typing import TYPE_CHECKING
 
-from absl import flags
+from absl import flags, logging
 
 from experiments import search_flags
 from experiments.arguments import UsageError
@@ -116,10 +116,16 @@ def _sources(run: "Run", arguments: types.SimpleNamespace) -> list[str]:
         return arguments.text
     if arguments.input:
         lines = read_lines(arguments.input, field="--input")
+        lines = lines[: arguments.num or None]
         sources = [line for line in lines if run.source_codec.tokens(line)]
-        sources = sources[: arguments.num or None]
         if not sources:
             raise ValueError(f"--input: {arguments.input!r} has no line with words")
+        if len(sources) < len(lines):
+            logging.warning(
+                "--input: %d of %d lines are left out: they have no words",
+                len(lines) - len(sources),
+                len(lines),
+            )
         return sources
     pairs = load_split(
         RunDirectory(arguments.workdir), arguments.split, max_sentences=arguments.num

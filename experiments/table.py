@@ -49,23 +49,13 @@ def print_columns(
 ) -> None:
     """Prints a table with a head; cells of figures stand to the right.
 
-    In a pipe as `print_table` does. On a terminal a wide table is folded, not cut.
+    In a pipe as `print_table` does. On a terminal too narrow for the table its rows stand
+    side by side, as many as fit, with a line for each column.
     """
     file = sys.stdout if file is None else file
     right = _numeric(head, rows)
     if file.isatty():
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title=Text(title), title_justify="left")
-        for name, numeric in zip(head, right, strict=True):
-            table.add_column(
-                Text(name), justify="right" if numeric else "left", overflow="fold"
-            )
-        for row in rows:
-            table.add_row(*map(Text, row))
-        Console(file=file, highlight=False).print(table)
+        _draw_columns(head, rows, right, title, file)
         return
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     print(title, file=file)
@@ -75,6 +65,53 @@ def print_columns(
             for cell, width, numeric in zip(row, widths, right, strict=True)
         ]
         print("  ".join(cells).rstrip(), file=file)
+
+
+def _draw_columns(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Sequence[bool],
+    title: str,
+    file: TextIO,
+) -> None:
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=file, highlight=False)
+
+    def draw(head: Sequence[str], rows: Sequence[Sequence[str]], right) -> None:
+        table = Table(title=Text(title), title_justify="left")
+        for name, numeric in zip(head, right, strict=True):
+            table.add_column(
+                Text(name), justify="right" if numeric else "left", overflow="fold"
+            )
+        for row in rows:
+            # Text: brackets in a cell are no markup.
+            table.add_row(*map(Text, row))
+        console.print(table)
+
+    def width(column: Sequence[str]) -> int:
+        # A blank on either side, and a line.
+        return max(map(cell_len, column)) + 3
+
+    if sum(map(width, zip(head, *rows, strict=True))) < console.width:
+        draw(head, rows, right)
+        return
+    shown, room = [], console.width - 1 - width(head)
+    for row in rows:
+        if shown and sum(map(width, [*shown, row])) > room:
+            _draw_beside(draw, head, shown)
+            shown = []
+        shown.append(row)
+    _draw_beside(draw, head, shown)
+
+
+def _draw_beside(draw, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """The table turned over: a line a column, a column a row."""
+    names, *lines = zip(head, *rows, strict=True)
+    draw(names, lines, [False] + [True] * len(rows))
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -91,7 +91,7 @@ def translate_texts(
 ) -> list[str]:
     """The lines of output for lines of input, the first of which has number `first`."""
     try:
-        found = run.decode_n_best(texts, arguments.n_best, first_id=first)
+        found = run.decode_n_best(texts, arguments.n_best, first_id=first - 1)
     except ValueError as error:
         last = first + len(texts) - 1
         raise ValueError(f"input lines {first} to {last}: {error}") from error

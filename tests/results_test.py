@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 
 import pytest
 
@@ -95,13 +96,32 @@ def test_alignment_error_rates_are_on_the_page():
         assert row in PAGE
 
 
-@pytest.mark.parametrize("name", ["compare_scores"])
-def test_a_sweeps_table_is_on_the_page(name):
+def sweep(name: str) -> list[dict]:
     file = ROOT / f"experiments/results/sweeps/{name}.json"
     results = json.loads(file.read_text("utf-8"))
     assert results["complete"]
+    return results["runs"]
+
+
+def test_the_seeds_and_their_mean_are_on_the_page():
+    runs, columns = sweep("tatoeba_zh_en_long"), []
+    for run in runs:
+        columns.append([metric["score"] for metric in run["metrics"]])
+        cells = [f"`{run['name']}`", f"{run['parameters']:,}"]
+        cells += [f"{score:.1f}" for score in columns[-1]]
+        assert f"| {' | '.join(cells)} |" in PAGE
+    means = [
+        f"{statistics.fmean(found):.1f} ± {statistics.stdev(found):.1f}"
+        for found in zip(*columns, strict=True)
+    ]
+    assert f"| mean ± standard deviation | | {' | '.join(means)} |" in PAGE
+    for page in ("README.md", "configs/tatoeba_zh_en_long.py"):
+        assert f"{means[0]} BLEU" in (ROOT / page).read_text("utf-8")
+
+
+def test_every_score_is_in_the_comparisons_table():
     steps = json.loads(STEPS.read_text("utf-8"))["scores"]
-    for run in results["runs"]:
+    for run in sweep("compare_scores"):
         scores = [f"{metric['score']:.1f}" for metric in run["metrics"]]
         model = run["model"]
         score = "none" if model["attention"] == "none" else model["score"]

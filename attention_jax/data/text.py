@@ -81,4 +81,5 @@ def _split(rows: list[tuple[str, str]], config: DataConfig) -> Splits:
         skipped += f" (lines {first}{', ...' if len(empty) > 5 else ''})"
     report: dict[str, int | str] = {"lines": len(rows), "empty lines skipped": skipped}
     report["duplicates dropped"] = len(rows) - len(empty) - len(pairs)
+    report["left out by num_pairs"] = len(pairs) - len(kept)
     return splits._replace(report={**report, **splits.report})

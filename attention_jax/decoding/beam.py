@@ -88,13 +88,14 @@ def beam_decode(
     Args:
       model, params, source, source_lengths, max_length, limits, slots: as
         `greedy_decode`.
-      beam_size: K. With 1, and no length penalty, this is greedy search.
+      beam_size: K. With 1, and no penalties, this is greedy search.
       n_best: N, how many translations a sentence, at most K.
       ranking: penalties; none by default.
 
     Returns:
       `Decoded`, [B, N], the best first. A sentence may have fewer than N translations:
-      the others have score and log_prob -inf, and PAD alone.
+      the others have score and log_prob -inf, and PAD alone. A row of length 0 has one,
+      of no words.
 
     Raises:
       ValueError: a number out of its range, or shapes that do not fit.
@@ -254,13 +255,16 @@ def _search(
         running=running,
         result=lambda search: (search.finished, search.pointers),
     )
-    found = (finished.scores > -jnp.inf) & (source_lengths > 0)[:, None]
+    blank = (source_lengths == 0)[:, None]
+    found = (finished.scores > -jnp.inf) & ~blank
     tokens, weights = trace_back(pointers, finished.lengths, finished.places, found)
+    # Nothing is the one translation of nothing, and certain.
+    otherwise = jnp.where(blank & (jnp.arange(n_best)[None] == 0), 0.0, -jnp.inf)
     return Decoded(
         tokens,
         finished.lengths,
-        jnp.where(found, finished.log_probs, -jnp.inf),
-        jnp.where(found, finished.scores, -jnp.inf),
+        jnp.where(found, finished.log_probs, otherwise),
+        jnp.where(found, finished.scores, otherwise),
         weights,
     )
 

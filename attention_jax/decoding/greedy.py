@@ -27,7 +27,7 @@ def greedy_decode(
         w_t = argmax_w p(w | w_1..w_{t-1}, source),  w among the words, UNK and EOS
 
     Probabilities are over the whole vocabulary, PAD and BOS included, though these two
-    are never chosen. Beam search with a beam of one.
+    are never chosen. Beam search with a beam of one and no penalties.
 
     Args:
       model: from `build_model`.

@@ -62,6 +62,8 @@ def check_search(
             f"source must be [B, S] and source_lengths [B], but the shapes are "
             f"{source.shape} and {source_lengths.shape}"
         )
+    if not source.shape[0]:
+        raise ValueError("source must have at least one row, got none")
     if max_length < 1:
         raise ValueError(f"max_length must be at least 1, not {max_length}")
     if slots < 0:
@@ -80,7 +82,7 @@ def check_search(
     # Longer ones would not fit into the arrays.
     longest = jnp.minimum(jnp.broadcast_to(jnp.asarray(longest), batch), max_length)
     limits = Limits(jnp.asarray(shortest), longest)
-    return source, source_lengths, limits, int(max_length), int(slots) or max(1, batch)
+    return source, source_lengths, limits, int(max_length), int(slots) or batch
 
 
 def may_follow(

@@ -15,6 +15,8 @@ LEAST_COVERED = 0.5
 class AttentionStatistics:
     """Of one sentence, or the mean over sentences; None where it is not defined.
 
+    It is not for weights below 0, which a normaliser may give: their entropy is no number.
+
     Attributes:
       entropy: mean over target words of H(a_t) = -Σ_s a_ts log a_ts, in nats.
       relative_entropy: mean of H(a_t) / log S: 0 looks at one word, 1 at all alike; of
@@ -38,22 +40,21 @@ class AttentionStatistics:
 
 
 def attention_statistics(weights: Float[np.ndarray, "T S"]) -> AttentionStatistics:
-    """The statistics of one sentence; all None where T or S is 0.
+    """The statistics of one sentence; all None where T or S is 0, or a weight below 0.
 
     In float64. O(T² + T S).
 
     Raises:
-      ValueError: weights are not a matrix of numbers of at least 0.
+      ValueError: weights are not a matrix, or one is not a number.
     """
     weights = np.asarray(weights, np.float64)
-    if weights.ndim != 2 or not (weights >= 0).all():
+    if weights.ndim != 2 or np.isnan(weights).any():
         raise ValueError(
-            "weights must be [T, S], of numbers of at least 0; got shape "
-            f"{weights.shape}"
-            + ("" if weights.ndim != 2 else f", lowest {weights.min()}")
+            f"weights must be [T, S], of numbers; got shape {weights.shape}"
+            + f", with {int(np.isnan(weights).sum())} that are none"
         )
     target, source = weights.shape
-    if not target or not source:
+    if not target or not source or weights.min() < 0:
         return AttentionStatistics(*[None] * 6)
     logarithms = np.log(np.where(weights > 0, weights, 1))
     entropy = float(-(weights * logarithms).sum(axis=1).mean())

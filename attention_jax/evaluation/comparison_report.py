@@ -121,7 +121,7 @@ def _differences(comparison: SystemComparison) -> Table:
                 found.system,
                 titles[found.metric],
                 f"{found.score:.2f}",
-                f"{low:.2f} to {high:.2f}",
+                "–" if found.half_width is None else f"{low:.2f} to {high:.2f}",
                 f"{difference:.2f}" if tested else "–",
                 f"{found.p_value:.4f}" if tested else "–",
             ]
@@ -139,7 +139,8 @@ def _by_length(comparison: SystemComparison, unit: str) -> Table:
     """One row a bin."""
 
     def cell(estimate: Estimate) -> str:
-        return f"{estimate.score:.2f} ± {estimate.half_width:.2f}"
+        half = estimate.half_width
+        return f"{estimate.score:.2f}" + (f" ± {half:.2f}" if half is not None else "")
 
     names = [system.name for system in comparison.systems]
     several = len(names) > 1

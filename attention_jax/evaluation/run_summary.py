@@ -31,6 +31,7 @@ class RunSummary:
       path: its directory.
       config: its fields, with dotted names; {} if config.json cannot be read.
       parameters: how many the model has.
+      split_hash: of the data's splits.
       step: steps done, by the last row of metrics.
       minutes: of training until then.
       dev_loss: the lowest, nats per token.
@@ -48,6 +49,7 @@ class RunSummary:
     path: pathlib.Path
     config: dict[str, Any]
     parameters: int | None
+    split_hash: str | None
     step: int
     minutes: float | None
     dev_loss: float | None
@@ -103,6 +105,7 @@ def summarize(path: pathlib.Path, *, name: str) -> RunSummary:
         path=directory.path,
         config=config,
         parameters=sessions[-1].get("parameters"),
+        split_hash=sessions[-1].get("split_hash"),
         step=step,
         minutes=minutes,
         dev_loss=min(_finite(dev, "loss"), default=None),

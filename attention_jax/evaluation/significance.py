@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -21,7 +22,7 @@ class Estimate:
       system, metric: their names.
       score: of all sentences; that of `translation_quality`.
       mean: over the resamples.
-      half_width: the 95 % interval is mean ± half_width.
+      half_width: of the 95 % interval; None of one sentence, which says nothing of others.
       p_value: of the difference to the baseline; None for the baseline itself.
       signature: the metric's, with the number of samples (bs) and the seed.
     """
@@ -30,14 +31,21 @@ class Estimate:
     metric: str
     score: float
     mean: float
-    half_width: float
+    half_width: float | None
     p_value: float | None
     signature: str
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The two ends of the 95 % interval."""
-        return self.mean - self.half_width, self.mean + self.half_width
+        """score ± half_width, as far as the metric goes: 0 to 100, TER above that too.
+
+        About the score and not about `mean`, which lies below it where resamples of few
+        sentences have no four words in a row and score 0.
+        """
+        half = self.half_width or 0.0
+        # sacrebleu rounds to 100.00000000000004.
+        highest = math.inf if self.metric == "TER" else max(100.0, self.score)
+        return max(self.score - half, 0.0), min(self.score + half, highest)
 
 
 def paired_bootstrap(
@@ -59,8 +67,9 @@ def paired_bootstrap(
 
     is how often a difference as large would come of the choice of sentences alone. It is
     never below 1 / (1 + samples), and where all δ_b have the sign of δ it is one tail: the
-    two-sided p is twice that. It says nothing of another seed of training. Translations
-    that equal the baseline's have p = 1, for which the formula gives its lowest value.
+    two-sided p is twice that. It says nothing of another seed of training. Where the
+    formula would give its lowest value for no reason, p is 1: for the baseline's own score,
+    and for one sentence.
 
     The samples come from `np.random.default_rng(seed)` and are the same for all metrics
     and systems, so that equal arguments give equal results, whatever SACREBLEU_SEED is in
@@ -107,12 +116,13 @@ def paired_bootstrap(
             n_samples=samples,
         )
     signatures, scores = test()
-    baseline = list(next(iter(systems.values())))
+    one_sentence = len(references) == 1
 
-    def p_value(system: str, found: float | None) -> float | None:
-        if found is None:
+    def p_value(metric: str, found: Any) -> float | None:
+        if found.p_value is None:
             return None
-        return 1.0 if list(systems[system]) == baseline else float(found)
+        same = found.score == cast(Any, scores[metric][0]).score
+        return 1.0 if same or one_sentence else float(found.p_value)
 
     return tuple(
         Estimate(
@@ -120,8 +130,8 @@ def paired_bootstrap(
             name,
             score=float(found.score),
             mean=float(found.mean),
-            half_width=float(found.ci),
-            p_value=p_value(system, found.p_value),
+            half_width=None if one_sentence else float(found.ci),
+            p_value=p_value(name, found),
             signature=str(signatures[name]),
         )
         for number, system in enumerate(systems)

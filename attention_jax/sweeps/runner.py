@@ -98,7 +98,7 @@ def run_sweep(
         )
     for name, config in configs.items():
         validate(config)
-        if config.data.num_test == 0 and config.data.source in ("cldr", "synthetic"):
+        if config.data.num_test == 0:
             raise ValueError(
                 f"{name}: config.data.num_test must be at least 1, got 0: a sweep "
                 f"measures on the {SPLIT} set"

@@ -59,7 +59,7 @@ def load_params(
         one that might be the best are not; lists the others.
       IncompatibleCheckpointError: its parameters are not those of `like`.
     """
-    steps = _existing(path)
+    steps = existing_steps(path)
     chosen = best_metrics(path, best_by)["step"] if step is None else step
     if chosen not in steps:
         raise FileNotFoundError(
@@ -84,7 +84,7 @@ def best_metrics(path: pathlib.Path, best_by: str) -> dict[str, Any]:
       DamagedCheckpointError: the metrics of one cannot be read: it might be the best.
     """
     found = []
-    for step in _existing(path):
+    for step in existing_steps(path):
         place = path / str(step)
         one = _examine(place, best_by)
         if not isinstance(one, Skipped):
@@ -103,7 +103,7 @@ def average_params(path: pathlib.Path, like: Any, *, last: int) -> Any:
 
     Source: checkpoint averaging as in Vaswani et al. 2017, section 6.1.
     """
-    chosen = _existing(path)[-last:]
+    chosen = existing_steps(path)[-last:]
     trees = [_read_params(path / str(step), like) for step in chosen]
     # In float64: the order of the checkpoints then does not matter to the last bit.
     mean = jax.tree.map(
@@ -115,8 +115,12 @@ def average_params(path: pathlib.Path, like: Any, *, last: int) -> Any:
     return on_default_device(mean)
 
 
-def _existing(path: pathlib.Path) -> list[int]:
-    """The steps there are checkpoints of, in order; at least one."""
+def existing_steps(path: pathlib.Path) -> list[int]:
+    """The steps there are checkpoints of, in order.
+
+    Raises:
+      FileNotFoundError: there is none.
+    """
     if not path.is_dir():
         raise FileNotFoundError(f"{path} does not exist: the run has no checkpoint yet")
     # One that is being deleted may have lost its metadata already.
@@ -133,7 +137,7 @@ def _existing(path: pathlib.Path) -> list[int]:
 def _with_others(
     error: DamagedCheckpointError, path: pathlib.Path, step: int
 ) -> DamagedCheckpointError:
-    others = [other for other in _existing(path) if other != step]
+    others = [other for other in existing_steps(path) if other != step]
     return DamagedCheckpointError(
         f"{error}; other checkpoints there: {others or 'none'}"
     )

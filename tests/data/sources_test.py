@@ -98,6 +98,14 @@ def test_empty_lines_and_duplicates_are_reported(tmp_path):
     assert splits.report["empty lines skipped"] == "3 (lines 2, 3, 7)"
     assert splits.report["duplicates dropped"] == 1
     assert splits.report["pairs"] == 3
+    assert splits.report["left out by num_pairs"] == 0
+
+
+def test_what_num_pairs_leaves_out_is_reported(tmp_path):
+    config = tsv(write(tmp_path / "a.tsv", "\n".join(f"a{n}\tb{n}" for n in range(9))))
+    config.num_pairs = 5
+    report = load_splits(config).report
+    assert (report["pairs"], report["left out by num_pairs"]) == (5, 4)
 
 
 def test_a_file_without_pairs(tmp_path):

@@ -191,7 +191,7 @@ def test_what_is_found_scores_as_forced_decoding_says(wiring):
         steps = np.where(np.asarray(found.scores[:, n]) > -np.inf, num_words + 1, 0)
         batch = Batch(source, lengths, inputs, tokens, steps, np.arange(len(tokens)))
         forced = force_decode(model, params, batch)
-        there = steps > 0
+        there = (steps > 0) & (np.asarray(lengths) > 0)
         np.testing.assert_allclose(
             forced.log_probs[there], found.log_probs[there, n], atol=2e-5
         )
@@ -247,12 +247,15 @@ def test_slots_do_not_matter(slots):
     np.testing.assert_allclose(few.weights, whole.weights, atol=1e-5)
 
 
-def test_filler_rows_have_no_translation():
+def test_nothing_has_one_translation_as_in_greedy_search():
     model, params = make()
-    found = beam_decode(model, params, *sources(), max_length=3, beam_size=2)
+    found = beam_decode(model, params, *sources(), max_length=3, beam_size=2, n_best=2)
     row = LENGTHS.index(0)
-    assert found.scores[row, 0] == found.log_probs[row, 0] == -np.inf
+    assert found.scores[row].tolist() == found.log_probs[row].tolist() == [0, -np.inf]
     assert not found.tokens[row].any() and not found.weights[row].any()
+    greedy = greedy_decode(model, params, *sources(), max_length=3)
+    assert greedy.scores[row] == greedy.log_probs[row] == 0
+    assert not greedy.tokens[row].any()
     assert (found.scores[np.array(LENGTHS) > 0] > -np.inf).all()
 
 

@@ -1,8 +1,14 @@
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from attention_jax.data.vocabulary import BOS, EOS, PAD, UNK
-from attention_jax.decoding.limits import Limits, length_limits, may_follow
+from attention_jax.decoding.limits import (
+    Limits,
+    check_search,
+    length_limits,
+    may_follow,
+)
 
 
 def test_limits_are_functions_of_the_source():
@@ -38,3 +44,8 @@ def test_what_may_follow():
     assert not may_follow(limits, jnp.zeros(3, jnp.int32), 6)[
         :, jnp.array([PAD, BOS])
     ].any()
+
+
+def test_a_batch_of_no_rows_is_refused():
+    with pytest.raises(ValueError, match="source must have at least one row"):
+        check_search(np.zeros((0, 3), np.int32), np.zeros(0, np.int32), 5, None, 0)

@@ -71,7 +71,12 @@ def test_kendall_tau_b(positions):
         assert -1 <= found <= 1 + 1e-9
 
 
-@pytest.mark.parametrize("weights", [np.zeros(3), [[0.5, -0.1]], [[np.nan, 1.0]]])
+def test_weights_below_0_have_no_statistics():
+    found = attention_statistics(np.array([[0.5, -0.1], [1.0, 0.0]]))
+    assert found == AttentionStatistics(*[None] * 6)
+
+
+@pytest.mark.parametrize("weights", [np.zeros(3), [[np.nan, 1.0]]])
 def test_what_are_no_weights(weights):
     with pytest.raises(ValueError, match=r"weights must be \[T, S\]"):
         attention_statistics(np.array(weights))

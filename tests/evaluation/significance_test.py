@@ -92,7 +92,44 @@ def test_the_formula_is_the_documented_one(estimates):
     low, high = np.sort(ours)[[samples // 40, -samples // 40 - 1]]
     assert one.half_width == pytest.approx((high - low) / 2, abs=1e-3)
     assert one.mean == pytest.approx(ours.mean(), abs=1e-3)
-    assert one.interval == (one.mean - one.half_width, one.mean + one.half_width)
+    assert one.interval == (one.score - one.half_width, one.score + one.half_width)
+
+
+def test_an_interval_has_its_score_in_it_and_ends_where_the_metric_does():
+    # Three words: resamples without the last sentence have no four in a row, and score 0.
+    references = ["a b c"] * 7 + ["a b c d e"]
+    [bleu, ter] = paired_bootstrap(
+        {"own": references}, references, language="en", metrics=("BLEU", "TER")
+    )
+    assert bleu.score == pytest.approx(100.0) and bleu.mean < 99.0
+    low, high = bleu.interval
+    assert low < bleu.score and high == pytest.approx(100.0)
+    assert ter.interval == (0.0, 0.0)
+    [bad] = paired_bootstrap(
+        {"long": ["x y z q r s"] * 4 + ["a"] * 4},
+        ["a"] * 8,
+        language="en",
+        metrics=("TER",),
+    )
+    assert bad.score > 100 and bad.interval[1] == bad.score + bad.half_width
+
+
+def test_the_same_score_by_other_words_is_no_difference():
+    references = ["one two three four five", "six seven eight nine ten"] * 5
+    systems = {
+        "first": [text.replace("three", "x") for text in references],
+        "second": [text.replace("three", "y") for text in references],
+    }
+    for one in paired_bootstrap(systems, references, language="en")[3:]:
+        assert one.p_value == 1.0
+
+
+def test_one_sentence_has_neither_an_interval_nor_a_difference():
+    systems = {"first": ["one two three four"], "second": ["one two three five"]}
+    found = paired_bootstrap(systems, ["one two three four"], language="en")
+    assert [one.half_width for one in found] == [None] * 6
+    assert [one.p_value for one in found] == [None] * 3 + [1.0] * 3
+    assert found[0].interval == (found[0].score, found[0].score)
 
 
 def test_a_clear_difference_is_clear_and_none_is_none(estimates):

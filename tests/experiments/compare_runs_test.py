@@ -5,6 +5,7 @@ import json
 import pytest
 
 from attention_jax.evaluation.run_comparison import METRICS
+from attention_jax.training.run_directory import RunDirectory
 from experiments import command_line, compare_runs
 from tests.evaluation.made_runs import dev_row, make_run, train_row
 
@@ -80,6 +81,17 @@ def test_many_differing_fields_are_counted(folder, capsys):
     out = capsys.readouterr().out
     assert "1 more field differs: model.readout_size\n" in out
     assert "alignment_size" in out.splitlines()[1]
+
+
+def test_other_splits_are_said_to_be_other(folder, capsys):
+    for name, split in (("dot", "a" * 64), ("mine", "b" * 64), ("seed5", "a" * 64)):
+        facts = {"parameters": 1234, "split_hash": split}
+        RunDirectory(folder / "runs" / name).update_record({"sessions": [facts]})
+    assert run("runs/dot", "runs/seed5", "runs/begun") == 0
+    assert "other splits" not in capsys.readouterr().out
+    assert run("runs/dot", "runs/mine", "runs/seed5", "runs/begun") == 0
+    told = f"other splits, and perhaps other dev sentences: {'a' * 12}: dot, seed5; "
+    assert told + f"{'b' * 12}: mine\n" in capsys.readouterr().out
 
 
 def test_the_flag_names_every_metric():

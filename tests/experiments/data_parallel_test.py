@@ -181,6 +181,10 @@ def test_processes_that_would_share_nothing_are_refused(config_file, monkeypatch
             ["--coordinator=a:1", "--num_processes=2", "--process_id=2"],
             "--process_id must be below --num_processes, 2, got 2",
         ),
+        (
+            ["--coordinator=nonsense", "--num_processes=2", "--process_id=0"],
+            "--coordinator must be HOST:PORT of process 0, as in 10.0.0.1:1234, got",
+        ),
     ],
 )
 def test_flags_that_do_not_fit_are_one_line(config_file, tmp_path, flags, message):

@@ -123,16 +123,27 @@ def test_a_run_against_another_search_of_its_own(workdir, tmp_path, capsys):
         f"--workdir={workdir}",
         "--baseline_search=beam",
         "--max_sentences=3",
+        "--max_length_offset=3",
         f"--output={output}",
     )
     assert status == 0
     found = json.loads(output.read_text())
     assert found["baseline"] == "tiny_run, beam"
+    # What is about no search in particular is about both.
+    assert [s["decoding"]["max_length_offset"] for s in found["systems"]] == [3, 3]
     searches = [(s["name"], s["decoding"]["search"]) for s in found["systems"]]
     assert searches == [("tiny_run, beam", "beam"), ("tiny_run", "greedy")]
     out = capsys.readouterr().out
     assert "search: beam of 5 (tiny_run, beam)" in out and "against tiny_run, b" in out
     assert "attention in the translations" in out
+
+
+def test_a_run_without_a_checkpoint_is_found_before_any_work(second, tmp_path, capsys):
+    begun = tmp_path / "begun"
+    shutil.copytree(second, begun, ignore=shutil.ignore_patterns("checkpoints"))
+    assert run(f"--workdir={second}", f"--workdir={begun}") == 1
+    err = capsys.readouterr().err
+    assert "has no checkpoint yet" in err and "run 1 of 2" not in err
 
 
 def test_known_alignments_from_a_file(workdir, tmp_path, capsys):

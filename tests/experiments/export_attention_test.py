@@ -20,13 +20,14 @@ def run(*arguments):
 
 
 @pytest.mark.parametrize("suffix", ["npz", "json"])
-def test_exports_what_the_run_attends_to(workdir, tmp_path, suffix, capsys):
+def test_exports_what_the_run_attends_to(workdir, tmp_path, suffix, capsys, caplog):
     output = tmp_path / f"a.{suffix}"
     sentences = tmp_path / "sentences.txt"
     sentences.write_text("ba bi bo\n\nbi ba\n", "utf-8")
     arguments = (f"--workdir={workdir}", f"--output={output}")
     assert run(*arguments, f"--input={sentences}") == 0
     assert capsys.readouterr().out == f"wrote {output}, 2 sentences\n"
+    assert "--input: 1 of 3 lines are left out: they have no words" in caplog.text
     first, second = load_attention(output).sentences
     assert first.source_tokens == ("ba", "bi", "bo")
     assert first.translation == "bo bi ba" and second.source == "bi ba"

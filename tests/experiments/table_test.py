@@ -64,6 +64,26 @@ def test_columns_on_a_terminal(monkeypatch):
     assert "[a] run" in text and "[b]" in text and "score" in text
 
 
+def test_a_table_too_wide_for_a_terminal_is_turned_over(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "40")
+    head = ("run", *(f"figure {n}" for n in range(8)))
+    rows = [(f"name {n}", *(f"{n}.{m}" for m in range(8))) for n in range(4)]
+    file = Terminal()
+    print_columns(head, rows, title="wide", file=file)
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 40
+    heads = [line.split("┃")[1:-1] for line in lines if "┃" in line]
+    cells = [[cell.strip() for cell in line] for line in heads]
+    assert cells == [["run", "name 0", "name 1", "name 2"], ["run", "name 3"]]
+    figures = [line for line in lines if "figure 5" in line]
+    assert "0.5" in figures[0] and "2.5" in figures[0] and "3.5" in figures[1]
+
+
 def test_markdown():
     assert markdown_table(HEAD, RUNS) == (
         "| run | score | BLEU |\n"

@@ -77,6 +77,18 @@ def test_n_best_with_scores(workdir, monkeypatch, capfdbinary):
     assert float(rows[0][2]) >= float(rows[1][2])
 
 
+def test_a_strength_without_its_penalty_is_refused(workdir, monkeypatch, capfdbinary):
+    for flag, penalty in (
+        ("--length_alpha=2", b"--length_penalty"),
+        ("--coverage_beta=2", b"--coverage_penalty"),
+    ):
+        piped(monkeypatch, b"ba bi\n")
+        assert run(f"--workdir={workdir}", "--beam_size=2", flag) == 2
+        assert b"does nothing without a " + penalty in capfdbinary.readouterr().err
+    piped(monkeypatch, b"ba bi\n")
+    assert run(f"--workdir={workdir}", "--length_penalty=gnmt", "--length_alpha=2") == 0
+
+
 def test_alignments(workdir, monkeypatch, capfdbinary):
     piped(monkeypatch, b"ba bi bo\n\n")
     assert run(f"--workdir={workdir}", "--alignments") == 0
@@ -96,6 +108,8 @@ def test_samples_depend_on_the_seed_and_the_line(workdir, monkeypatch, capfdbina
     assert len(set(once)) > 2
     assert lines(b"ba bi bo\n" * 8) == once
     assert lines(b"ba bi bo\n" * 8, "--sample_seed=7") != once
+    sampled = load_run(workdir).with_decoding(search="sample", temperature=4.0)
+    assert [line.decode() for line in once] == sampled.translate(["ba bi bo"] * 8)
     # The same line, wherever the others came from.
     assert lines(b"\n" * 7 + b"ba bi bo\n")[7] == once[7]
 

@@ -167,13 +167,7 @@ def _lengths(run: "Run", evaluation: "Evaluation") -> list[LengthRow]:
         lowercase=run.config.data.lowercase,
     )
     return [
-        LengthRow(
-            one.name,
-            one.sentences,
-            own.score,
-            own.mean - own.half_width,
-            own.mean + own.half_width,
-        )
+        LengthRow(one.name, one.sentences, own.score, *own.interval)
         for one in bins
         for own in one.bleu
     ]
