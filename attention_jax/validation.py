@@ -34,7 +34,9 @@ class Range(NamedTuple):
         return f"{low} and {'below' if self.below else 'at most'} {self.high:.10g}"
 
 
-# The upper limits are far from any use, and well within int32 and memory's own.
+# Upper limits like these are far from any use, and well within int32 and memory's own: a
+# number below the lower one is not told of them.
+_TECHNICAL = 2**20
 COUNT = Range(0, 2**31 - 1)
 POSITIVE = Range(1, 2**31 - 1)
 SIZE = Range(1, 2**20)
@@ -135,7 +137,10 @@ def validate_decoding(config: ExperimentConfig) -> None:
 def check_range(path: str, value: Any, *, name: str) -> None:
     """Raises ValueError, calling the field `name`, if `value` is out of the field's range."""
     if path in RANGES and not RANGES[path].holds(value):
-        raise ValueError(f"{name} must be {RANGES[path]}, got {value}")
+        wanted = RANGES[path]
+        if value <= wanted.high >= _TECHNICAL:
+            wanted = wanted._replace(high=math.inf)
+        raise ValueError(f"{name} must be {wanted}, got {value}")
 
 
 def _fields(section: Any, prefix: str) -> Iterator[tuple[str, Any]]:

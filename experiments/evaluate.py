@@ -60,15 +60,15 @@ def main(arguments: types.SimpleNamespace) -> None:
     from attention_jax.training.checkpoint_reading import existing_steps
     from attention_jax.training.json_files import write_json
 
-    for run in directories:
-        # Before any work, though each is read later.
-        existing_steps(run.directory.checkpoints_path)
     pairs = held_out.load_same_split(
         [directory for _, directory, _ in directories],
         arguments.split,
         max_sentences=arguments.max_sentences,
     )
     known = known_links.KnownLinks(arguments, pairs)
+    for run in directories:
+        # Before any work, though each is read later.
+        existing_steps(run.directory.checkpoints_path)
     systems = []
     for number, run in enumerate(directories, 1):
         if len(directories) > 1:

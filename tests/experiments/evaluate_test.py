@@ -71,7 +71,7 @@ def test_two_runs_side_by_side(workdir, second, tmp_path, capsys):
         f"--translations={texts}",
     )
     out, err = capsys.readouterr()
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, "run 1 of 2: tiny_run\nrun 2 of 2: second\n")
     found = json.loads(output.read_text())
     assert found["baseline"] == "tiny_run" and found["fields"] == ["seed"]
     assert [one["name"] for one in found["systems"]] == ["tiny_run", "second"]

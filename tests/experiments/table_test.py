@@ -69,19 +69,20 @@ def test_a_table_too_wide_for_a_terminal_is_turned_over(monkeypatch):
         def isatty(self):
             return True
 
+    # Of 80 columns.
     monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.setenv("COLUMNS", "40")
-    head = ("run", *(f"figure {n}" for n in range(8)))
-    rows = [(f"name {n}", *(f"{n}.{m}" for m in range(8))) for n in range(4)]
+    head = ("run", *(f"a figure {n}" for n in range(8)))
+    rows = [(f"name {n}", *(f"{n}.{m}" for m in range(8))) for n in range(9)]
     file = Terminal()
     print_columns(head, rows, title="wide", file=file)
     lines = file.getvalue().splitlines()
-    assert max(map(len, lines)) <= 40
+    assert max(map(len, lines)) <= 80
     heads = [line.split("┃")[1:-1] for line in lines if "┃" in line]
     cells = [[cell.strip() for cell in line] for line in heads]
-    assert cells == [["run", "name 0", "name 1", "name 2"], ["run", "name 3"]]
-    figures = [line for line in lines if "figure 5" in line]
-    assert "0.5" in figures[0] and "2.5" in figures[0] and "3.5" in figures[1]
+    names = [f"name {n}" for n in range(9)]
+    assert cells == [["run", *names[:7]], ["run", *names[7:]]]
+    figures = [line for line in lines if "a figure 5" in line]
+    assert "0.5" in figures[0] and "6.5" in figures[0] and "7.5" in figures[1]
 
 
 def test_markdown():
