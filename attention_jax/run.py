@@ -22,6 +22,7 @@ from attention_jax.decoding.sentences import (
     plan,
 )
 from attention_jax.models.functional import Model, build_model
+from attention_jax.models.wirings import attends
 from attention_jax.training.checkpoint_reading import average_params, load_params
 from attention_jax.training.run_directory import RunDirectory
 from attention_jax.validation import validate_decoding
@@ -144,9 +145,10 @@ class Run:
         Raises:
           ValueError: the run has no attention, or a sentence given has no words.
         """
-        if self.config.model.attention == "none":
+        if not self.attends:
             raise ValueError(
-                "this run has no attention to show: its config.model.attention is none"
+                "this run has no attention to show: its config.model.attention is "
+                f"{self.config.model.attention}"
             )
         for name, text, codec in (
             ("source", source, self.source_codec),
@@ -163,6 +165,11 @@ class Run:
         return SentenceAttention(
             found.source_tokens, found.target_tokens, found.weights
         )
+
+    @property
+    def attends(self) -> bool:
+        """Whether the run has attention."""
+        return attends(self.config.model)
 
     @property
     def _translator(self) -> Translator:

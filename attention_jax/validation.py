@@ -248,6 +248,7 @@ def _check_together(config: ExperimentConfig) -> None:
 def _check_decoding(config: ExperimentConfig) -> None:
     from attention_jax.decoding.penalties import coverage_penalties, length_penalties
     from attention_jax.decoding.searches import searches
+    from attention_jax.models.wirings import attends
 
     decoding = config.decoding
     lookups: dict[str, Callable[[str], Any]] = {
@@ -261,17 +262,17 @@ def _check_decoding(config: ExperimentConfig) -> None:
             "config.decoding.max_length_ratio and config.decoding.max_length_offset "
             "must not both be 0: no output would have a word"
         )
-    if config.model.attention != "none":
+    if attends(config.model):
         return
     if decoding.coverage_penalty != "none":
         raise ValueError(
             f"config.decoding.coverage_penalty {decoding.coverage_penalty} is about "
-            "attention, but config.model.attention is none"
+            f"attention, but config.model.attention is {config.model.attention}"
         )
     if decoding.replace_unknown:
         raise ValueError(
             "config.decoding.replace_unknown needs attention, but "
-            "config.model.attention is none"
+            f"config.model.attention is {config.model.attention}"
         )
 
 

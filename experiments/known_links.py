@@ -56,12 +56,14 @@ def check_links(
         raise UsageError("--alignments is empty; it takes a file")
     if len(given) > 1:
         raise UsageError("--alignments and --aligner exclude each other")
-    if given and all(
-        directory.load_config().model.attention == "none" for directory in directories
-    ):
-        raise UsageError(
-            f"--{given[0]}: links are compared with attention, and no run here has any"
-        )
+    if given:
+        from attention_jax.models.wirings import attends
+
+        if not any(attends(one.load_config().model) for one in directories):
+            raise UsageError(
+                f"--{given[0]}: links are compared with attention, and no run here has "
+                "any"
+            )
     if arguments.aligner:
         from attention_jax.evaluation import eflomal_links
 
@@ -96,7 +98,7 @@ class KnownLinks:
         """Between the tokens of `run`; None leaves it to the data."""
         if self._read is not None or not self._aligner:
             return self._read
-        if run.config.model.attention == "none":
+        if not run.attends:
             return None
         from attention_jax.data.sources import load_splits
         from attention_jax.evaluation.eflomal_links import eflomal_alignments

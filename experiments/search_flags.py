@@ -31,16 +31,8 @@ HELP = {
     "sample_seed": "sample: the seed; a line's words depend on it and the line's number.",
     "replace_unknown": "<unk> becomes the source word that attention points to.",
 }
-_BEAM = (
-    "beam_size",
-    "length_penalty",
-    "length_alpha",
-    "coverage_penalty",
-    "coverage_beta",
-)
 # The strength of each penalty.
 _NUMBERS = {"length_alpha": "length_penalty", "coverage_beta": "coverage_penalty"}
-_SAMPLE = ("temperature", "top_k", "top_p", "sample_seed")
 _DEFINE: dict[type, Callable[..., object]] = {
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
@@ -71,16 +63,19 @@ def with_search(
       UsageError: a value out of its range, an unknown name, flags of two searches, or one
         that would change nothing.
     """
+    from attention_jax.decoding.searches import searches
+
+    about = {name: searches.get(name).fields for name in searches.names()}
     wanted = given(arguments)
     if search is not None:
-        own = ("search", *_BEAM, *_SAMPLE)
+        own = [name for fields in about.values() for name in fields]
         wanted = {name: value for name, value in wanted.items() if name not in own}
         wanted["search"] = search
-    for kind, names in (("beam", _BEAM), ("sample", _SAMPLE)):
-        about = [name for name in names if name in wanted]
-        if about and wanted.setdefault("search", kind) != kind:
+    for kind, names in about.items():
+        first = next((name for name in names if name in wanted), None)
+        if first and wanted.setdefault("search", kind) != kind:
             raise UsageError(
-                f"--{about[0]} is about search {kind}, but the search is "
+                f"--{first} is about search {kind}, but the search is "
                 f"{wanted['search']}"
             )
     try:

@@ -82,9 +82,10 @@ def attention_of(
     from attention_jax.data.pairs import Pair
     from attention_jax.evaluation.attention_files import record
 
-    if run.config.model.attention == "none":
+    if not run.attends:
         raise ValueError(
-            "this run has no attention to show: its config.model.attention is none"
+            "this run has no attention to show: its config.model.attention is "
+            f"{run.config.model.attention}"
         )
     for name, codec in (("text", run.source_codec), ("target", run.target_codec)):
         for text in getattr(arguments, name) or []:

@@ -61,7 +61,7 @@ def main(arguments: types.SimpleNamespace) -> None:
 
     run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
     run = search_flags.with_search(run, arguments)
-    if arguments.alignments and run.config.model.attention == "none":
+    if arguments.alignments and not run.attends:
         raise command_line.UsageError(
             "--alignments come from attention, and this run has none"
         )

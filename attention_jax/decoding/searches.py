@@ -44,10 +44,16 @@ class Search(NamedTuple):
     Attributes:
       decode: (model, params, request, config) -> Decoded [B, N].
       most: the largest N that a configuration gives; None if there is no largest.
+      fields: of the configuration that are about this search alone.
+      describe: how it searches, in a few words.
+      places: how many translations of a sentence it holds at a time, for N of them.
     """
 
     decode: Callable[[Model, Params, Request, DecodingConfig], Decoded]
     most: Callable[[DecodingConfig], int | None]
+    fields: tuple[str, ...] = ()
+    describe: Callable[[DecodingConfig], str] = lambda config: config.search
+    places: Callable[[DecodingConfig, int], int] = lambda config, n_best: n_best
 
 
 searches = Registry[Search]("search")
@@ -124,9 +130,52 @@ def sample(
     return jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *drawn)
 
 
+def describe_beam(config: DecodingConfig) -> str:
+    """`beam of 5, length penalty gnmt^0.6`."""
+    words = f"beam of {config.beam_size}"
+    if config.length_penalty != "none":
+        words += f", length penalty {config.length_penalty}^{config.length_alpha:g}"
+    if config.coverage_penalty != "none":
+        words += (
+            f", coverage penalty {config.coverage_beta:g}×{config.coverage_penalty}"
+        )
+    return words
+
+
+def describe_sample(config: DecodingConfig) -> str:
+    """`sample, temperature 0.7, top_k 10, seed 0`."""
+    words = f"sample, temperature {config.temperature:g}"
+    words += f", top_k {config.top_k}" * bool(config.top_k)
+    words += f", top_p {config.top_p:g}" * (config.top_p < 1)
+    return words + f", seed {config.sample_seed}"
+
+
 register_search("greedy", Search(greedy, most=lambda config: 1))
-register_search("beam", Search(beam, most=lambda config: config.beam_size))
-register_search("sample", Search(sample, most=lambda config: None))
+register_search(
+    "beam",
+    Search(
+        beam,
+        most=lambda config: config.beam_size,
+        fields=(
+            "beam_size",
+            "length_penalty",
+            "length_alpha",
+            "coverage_penalty",
+            "coverage_beta",
+        ),
+        describe=describe_beam,
+        places=lambda config, n_best: config.beam_size,
+    ),
+)
+register_search(
+    "sample",
+    Search(
+        sample,
+        most=lambda config: None,
+        fields=("temperature", "top_k", "top_p", "sample_seed"),
+        describe=describe_sample,
+    ),
+)
 
 
 def check_n_best(config: DecodingConfig, n_best: int) -> None:

@@ -100,7 +100,7 @@ def plan(
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         if lengths[index]:
             by_width.setdefault(width_for(lengths[index]), []).append(index)
-    places = decoding.beam_size if decoding.search == "beam" else n_best
+    places = searches.get(decoding.search).places(decoding, n_best)
     for width, indices in by_width.items():
         area = width * (_longest(decoding, width) + 1) * places
         name = f"sentence {indices[0] + 1} has {lengths[indices[0]]} tokens,"

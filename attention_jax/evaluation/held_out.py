@@ -134,7 +134,7 @@ def evaluate(
         language=run.config.data.target_language,
         lowercase=run.config.data.lowercase,
     )
-    attends = run.config.model.attention != "none"
+    attends = run.attends
     linked = attends and any(pair.links for pair in pairs)
     if alignments is None and linked:
         alignments = [known_alignment(run, pair) for pair in pairs]

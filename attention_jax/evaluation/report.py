@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from attention_jax.configuration import DecodingConfig
+from attention_jax.decoding.searches import searches
 from attention_jax.evaluation.attention_alignment import ArgmaxAccuracy
 from attention_jax.evaluation.attention_statistics import LEAST_COVERED
 from attention_jax.evaluation.held_out import Evaluation
@@ -111,21 +112,7 @@ def figure(number: float | None) -> str:
 
 def describe_search(decoding: DecodingConfig) -> str:
     """How translations were searched for, in a few words: `beam of 5, gnmt^0.6`."""
-    if decoding.search == "greedy":
-        words = "greedy"
-    elif decoding.search == "beam":
-        words = f"beam of {decoding.beam_size}"
-        if decoding.length_penalty != "none":
-            words += f", length penalty {decoding.length_penalty}^"
-            words += f"{decoding.length_alpha:g}"
-        if decoding.coverage_penalty != "none":
-            words += f", coverage penalty {decoding.coverage_beta:g}×"
-            words += decoding.coverage_penalty
-    else:
-        words = f"{decoding.search}, temperature {decoding.temperature:g}"
-        words += f", top_k {decoding.top_k}" * bool(decoding.top_k)
-        words += f", top_p {decoding.top_p:g}" * (decoding.top_p < 1)
-        words += f", seed {decoding.sample_seed}"
+    words = searches.get(decoding.search).describe(decoding)
     return words + ", <unk> replaced" * decoding.replace_unknown
 
 

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax import masks
+from attention_jax.configuration import ModelConfig
 from attention_jax.kernels.dispatch import attention
 from attention_jax.models.linear import linear
 from attention_jax.models.memory import DecoderState, Memory
@@ -262,6 +263,11 @@ def register_wiring(name: str, wiring: Wiring) -> Wiring:
 def _nothing(sizes: Sizes) -> int:
     del sizes
     return 0
+
+
+def attends(config: ModelConfig) -> bool:
+    """Whether the wiring that `config` names looks at the source at each step."""
+    return wirings.get(config.attention).attends
 
 
 register_wiring(

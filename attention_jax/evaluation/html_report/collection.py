@@ -60,10 +60,10 @@ def collect(
       facts: `held_out.provenance` with "split" and "checkpoint".
     """
     translations = evaluation.translations
-    attends = run.config.model.attention != "none"
+    attends = run.attends
     statistics = [
         attention_statistics(found.weights)
-        if attends and (found.weights >= 0).all()
+        if attends
         else AttentionStatistics(*[None] * 6)
         for found in translations
     ]
@@ -114,7 +114,7 @@ def _facts(
 ) -> list[tuple[str, str]]:
     model, data = run.config.model, run.config.data
     attention = model.attention
-    if attention != "none":
+    if run.attends:
         attention += f", {model.score}, {model.normalizer}"
     sizes = f"{model.cell}, {model.encoder_size} / {model.decoder_size}"
     found = [
