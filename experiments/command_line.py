@@ -98,6 +98,8 @@ def run(
         if HELP_FLAGS.intersection(argv[1:]):
             has_config = config or configs
             text = _help(main, program, flag_values, has_config, required, positional)
+            if has_config:
+                text += f"\n\n{_help_of_config(argv)}"
             print(text, flush=True)
             return 0
         arguments = parse(
@@ -109,20 +111,21 @@ def run(
             positional=positional,
             first=first,
         )
-        return main(arguments) or 0
+        status = main(arguments) or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()  # an error of it is one of the program's
+        return status
     except (UsageError, ConfigFileError) as error:
         return _report(program, error, 2)
     except KeyboardInterrupt:
         return _report(program, interrupted, 130)
     except BrokenPipeError:
-        # The reader (head, less) has what it wanted; keep the interpreter from
-        # complaining about it again when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()  # the reader (head, less) has what it wanted
         return 0
     except (OSError, ValueError, LookupError) as error:
         if not isinstance(error, OSError) and not _is_own_check(error):
             raise
-        return _report(program, error, 1)
+        return _report(program, _of_output(error) or error, 1)
 
 
 def parse(
@@ -237,6 +240,28 @@ def _is_own_check(error: BaseException) -> bool:
     return own and linecache.getline(file, line).lstrip().startswith("raise")
 
 
+def _of_output(error: BaseException) -> str:
+    """What to say of an error of standard output, which names no file; else ""."""
+    if not isinstance(error, OSError) or error.filename or sys.stdout is None:
+        return ""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    broken = error if (last.line or "").startswith("print(") else None
+    try:
+        # What could not be written may still be there to be written.
+        sys.stdout.flush()
+    except OSError as again:
+        broken = again
+    if broken is None:
+        return ""
+    _forget_output()
+    return f"standard output: {broken.strerror}"
+
+
+def _forget_output() -> None:
+    """Keeps the interpreter from complaining again when it flushes stdout at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _sentence(error: BaseException | str) -> str:
     # str(KeyError("x")) is "'x'": a message needs its argument itself.
     if isinstance(error, KeyError) and error.args:
@@ -257,7 +282,7 @@ def _help(
     required: Sequence[str],
     positional: str,
 ) -> str:
-    """The program's docstring, its flags and, with `config`, the config's fields."""
+    """The program's docstring and its flags."""
     lines = [(sys.modules[main.__module__].__doc__ or program).strip(), ""]
     must = [name for name in required if flag_values[name].default is None]
     usage = [f"usage: python -m experiments.{program}"]
@@ -273,7 +298,19 @@ def _help(
         if flag.default is None and name not in must:
             default = "optional"
         lines.append(f"  --{name}: {flag.help} ({default})")
-    if config:
-        lines += ["", "fields of the config file, and their defaults:", ""]
-        lines.append(describe_fields())
     return "\n".join(lines)
+
+
+def _help_of_config(argv: Sequence[str]) -> str:
+    """The config's fields: as the file given has them, or else with their defaults."""
+    given = [text.partition("=")[2] for text in argv if text.startswith("--config=")]
+    values, config = "defaults", None
+    if given:
+        try:
+            config = load_config(given[-1])
+            values = f"values in {given[-1]}"
+        except ConfigFileError as error:
+            values += f" ({_sentence(error)})"
+    return (
+        f"fields of the config file, and their {values}:\n\n{describe_fields(config)}"
+    )

@@ -10,6 +10,7 @@ import difflib
 import functools
 import importlib.util
 import inspect
+import operator
 import pathlib
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -86,8 +87,11 @@ def config_fields() -> tuple[Field, ...]:
     return tuple(walk("ExperimentConfig", ""))
 
 
-def describe_fields() -> str:
-    """The fields as help text: comments above, `--config.path (type)  default`."""
+def describe_fields(config: "ExperimentConfig | None" = None) -> str:
+    """The fields as help text: comments above, `--config.path=value  (type)`.
+
+    The values are those of `config`, or else the defaults.
+    """
     lines = []
     section = None
     for field in config_fields():
@@ -96,7 +100,13 @@ def describe_fields() -> str:
             lines.append("")
         section = head
         lines += [f"  # {line}" for line in field.comment.splitlines()]
-        lines.append(f"  --config.{field.path}={field.default}  ({field.type})")
+        value = field.default
+        if config is not None:
+            given = operator.attrgetter(field.path)(config)
+            # A default stays as the source spells it: 1e-4 rather than 0.0001.
+            if given != ast.literal_eval(value):
+                value = repr(given)
+        lines.append(f"  --config.{field.path}={value}  ({field.type})")
     return "\n".join(lines)
 
 

@@ -29,7 +29,11 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Writes the file."""
-    from attention_jax.evaluation.attention_files import check_suffix, save_attention
+    from attention_jax.evaluation.attention_files import (
+        check_suffix,
+        record,
+        save_attention,
+    )
 
     sentence_flags.check_sentences(arguments)
     check_output(arguments.output)
@@ -44,7 +48,13 @@ def main(arguments: types.SimpleNamespace) -> None:
 
     run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
     run = search_flags.with_search(run, arguments)
-    found = sentence_flags.attention_of(run, arguments)
+    pairs = sentence_flags.pairs_of(run, arguments)
+    found = [
+        record(pair.source, translation)
+        for pair, translation in zip(
+            pairs, sentence_flags.translations_of(run, arguments, pairs), strict=True
+        )
+    ]
     facts = provenance(RunDirectory(arguments.workdir), run)
     facts = {"checkpoint": arguments.checkpoint, "split": arguments.split, **facts}
     save_attention(output, found, facts=facts)

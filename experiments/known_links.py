@@ -138,7 +138,7 @@ def _read(
 ) -> "list[Alignment]":
     from attention_jax.evaluation import pharaoh
 
-    found = pharaoh.read_alignments(path)
+    found = pharaoh.read_alignments(path, field="--alignments")
     if len(found) != number and not (arguments.max_sentences and len(found) >= number):
         raise ValueError(
             f"{path} has {len(found):,} lines, but there are {number:,} pairs in "

@@ -49,8 +49,8 @@ def answer_lines(
 
     Whatever has arrived is answered together and written at once: a file goes through in
     large batches, and a program that waits for each answer gets it. Lines end with a line
-    feed; a carriage return before it is dropped. The last one need not end. There may be
-    several answers to a line.
+    feed; a carriage return before it is dropped, and so is a byte order mark before the
+    first. The last one need not end. There may be several answers to a line.
 
     Raises:
       ValueError: a line is not UTF-8, or `prepare` refused it, after the lines before it
@@ -63,7 +63,10 @@ def answer_lines(
         for data, cut in arrived:
             place = number + len(texts) + 1
             try:
-                texts.append(prepare(Line(place, _decode(data, cut), cut)))
+                text = _decode(data, cut)
+                if place == 1:
+                    text = text.removeprefix("\ufeff")
+                texts.append(prepare(Line(place, text, cut)))
             except UnicodeDecodeError as error:
                 wrong = ValueError(
                     f"input line {place}: not UTF-8 at byte {error.start + 1}"

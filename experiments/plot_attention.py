@@ -6,7 +6,8 @@
         --output=grid.pdf
 
 With --target the words are forced on the decoder, and the picture shows where it looks for
-each of them.
+each of them. Several pictures are numbered as the lines printed. The known alignment of
+--split's pairs is outlined where the translation is the known one.
 """
 
 import sys
@@ -38,6 +39,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     """Writes the picture."""
     from attention_jax.evaluation.figure_files import check_path
     from attention_jax.evaluation.figures import Panel, plot_weights_grid
+    from attention_jax.evaluation.held_out import is_exact, known_links
 
     sentence_flags.check_sentences(arguments)
     try:
@@ -48,21 +50,29 @@ def main(arguments: types.SimpleNamespace) -> None:
 
     run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
     run = search_flags.with_search(run, arguments)
-    found = sentence_flags.attention_of(run, arguments)
+    pairs = sentence_flags.pairs_of(run, arguments)
+    found = sentence_flags.translations_of(run, arguments, pairs)
     panels = [
-        Panel(one.weights, one.source_tokens, one.target_tokens)
-        for one in found
+        Panel(
+            one.weights,
+            one.source_tokens,
+            one.target_tokens,
+            title=str(number) if len(found) > 1 else "",
+            # Links are between the words of the known translation, not of another.
+            links=known_links(run, pair) if is_exact(run, pair, one) else frozenset(),
+        )
+        for number, (pair, one) in enumerate(zip(pairs, found, strict=True), 1)
         if one.weights.size
     ]
     if not panels:
         raise ValueError(
-            f"the run translates {found[0].source!r} by nothing: no word to draw; "
+            f"the run translates {pairs[0].source!r} by nothing: no word to draw; "
             "--target gives it words"
         )
     plot_weights_grid(panels, columns=arguments.columns, path=arguments.output)
     if not arguments.target:
         for one in found:
-            print(one.translation)
+            print(one.text)
     if len(panels) < len(found):
         left_out = len(found) - len(panels)
         print(f"translated by nothing, not drawn: {left_out:,}", file=sys.stderr)

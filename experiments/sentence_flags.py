@@ -1,6 +1,7 @@
 """The flags that say which sentences' attention is wanted, and that attention."""
 
 import types
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags, logging
@@ -10,8 +11,8 @@ from experiments.arguments import UsageError
 from experiments.config_file import package_constant
 
 if TYPE_CHECKING:
-    from attention_jax.evaluation.attention_files import SentenceRecord
-    from attention_jax.run import Run
+    from attention_jax.data.pairs import Pair
+    from attention_jax.run import Run, Translation
 
 
 def define_sentences(flag_values: flags.FlagValues, *, number: int) -> None:
@@ -70,17 +71,18 @@ def check_sentences(arguments: types.SimpleNamespace) -> None:
                 raise UsageError(f"--{name} is not UTF-8: {value!r}")
 
 
-def attention_of(
-    run: "Run", arguments: types.SimpleNamespace
-) -> "list[SentenceRecord]":
-    """The sentences that the flags name, translated; blank lines are left out.
+def pairs_of(run: "Run", arguments: types.SimpleNamespace) -> "list[Pair]":
+    """The sentences that the flags name; blank lines of --input are left out.
+
+    Those of --text and --input have no target, unless --target gives it.
 
     Raises:
       ValueError: the run has no attention, or there is nothing to translate.
       OSError: --input cannot be read.
     """
     from attention_jax.data.pairs import Pair
-    from attention_jax.evaluation.attention_files import record
+    from attention_jax.evaluation.held_out import load_split
+    from attention_jax.training.run_directory import RunDirectory
 
     if not run.attends:
         raise ValueError(
@@ -92,43 +94,40 @@ def attention_of(
             if not codec.tokens(text):
                 side = {"text": "source"}.get(name, name)
                 raise ValueError(f"{side} has no words: {text!r}")
-    if arguments.target:
-        pairs = [
-            Pair(text, target)
-            for text, target in zip(arguments.text, arguments.target, strict=True)
-        ]
-        return [
-            record(pair.source, found)
-            for pair, found in zip(pairs, run.force(pairs), strict=True)
-        ]
-    sources = _sources(run, arguments)
-    return [
-        record(source, found)
-        for source, found in zip(sources, run.decode(sources), strict=True)
-    ]
-
-
-def _sources(run: "Run", arguments: types.SimpleNamespace) -> list[str]:
-    from attention_jax.data.files import read_lines
-    from attention_jax.evaluation.held_out import load_split
-    from attention_jax.training.run_directory import RunDirectory
-
-    if arguments.text:
-        return arguments.text
-    if arguments.input:
-        lines = read_lines(arguments.input, field="--input")
-        lines = lines[: arguments.num or None]
-        sources = [line for line in lines if run.source_codec.tokens(line)]
-        if not sources:
-            raise ValueError(f"--input: {arguments.input!r} has no line with words")
-        if len(sources) < len(lines):
-            logging.warning(
-                "--input: %d of %d lines are left out: they have no words",
-                len(lines) - len(sources),
-                len(lines),
+    if arguments.split:
+        return list(
+            load_split(
+                RunDirectory(arguments.workdir),
+                arguments.split,
+                max_sentences=arguments.num,
             )
-        return sources
-    pairs = load_split(
-        RunDirectory(arguments.workdir), arguments.split, max_sentences=arguments.num
-    )
-    return [pair.source for pair in pairs]
+        )
+    if arguments.input:
+        return [Pair(line, "") for line in _lines_with_words(run, arguments)]
+    targets = arguments.target or [""] * len(arguments.text)
+    return [Pair(*texts) for texts in zip(arguments.text, targets, strict=True)]
+
+
+def translations_of(
+    run: "Run", arguments: types.SimpleNamespace, pairs: "Sequence[Pair]"
+) -> "list[Translation]":
+    """What the run makes of each: its own translation, or --target, forced."""
+    if arguments.target:
+        return run.force(pairs)
+    return run.decode([pair.source for pair in pairs])
+
+
+def _lines_with_words(run: "Run", arguments: types.SimpleNamespace) -> list[str]:
+    from attention_jax.data.files import read_lines
+
+    lines = read_lines(arguments.input, field="--input")[: arguments.num or None]
+    sources = [line for line in lines if run.source_codec.tokens(line)]
+    if not sources:
+        raise ValueError(f"--input: {arguments.input!r} has no line with words")
+    if len(sources) < len(lines):
+        logging.warning(
+            "--input: %d of %d lines are left out: they have no words",
+            len(lines) - len(sources),
+            len(lines),
+        )
+    return sources

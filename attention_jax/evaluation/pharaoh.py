@@ -1,11 +1,12 @@
 """Word alignments as text: the Pharaoh format, with sure and possible links."""
 
 import os
-import pathlib
 import re
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
+
+from attention_jax.data.files import read_lines
 
 Link = tuple[int, int]
 
@@ -58,22 +59,21 @@ def format_alignment(links: Iterable[Link], possible: Iterable[Link] = ()) -> st
     return " ".join(told)
 
 
-def read_alignments(path: str | os.PathLike[str]) -> list[Alignment]:
+def read_alignments(
+    path: str | os.PathLike[str], *, field: str = "path"
+) -> list[Alignment]:
     """The alignments of a file, a sentence pair a line.
 
+    Args:
+      path: the file, as `data.files.read_lines` reads it.
+      field: what named it, for the messages.
+
     Raises:
-      OSError: it cannot be read.
+      OSError: it cannot be read; for a missing one the message has the nearest name.
       ValueError: it is not UTF-8, or a line is no alignment; names the file and the line.
     """
-    try:
-        text = pathlib.Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 at byte {error.start + 1}") from error
-    lines = text.split("\n")
-    if not lines[-1]:
-        lines.pop()  # what follows the last line feed
     alignments = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_lines(os.fspath(path), field=field), 1):
         try:
             alignments.append(parse_alignment(line))
         except ValueError as error:

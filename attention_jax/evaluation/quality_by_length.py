@@ -55,6 +55,8 @@ def equal_count_edges(lengths: Sequence[int], number: int) -> tuple[int, ...]:
     if number < 1:
         raise ValueError(f"number must be at least 1, got {number}")
     ordered = sorted(lengths)
+    # More bins than sentences have the edges of a bin for each.
+    number = min(number, len(ordered))
     cuts = (math.ceil(i * len(ordered) / number) - 1 for i in range(1, number))
     edges = {ordered[max(cut, 0)] for cut in cuts}
     return tuple(sorted(edges - {ordered[-1]}))

@@ -22,6 +22,7 @@ from typing import Any
 from absl import logging
 
 from attention_jax.configuration import ExperimentConfig
+from attention_jax.registry import UnknownNameError
 from attention_jax.training.json_files import read_json, write_json
 from attention_jax.training.provenance import environment, file_hash
 from attention_jax.training.stored_config import (
@@ -95,7 +96,11 @@ class RunDirectory:
         """
         if not self.exists():
             raise FileNotFoundError(f"{self.path} holds no run: it has no config.json")
-        config = config_from_dict(read_json(self.config_path))
+        stored = read_json(self.config_path)
+        try:
+            config = config_from_dict(stored)
+        except (ValueError, UnknownNameError) as error:
+            raise type(error)(f"{self.config_path}: {error}") from error
         found = user_files(config)
         for name, stored in self.load_record().get("user_files", {}).items():
             file = found.get(name) or pathlib.Path(stored["path"])

@@ -65,10 +65,16 @@ def test_files(tmp_path):
     with pytest.raises(ValueError, match="gold.txt, line 2: '1:1' is no link"):
         read_alignments(path)
     path.write_bytes(b"0-0\n\xff")
-    with pytest.raises(ValueError, match="gold.txt: not UTF-8 at byte 5"):
+    with pytest.raises(
+        ValueError, match="gold.txt, line 2: not UTF-8 at byte 4 of the file"
+    ):
         read_alignments(path)
     path.write_text("", encoding="utf-8")
     assert read_alignments(path) == []
+    path.write_bytes(b"\xef\xbb\xbf0-0\r\n1-1\r\n")
+    assert [one.sure for one in read_alignments(path)] == [{(0, 0)}, {(1, 1)}]
+    with pytest.raises(FileNotFoundError, match="--alignments: no file .*Did you mean"):
+        read_alignments(tmp_path / "gold.tx", field="--alignments")
 
 
 @pytest.mark.parametrize("text", ["-1-0", "0-", "a-b", "0-0,1-1", "0-1-2", "1.0-2"])

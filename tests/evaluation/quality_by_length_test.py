@@ -60,6 +60,7 @@ def test_one_bin_and_bins_without_sentences():
         ([1, 1, 1, 1, 2, 9], 3, (1,)),
         ([3], 5, ()),
         ([5, 1], 2, (1,)),
+        ([5, 1], 10**12, (1,)),
     ],
 )
 def test_equal_counts(lengths, number, edges):

@@ -1,3 +1,4 @@
+import os
 import pathlib
 import subprocess
 import sys
@@ -402,6 +403,43 @@ def test_help_lists_every_field_with_type_default_and_comment(folder, capsys, fl
     assert "# A registered source: cldr, tatoeba" in out
     assert "--workdir: Where. (required)" in out
     assert "--beam_size: How many. (default '1')" in out
+
+
+def test_help_shows_the_values_of_the_config_given(folder, capsys):
+    pathlib.Path("mine.py").write_text(
+        "from attention_jax.configuration import ExperimentConfig\n\n\n"
+        "def get_config():\n"
+        "    config = ExperimentConfig()\n"
+        "    config.model.score = 'additive'\n"
+        "    return config\n",
+        encoding="utf-8",
+    )
+    assert run(["--help", "--config=mine.py"]) == 0
+    out = capsys.readouterr().out
+    assert "fields of the config file, and their values in mine.py:" in out
+    assert "--config.model.score='additive'  (str)" in out
+    defaults = [f"--config.{f.path}={f.default}  ({f.type})" for f in config_fields()]
+    assert sum(line not in out for line in defaults) == 1
+    assert run(["--help", "--config=nowhere.py"]) == 0
+    out = capsys.readouterr().out
+    assert "and their defaults (the config file nowhere.py does not exist" in out
+    assert all(line in out for line in defaults)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="has no full device")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_standard_output_is_named(unbuffered):
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "experiments.train", "--help"],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == b"train: standard output: No space left on device\n"
 
 
 def test_help_does_not_call_a_flag_with_a_default_required(capsys):

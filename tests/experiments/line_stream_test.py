@@ -108,6 +108,15 @@ def test_what_is_held_does_not_grow_with_the_stream():
     assert longest <= 65_536
 
 
+def test_a_byte_order_mark_before_the_first_line_is_dropped():
+    sink = Sink()
+    mark = "\ufeff".encode()
+    answer_lines(
+        Arrivals(mark[:1], mark[1:] + b"a\n", mark + b"b\n"), sink, as_it_is, upper
+    )
+    assert sink.getvalue() == b"A\n" + mark + b"B\n"
+
+
 def test_a_line_that_is_not_utf_8_is_named_after_the_earlier_ones_are_written():
     sink = Sink()
     with pytest.raises(ValueError, match="^input line 3: not UTF-8 at byte 2$"):

@@ -1,6 +1,8 @@
 import pytest
 
+from attention_jax.evaluation.held_out import load_split
 from attention_jax.run import Run
+from attention_jax.training.run_directory import RunDirectory
 from experiments import command_line, plot_attention
 from tests.tiny_run import tiny_run
 
@@ -64,13 +66,35 @@ def test_draws_several_sentences_in_a_grid(workdir, tmp_path, capsys, monkeypatc
     drawn = []
     monkeypatch.setattr(
         "attention_jax.evaluation.figures.plot_weights_grid",
-        lambda panels, columns, path: drawn.append((columns, len(panels))),
+        lambda panels, columns, path: drawn.append(
+            (columns, [panel.title for panel in panels])
+        ),
     )
     arguments = (f"--workdir={workdir}", f"--output={tmp_path / 'grid.svg'}")
     assert run(*arguments, "--text=ba bi", "--text=bo ba bi") == 0
     assert capsys.readouterr().out.startswith("bi ba\nbi ba bo\nwrote ")
     assert run(*arguments, "--split=test", "--num=5", "--columns=3") == 0
-    assert drawn == [(2, 2), (3, 5)]
+    assert drawn == [(2, ["1", "2"]), (3, ["1", "2", "3", "4", "5"])]
+
+
+def test_outlines_the_known_links_of_exact_translations(
+    workdir, tmp_path, capsys, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(
+        "attention_jax.evaluation.figures.plot_weights_grid",
+        lambda panels, columns, path: drawn.extend(panels),
+    )
+    output = f"--output={tmp_path / 'grid.svg'}"
+    assert run(f"--workdir={workdir}", output, "--split=test", "--num=0") == 0
+    pairs = load_split(RunDirectory(workdir), "test")
+    lines = capsys.readouterr().out.splitlines()
+    exact = [line == pair.target for pair, line in zip(pairs, lines, strict=False)]
+    assert any(exact)
+    for panel, is_exact in zip(drawn, exact, strict=True):
+        words = len(panel.source)
+        reversed_links = {(words - 1 - t, t) for t in range(words)}
+        assert panel.links == (reversed_links if is_exact else frozenset())
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,21 @@ def test_stored_value_of_the_wrong_type_is_named(value):
         config_from_dict(values)
 
 
+def test_an_error_in_a_stored_config_names_its_file(tmp_path):
+    directory = RunDirectory(tmp_path)
+    values = config_to_dict(ExperimentConfig())
+    for section, field, value, message in (
+        ("training", "steps", "many", "must be of type int"),
+        ("model", "scor", "dot", "unknown field 'config.model.scor'"),
+    ):
+        changed = values | {section: values[section] | {field: value}}
+        directory.config_path.write_text(json.dumps(changed), encoding="utf-8")
+        with pytest.raises(
+            (ValueError, LookupError), match=rf"config\.json: .*{message}"
+        ):
+            directory.load_config()
+
+
 def test_differences_are_listed_field_by_field():
     before, after = ExperimentConfig(), ExperimentConfig()
     assert differences(before, after) == []
