@@ -12,6 +12,7 @@ import re
 from importlib import resources
 from typing import Any
 
+from attention_jax.evaluation.fonts import web_font
 from attention_jax.evaluation.html_report.report_data import ReportData
 
 _SCRIPTS = (
@@ -29,17 +30,18 @@ _UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
 
 def render(data: ReportData) -> str:
-    """The page, in full: no other file and no network is needed to read it."""
-    style = _asset("page.css")
+    """The page, in full: no other file, no font and no network is needed to read it."""
+    data_text = to_json(data.to_dict())
+    style = _asset("page.css") + _font_face(data_text)
     script = "\n".join(map(_asset, _SCRIPTS))
     policy = (
-        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "default-src 'none'; img-src data:; font-src data:; base-uri 'none'; form-action 'none'; "
         f"script-src {_source(script)}; style-src {_source(style)}"
     )
     parts = {
         "policy": policy,
         "style": style,
-        "data": to_json(data.to_dict()),
+        "data": data_text,
         "script": script,
     }
     # One pass: a placeholder's look-alike in the data stays what it is.
@@ -56,6 +58,13 @@ def to_json(value: Any) -> str:
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return _UNSAFE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
+def _font_face(text: str) -> str:
+    """The style that brings the font for the East Asian characters of `text`."""
+    font = base64.b64encode(web_font(text)).decode("ascii")
+    source = f'url("data:font/woff;base64,{font}") format("woff")'
+    return f'@font-face {{ font-family: "Report"; src: {source}; }}\n' if font else ""
 
 
 def _asset(name: str) -> str:

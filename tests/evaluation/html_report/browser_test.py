@@ -215,6 +215,13 @@ def test_markup_that_got_in_could_not_run_or_load(opened, browser, tmp_path):
     context.close()
 
 
+def test_the_policy_lets_the_pages_own_font_in(opened):
+    faces = opened(report()).evaluate(
+        "document.fonts.load('16px Report', '我').then(faces => faces.map(f => f.status))"
+    )
+    assert faces == ["loaded"]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everything_can_be_read(opened, scheme):
     page = opened(report(), scheme=scheme)

@@ -1,15 +1,23 @@
 import base64
 import hashlib
 import html.parser
+import io
 import json
 import math
 import re
+import sys
 
 import pytest
+from fontTools import ttLib
 
 from attention_jax.evaluation.html_report import render
 from attention_jax.evaluation.html_report.rendering import to_json
-from tests.evaluation.html_report.made_report import HOSTILE, hostile_report, report
+from tests.evaluation.html_report.made_report import (
+    HOSTILE,
+    hostile_report,
+    report,
+    sentence,
+)
 
 
 class Elements(html.parser.HTMLParser):
@@ -65,6 +73,25 @@ def test_the_page_names_no_address():
     assert {a for a in addresses if a.startswith("http")} == {
         "http://www.w3.org/2000/svg"
     }
+
+
+def font_of(page):
+    found = re.search(r'url\("data:font/woff;base64,([^"]+)"', page)
+    return ttLib.TTFont(io.BytesIO(base64.b64decode(found[1]))) if found else None
+
+
+def test_the_page_brings_a_font_for_its_chinese_and_no_more():
+    with font_of(render(report())) as font:
+        assert {"我", "们", "去"} <= {chr(code) for code in font.getBestCmap()}
+        assert len(font.getBestCmap()) < 20
+    latin = report(sentences=[sentence(1, source="we", map=None)], length_unit="words")
+    assert font_of(render(latin)) is None
+
+
+def test_without_the_font_package_the_readers_own_fonts_are_left(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pylopdf_fonts_zh_cn", None)
+    page = render(report())
+    assert font_of(page) is None and "我们 1" in page
 
 
 def test_a_number_that_json_does_not_have():

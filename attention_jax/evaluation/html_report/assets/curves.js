@@ -1,6 +1,6 @@
 // Learning curves: one small chart each, read off with the pointer or the arrow keys.
 
-const CHART = { width: 340, height: 190, left: 42, right: 12, top: 12, bottom: 26 };
+const CHART = { width: 340, height: 190, left: 42, right: 18, top: 12, bottom: 26 };
 
 function drawCurve(curve) {
   const known = curve.x.map((x, i) => [x, curve.y[i]]).filter(p => p[1] !== null);
