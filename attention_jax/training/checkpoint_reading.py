@@ -10,7 +10,7 @@ import numpy as np
 
 from attention_jax.training.checkpoint_ranking import standing
 from attention_jax.training.digests import json_digest, tree_digest, tree_shapes
-from attention_jax.training.disk_errors import forget_writes
+from attention_jax.training.disk_errors import forget_pending
 from attention_jax.training.progress import Progress
 
 # Written with every checkpoint; a larger one comes from a later version of this package.
@@ -172,7 +172,7 @@ def read_items(
         if _is_permission(error):
             raise
         damaged = _unreadable(place, error, manifest)
-        forget_writes(error)
+        forget_pending(error)
     if damaged is not None:
         # Outside of the handler, which would keep alive what was just forgotten.
         raise damaged

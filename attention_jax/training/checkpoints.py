@@ -26,7 +26,7 @@ from attention_jax.training.digests import json_digest, tree_digest, tree_shapes
 from attention_jax.training.disk_errors import (
     QuietWriters,
     disk_error,
-    forget_writes,
+    forget_pending,
 )
 from attention_jax.training.progress import Progress
 from attention_jax.training.state import TrainState
@@ -147,12 +147,12 @@ class Checkpoints:
             if reason is None:
                 raise
             self._failed = True
-            forget_writes(error)
+            forget_pending(error)
         good = [step for step in self.steps() if step != self._begun]
         hint = f"the same training command resumes from {good[-1]}" if good else ""
         what = f"checkpoint {self._begun} into {self._path}"
         # Outside of the handler: as this one's context the library's error would keep
-        # alive what `forget_writes` forgets.
+        # alive what `forget_pending` forgets.
         raise cannot_write(what, reason, hint=hint)
 
     def restore(self, step: int, like: TrainState) -> tuple[TrainState, Progress]:

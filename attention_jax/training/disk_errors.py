@@ -6,6 +6,8 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Callable
+from typing import Any
 
 # How tensorstore ends the message of a failed system call.
 _CODE = re.compile(r"os_error_code='(\d+)'")
@@ -44,18 +46,34 @@ class QuietWriters:
         """Silences them."""
         for logger in self._loggers:
             logger.addFilter(_is_news)
-        self._before = sys.unraisablehook
-        sys.unraisablehook = self._report
+        _ignore_closed_loops()
 
     def stop(self) -> None:
         """Lets them speak again."""
         for logger in self._loggers:
             logger.removeFilter(_is_news)
-        sys.unraisablehook = self._before
+        hook = sys.unraisablehook
+        if isinstance(hook, _IgnoreClosedLoops) and not hook.for_good:
+            sys.unraisablehook = hook.before
 
-    def _report(self, unraisable: "sys.UnraisableHookArgs") -> None:
+
+class _IgnoreClosedLoops:
+    """A `sys.unraisablehook` that passes on all but what finds its event loop closed."""
+
+    def __init__(self, before: Callable[["sys.UnraisableHookArgs"], Any]):
+        self.before = before
+        self.for_good = False
+
+    def __call__(self, unraisable: "sys.UnraisableHookArgs") -> None:
         if str(unraisable.exc_value) != "Event loop is closed":
-            self._before(unraisable)
+            self.before(unraisable)
+
+
+def _ignore_closed_loops() -> _IgnoreClosedLoops:
+    hook = sys.unraisablehook
+    if not isinstance(hook, _IgnoreClosedLoops):
+        hook = sys.unraisablehook = _IgnoreClosedLoops(hook)
+    return hook
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -67,12 +85,14 @@ def _is_news(record: logging.LogRecord) -> bool:
     return disk_error(error) is None and not ending
 
 
-def forget_writes(error: BaseException) -> None:
-    """Ends the writes that a failed one left hanging, now and in silence.
+def forget_pending(error: BaseException) -> None:
+    """Ends the reads or writes that a failed one left hanging, now and in silence.
 
-    At the interpreter's exit each would complain that it is shutting down.
+    At the interpreter's exit each would complain that it is shutting down. A thread of the
+    library may still finish one at any later time, and find its event loop closed.
     """
-    before = sys.unraisablehook
+    before = _ignore_closed_loops()
+    before.for_good = True
     sys.unraisablehook = lambda unraisable: None
     try:
         traceback.clear_frames(error.__traceback__)

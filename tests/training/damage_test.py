@@ -3,6 +3,8 @@
 import functools
 import json
 import shutil
+import sys
+import types
 
 import chex
 import jax
@@ -120,6 +122,19 @@ def test_the_last_whole_one_is_resumed_from_and_damaged_ones_are_named(path):
     ]
     with Checkpoints(path) as checkpoints:
         assert checkpoints.steps() == [1, 2]
+
+
+def test_what_a_failed_read_left_hanging_is_kept_quiet_afterwards(path, monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    damage(path / "3")
+    with Checkpoints(path) as checkpoints:
+        checkpoints.resume(like())
+    late = types.SimpleNamespace(exc_value=RuntimeError("Event loop is closed"))
+    bug = types.SimpleNamespace(exc_value=RuntimeError("a bug"))
+    sys.unraisablehook(late)
+    sys.unraisablehook(bug)
+    assert told == [bug]
 
 
 def test_a_missing_file_is_damage(path):

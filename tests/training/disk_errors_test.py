@@ -1,6 +1,8 @@
 """What is kept quiet while a failed write is told, and what is not."""
 
 import logging
+import sys
+import types
 
 import pytest
 
@@ -28,3 +30,16 @@ def test_only_what_follows_from_a_failed_write_is_kept_quiet(error, told, caplog
     assert bool(caplog.records) == told
     logger.error("afterwards", exc_info=error)
     assert caplog.records[-1].message == "afterwards"
+
+
+def test_the_interpreter_s_reports_are_filtered_while_it_writes(monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    late = types.SimpleNamespace(exc_value=RuntimeError("Event loop is closed"))
+    quiet = QuietWriters()
+    quiet.start()
+    sys.unraisablehook(late)
+    assert not told
+    quiet.stop()
+    sys.unraisablehook(late)
+    assert told == [late]
