@@ -99,6 +99,7 @@ def opened(browser, tmp_path):
         page.on("dialog", lambda dialog: problems.append(dialog.message))
         page.on("request", lambda request: requests.append(request.url))
         page.goto(file.as_uri())
+        page.wait_for_function("document.getElementById('config-summary').textContent")
         return page
 
     yield open_report
@@ -220,6 +221,30 @@ def test_the_policy_lets_the_pages_own_font_in(opened):
         "document.fonts.load('16px Report', '我').then(faces => faces.map(f => f.status))"
     )
     assert faces == ["loaded"]
+
+
+def fonts_of(page, selector):
+    """For each such element, the fonts that its text is drawn with."""
+    protocol, found = page.context.new_cdp_session(page), []
+    protocol.send("DOM.enable")
+    protocol.send("CSS.enable")
+    root = protocol.send("DOM.getDocument", {"depth": -1})["root"]["nodeId"]
+    query = {"nodeId": root, "selector": selector}
+    for node in protocol.send("DOM.querySelectorAll", query)["nodeIds"]:
+        used = protocol.send("CSS.getPlatformFontsForNode", {"nodeId": node})
+        found.append({font["familyName"] for font in used["fonts"]})
+    return found
+
+
+def test_the_text_drawn_first_has_its_font_too(opened):
+    texts = ["白蚁吃木头。", "起床！", "他是谁？"]
+    data = report(sentences=[sentence(i, source=t) for i, t in enumerate(texts)])
+    page = opened(data)
+    page.wait_for_function("document.fonts.status === 'loaded'")
+    first, *others = fonts_of(page, "#list li bdi")
+    assert len(others) == 2 and first == others[0] == others[1]
+    heads = fonts_of(page, ".map thead th")
+    assert len(heads) > 1 and all(head == first for head in heads if head)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

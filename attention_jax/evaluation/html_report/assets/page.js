@@ -38,4 +38,6 @@ function page(data) {
     document.querySelectorAll("details").forEach(one => { one.open = true; }));
 }
 
-page(JSON.parse(document.getElementById("data").textContent));
+// A browser keeps what it has shaped before a font was there: the page is drawn with its own.
+const draw = () => page(JSON.parse(document.getElementById("data").textContent));
+document.fonts.load("1rem Report").then(draw, draw);
