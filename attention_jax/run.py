@@ -124,12 +124,17 @@ class Run:
             translations[index] = found
         return translations
 
-    def compile(self, sentences: Sequence[str], n_best: int = 1) -> None:
-        """Compiles what translating these sentences needs, by translating a few."""
+    def compile(self, sentences: Sequence[str], n_best: int = 1) -> int:
+        """Compiles what translating these sentences needs, by translating a few.
+
+        Returns:
+          how many shapes that is; those compiled before cost no time.
+        """
         lengths = [len(self.source_codec.tokens(text)) for text in sentences]
         batches = plan(self.config.decoding, lengths, n_best)
         one_each = {width: indices[0] for width, _, _, indices in batches}
         self.decode_n_best([sentences[i] for i in one_each.values()], n_best)
+        return len(one_each)
 
     def attend(self, source: str, target: str | None = None) -> SentenceAttention:
         """The attention over the words of `source` behind each word of `target`.

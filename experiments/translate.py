@@ -2,6 +2,7 @@
 
     python -m experiments.translate --workdir=runs/cldr < sentences.txt > translations.txt
     python -m experiments.translate --workdir=runs/cldr --beam_size=5 --n_best=3 --scores < ...
+    python -m experiments.translate --workdir=runs/cldr --targets=t.txt --scores --alignments < ...
 
 Lines stay in order; an empty line stays empty. The input is UTF-8: a line that is not ends
 the program with an error that names it, after the lines before it have been written. On a
@@ -10,9 +11,11 @@ terminal it asks for sentences.
 A line of output is the translation; then, after a tab each, --scores adds what the search
 ranked by and --alignments the links source-target, counted from 0 (Pharaoh format). With
 --n_best above 1 there are several lines for each of the input, the best first, and the
-input's line number, counted from 1, stands in front.
+input's line number, counted from 1, stands in front. With --targets the translations are
+those of a file, a line for each of the input: scored and aligned, not searched for.
 """
 
+import contextlib
 import functools
 import io
 import itertools
@@ -26,6 +29,12 @@ from absl import flags
 from experiments import command_line, run_flags, search_flags
 from experiments.line_stream import Line, answer_lines
 from experiments.long_lines import LongLines, define_long_lines
+from experiments.target_lines import (
+    TargetLines,
+    check_targets,
+    define_targets,
+    target_lines,
+)
 
 if TYPE_CHECKING:
     from attention_jax.run import Run, Translation
@@ -43,6 +52,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         ("alignments", "Write the words that attention links, as 0-0 1-2."),
     ):
         flags.DEFINE_bool(name, False, text, flag_values=flag_values)
+    define_targets(flag_values)
     define_long_lines(flag_values)
     search_flags.define_search(flag_values)
 
@@ -56,6 +66,7 @@ def main(arguments: types.SimpleNamespace) -> None:
                 f"standard {name} is closed; sentences come from standard input and "
                 "their translations go to standard output"
             )
+    check_targets(arguments)
     from attention_jax.decoding.searches import check_n_best
     from attention_jax.run import load_run
 
@@ -75,23 +86,44 @@ def main(arguments: types.SimpleNamespace) -> None:
         arguments.max_source_length,
         lambda text: [token.end for token in codec.tokens(text)],
     )
-    answer = functools.partial(translate_texts, run, arguments)
-    if sys.stdin.isatty():
-        ask(shorten, answer)
-        return
-    # Declared as any binary stream, but standard input is a buffered one.
-    source = cast(io.BufferedReader, sys.stdin.buffer)
-    answer_lines(source, sys.stdout.buffer, shorten, answer)
+    with contextlib.ExitStack() as stack:
+        targets = None
+        if arguments.targets is not None:
+            targets = stack.enter_context(target_lines(arguments.targets))
+
+        def prepare(line: Line) -> str:
+            text = shorten(line)
+            if targets is not None:
+                targets.read()
+            return text
+
+        answer = functools.partial(translate_texts, run, arguments, targets)
+        if sys.stdin.isatty():
+            ask(prepare, answer)
+            return
+        # Declared as any binary stream, but standard input is a buffered one.
+        source = cast(io.BufferedReader, sys.stdin.buffer)
+        answer_lines(source, sys.stdout.buffer, prepare, answer)
     if shorten.seen:
         print(f"lines that were too long: {shorten.seen:,}", file=sys.stderr)
 
 
 def translate_texts(
-    run: "Run", arguments: types.SimpleNamespace, first: int, texts: Sequence[str]
+    run: "Run",
+    arguments: types.SimpleNamespace,
+    targets: TargetLines | None,
+    first: int,
+    texts: Sequence[str],
 ) -> list[str]:
     """The lines of output for lines of input, the first of which has number `first`."""
+    from attention_jax.data.pairs import Pair
+
     try:
-        found = run.decode_n_best(texts, arguments.n_best, first_id=first - 1)
+        if targets is None:
+            found = run.decode_n_best(texts, arguments.n_best, first_id=first - 1)
+        else:
+            pairs = list(map(Pair, texts, targets.take(len(texts))))
+            found = [[one] for one in run.force(pairs)]
     except ValueError as error:
         last = first + len(texts) - 1
         raise ValueError(f"input lines {first} to {last}: {error}") from error
@@ -119,7 +151,7 @@ def columns(
 
 
 def ask(
-    shorten: Callable[[Line], str],
+    prepare: Callable[[Line], str],
     answer: Callable[[int, Sequence[str]], Sequence[str]],
 ) -> None:
     """Answers each sentence typed until the end of the input (Ctrl-D)."""
@@ -131,7 +163,7 @@ def ask(
             print(file=sys.stderr)
             return
         try:
-            line = shorten(Line(number, text.rstrip("\r\n"), 0))
+            line = prepare(Line(number, text.rstrip("\r\n"), 0))
             print("\n".join(answer(number, [line])), flush=True)
         except ValueError as error:
             # A sentence that cannot be translated ends a file, not a conversation.

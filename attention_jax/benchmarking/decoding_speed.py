@@ -105,11 +105,12 @@ def measure_decoding(
         about = {"search": name, "decoding": dataclasses.asdict(decoding)}
         log(f"{OURS}, {name}: compiling")
         started = time.perf_counter()
-        searched.compile(sentences)
+        shapes = searched.compile(sentences)
         facts = {
             "toolkit": OURS,
             "version": versions()["attention_jax"],
             "parameters": sum(a.size for a in jax.tree.leaves(run.params)),
+            "shapes": shapes,
             "compile_seconds": time.perf_counter() - started,
         }
         rows.append(about | facts)

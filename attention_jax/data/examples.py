@@ -8,6 +8,7 @@ from jaxtyping import Bool, Int32, Int64
 
 from attention_jax.data.codec import TextCodec
 from attention_jax.data.pairs import Pair
+from attention_jax.data.vocabulary import Vocabulary
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,7 +52,15 @@ def encode_pairs(
 
 def encode_sources(sentences: Sequence[str], source_codec: TextCodec) -> Examples:
     """Sentences to translate: examples whose targets are empty."""
-    source = _pack(source_codec.encode(sentence) for sentence in sentences)
+    tokens = [[token.text for token in source_codec.tokens(text)] for text in sentences]
+    return encode_tokens(tokens, source_codec.vocabulary)
+
+
+def encode_tokens(
+    sentences: Sequence[Sequence[str]], vocabulary: Vocabulary
+) -> Examples:
+    """As `encode_sources`, of sentences that are cut into tokens already."""
+    source = _pack(vocabulary.encode(tokens) for tokens in sentences)
     target = _pack([] for _ in sentences)
     return Examples(*source, *target, np.arange(len(sentences), dtype=np.int32))
 

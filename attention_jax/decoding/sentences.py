@@ -9,8 +9,9 @@ from jaxtyping import Float
 from attention_jax.configuration import DecodingConfig
 from attention_jax.data.batches import eval_batches
 from attention_jax.data.codec import TextCodec
-from attention_jax.data.examples import encode_pairs, encode_sources
+from attention_jax.data.examples import encode_pairs, encode_tokens
 from attention_jax.data.pairs import Pair
+from attention_jax.decoding.decoded import Decoded
 from attention_jax.decoding.forced import force_decode
 from attention_jax.decoding.limits import Limits, length_limits
 from attention_jax.decoding.searches import Request, searches
@@ -75,12 +76,20 @@ def decode_sentences(
     Raises:
       ValueError: a sentence is too long for memory; names it.
     """
-    lengths = [len(translator.source_codec.tokens(text)) for text in sentences]
+    codec = translator.source_codec
+    tokens = [[token.text for token in codec.tokens(text)] for text in sentences]
+    lengths = [len(words) for words in tokens]
+    searched = None
     for width, rows, slots, indices in plan(translator.decoding, lengths, n_best):
-        texts = [sentences[index] for index in indices]
+        batch = _Batch([tokens[index] for index in indices], width, rows, slots, n_best)
         ids = [first_id + index for index in indices]
-        found = _decode_batch(translator, texts, ids, width, rows, slots, n_best)
-        yield from zip(indices, found, strict=True)
+        decoded = _search_batch(translator, batch, ids)
+        # JAX has returned before it has computed: meanwhile the batch before becomes texts.
+        if searched is not None:
+            yield from _translations(translator, *searched)
+        searched = indices, batch, tuple(map(np.asarray, decoded))
+    if searched is not None:
+        yield from _translations(translator, *searched)
 
 
 def plan(
@@ -167,47 +176,64 @@ def _rows(area: int, batch_size: int, name: str) -> int:
     return max(1, min(batch_size, _MAX_BATCH // area))
 
 
-def _decode_batch(
-    translator: Translator,
-    sentences: Sequence[str],
-    ids: Sequence[int],
-    width: int,
-    rows: int,
-    slots: int,
-    n_best: int,
-) -> list[list[Translation]]:
-    examples = encode_sources(sentences, translator.source_codec)
-    [batch] = eval_batches(examples, rows, shape=(width, 1))
+class _Batch(NamedTuple):
+    """Sentences of one shape, as their tokens.
+
+    Attributes:
+      tokens: of each sentence. width, rows, slots: as `plan` gives them.
+      n_best: translations of each.
+    """
+
+    tokens: list[list[str]]
+    width: int
+    rows: int
+    slots: int
+    n_best: int
+
+
+def _search_batch(translator: Translator, batch: _Batch, ids: Sequence[int]) -> Decoded:
+    """Starts the search; the arrays are waited for when they are read."""
+    examples = encode_tokens(batch.tokens, translator.source_codec.vocabulary)
+    [arrays] = eval_batches(examples, batch.rows, shape=(batch.width, 1))
     # Filler rows draw nothing: any id will do.
-    all_ids = np.zeros(rows, np.uint32)
+    all_ids = np.zeros(batch.rows, np.uint32)
     all_ids[: len(ids)] = np.asarray(ids) % 2**32
     decoding = translator.decoding
     request = Request(
-        batch.source,
-        batch.source_lengths,
+        arrays.source,
+        arrays.source_lengths,
         all_ids,
-        _limits(decoding, batch.source_lengths),
+        _limits(decoding, arrays.source_lengths),
         # That of the width, so that a shape is compiled for once.
-        _longest(decoding, width),
-        n_best,
-        slots,
+        _longest(decoding, batch.width),
+        batch.n_best,
+        batch.slots,
     )
     search = searches.get(decoding.search)
-    decoded = search.decode(translator.model, translator.params, request, decoding)
-    arrays = tuple(map(np.asarray, decoded))
-    found = []
-    for row, sentence in enumerate(sentences):
-        source = shown_tokens(translator.source_codec, sentence)
-        here = [
-            _translation(translator, source, arrays, (row, n)) for n in range(n_best)
+    return search.decode(translator.model, translator.params, request, decoding)
+
+
+def _translations(
+    translator: Translator,
+    indices: Sequence[int],
+    batch: _Batch,
+    arrays: tuple[np.ndarray, ...],
+) -> Iterator[tuple[int, list[Translation]]]:
+    """(index, translations) of each sentence of a batch, from the arrays of a `Decoded`."""
+    tokenizer = translator.source_codec.tokenizer
+    for row, (index, tokens) in enumerate(zip(indices, batch.tokens, strict=True)):
+        source = tuple(map(tokenizer.display, tokens))
+        found = [
+            _translation(translator, source, arrays, (row, n))
+            for n in range(batch.n_best)
         ]
-        found.append([one for one in here if one.score > -np.inf])
-        if not found[-1]:
+        found = [one for one in found if one.score > -np.inf]
+        if not found:
             raise ValueError(
-                f"no translation of {sentence[:40]!r} has a probability: the run's "
-                "parameters are not all finite numbers"
+                f"no translation of {tokenizer.detokenize(tokens)[:40]!r} has a "
+                "probability: the run's parameters are not all finite numbers"
             )
-    return found
+        yield index, found
 
 
 def _force_batch(

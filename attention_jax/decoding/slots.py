@@ -17,9 +17,6 @@ from attention_jax.models.functional import Model, Params
 from attention_jax.models.memory import Memory
 from attention_jax.types import Array, Bool, Int
 
-# Sentences encoded together: a recurrent step for four times as many rows takes hardly longer.
-_ENCODED = 4
-
 # Trees of arrays with a sentence, or a slot, in front: [N, ...] and [B, ...].
 Items = TypeVar("Items")
 State = TypeVar("State")
@@ -114,12 +111,11 @@ def encode_all(
 ) -> tuple[Memory, Int[Array, ""]]:
     """The sentences as the decoder reads them, and how many there are before filler rows.
 
-    Encoded by a few times as many as there are slots, in a loop that ends with the last
-    sentence: a program for many sentences then translates one in little time, and to the
-    same bits.
+    Encoded by as many as there are slots, in a loop that ends with the last sentence: a
+    program for many sentences then translates one in little time, and to the same bits.
     """
     size = len(source)
-    rows = min(_ENCODED * slots, size)
+    rows = min(slots, size)
     places = jnp.arange(1, size + 1, dtype=jnp.int32)
     number = jnp.max(jnp.where(source_lengths > 0, places, 0))
     encode = functools.partial(model.encode, params)

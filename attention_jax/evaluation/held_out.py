@@ -54,6 +54,7 @@ class Evaluation:
         either.
       shift: of these links, as `attention_links` takes it.
       seconds: of translating, compilation not counted.
+      shapes, compile_seconds: how many shapes that compiled, and how long it took.
       translations: of each pair, in order.
       references: what they were measured against.
       decoding: how they were searched for.
@@ -68,6 +69,8 @@ class Evaluation:
     attention: AttentionStatistics | None = None
     aligned: AlignmentErrorRate | None = None
     shift: int = 0
+    shapes: int = 0
+    compile_seconds: float = 0.0
 
     @property
     def hypotheses(self) -> tuple[str, ...]:
@@ -94,6 +97,8 @@ class Evaluation:
             "decoding": dataclasses.asdict(self.decoding),
             "seconds": self.seconds,
             "sentences_per_second": self.sentences_per_second,
+            "shapes": self.shapes,
+            "compile_seconds": self.compile_seconds,
         }
 
 
@@ -123,10 +128,11 @@ def evaluate(
     if alignments is not None:
         check_links(run, pairs, alignments)
     sources = [pair.source for pair in pairs]
-    run.compile(sources)
     started = time.perf_counter()
+    shapes = run.compile(sources)
+    compiled = time.perf_counter()
     translations = run.decode(sources)
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - compiled
     references = tuple(_reference(run, pair) for pair in pairs)
     metrics = translation_quality(
         [translation.text for translation in translations],
@@ -159,6 +165,8 @@ def evaluate(
         else None,
         aligned,
         shift,
+        shapes,
+        compiled - started,
     )
 
 

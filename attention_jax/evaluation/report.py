@@ -34,7 +34,8 @@ def rows(
             f"{evaluation.sentences_per_second:,.0f}",
             (
                 f"{describe_search(evaluation.decoding)}, "
-                f"{evaluation.decoding.batch_size} at a time; compilation not counted"
+                f"{evaluation.decoding.batch_size} at a time; not counted: "
+                f"{evaluation.compile_seconds:.1f} s for {evaluation.shapes} shapes"
             ),
         ),
         ("seed", str(facts["seed"]), f"of the data: {facts['data']['seed']}"),

@@ -7,6 +7,7 @@ import types
 
 import pytest
 
+from attention_jax.data.pairs import Pair
 from attention_jax.run import load_run
 from experiments import command_line, translate
 from tests.tiny_run import tiny_run
@@ -196,3 +197,56 @@ def test_a_reader_that_has_enough_ends_it_silently(workdir):
     _, err = process.communicate(b"ba bi\n" * 10)
     assert process.returncode == 0
     assert b"Traceback" not in err and b"Broken" not in err
+
+
+def test_given_translations_are_scored_and_aligned(
+    workdir, monkeypatch, capfdbinary, tmp_path
+):
+    trained = load_run(workdir)
+    sources, targets = ["ba bi", "", "bo ba ba"], ["bi ba", "ba", "ba ba bo"]
+    file = tmp_path / "targets.txt"
+    file.write_bytes("\ufeffbi ba\r\nba\nba ba bo".encode())
+    piped(monkeypatch, "\n".join(sources).encode())
+    given = f"--targets={file}"
+    assert run(f"--workdir={workdir}", given, "--scores", "--alignments") == 0
+    rows = [
+        line.split("\t") for line in capfdbinary.readouterr().out.decode().split("\n")
+    ]
+    found = trained.force([Pair(*pair) for pair in zip(sources, targets, strict=True)])
+    assert rows.pop() == [""] and len(rows) == 3
+    for row, one in zip(rows, found, strict=True):
+        assert row[:2] == [one.text, f"{one.log_prob:.4f}"]
+        brightest = one.weights.argmax(axis=1) if one.weights.size else []
+        links = sorted((s, t) for t, s in enumerate(brightest))
+        assert row[2] == " ".join(f"{s}-{t}" for s, t in links)
+    assert found[0].text == "bi ba" and not found[1].text
+
+
+@pytest.mark.parametrize(
+    ("data", "rows", "message"),
+    [
+        (b"bi ba\n", 1, "ends after line 1, and the input goes on"),
+        (b"bi ba\nba\nba\n", 2, "has more lines than the input, which has 2"),
+        (b"bi ba\n\xff\n", 1, "targets.txt, line 2: not UTF-8 at byte 1"),
+        (b"ba " * 400_000, 0, "targets.txt, line 1: more than 1,048,576 bytes"),
+        (None, 0, "--targets: No such file or directory"),
+    ],
+)
+def test_targets_that_do_not_fit(
+    workdir, monkeypatch, capfdbinary, tmp_path, data, rows, message
+):
+    file = tmp_path / "targets.txt"
+    if data is not None:
+        file.write_bytes(data)
+    piped(monkeypatch, b"ba bi\nbo\n")
+    assert run(f"--workdir={workdir}", f"--targets={file}") == 1
+    out, err = capfdbinary.readouterr()
+    assert out.count(b"\n") == rows
+    assert message in err.decode() and err.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("flag", ["--beam_size=3", "--n_best=2", "--search=greedy"])
+def test_given_translations_leave_nothing_to_search(workdir, capfdbinary, flag):
+    assert run(f"--workdir={workdir}", "--targets=t.txt", flag) == 2
+    err = capfdbinary.readouterr().err.decode()
+    assert f"leaves {flag.split('=')[0]} nothing to search for" in err
