@@ -19,6 +19,7 @@ from attention_jax.decoding.sentences import (
     Translator,
     decode_sentences,
     force_pairs,
+    longest_sentence,
     plan,
 )
 from attention_jax.models.functional import Model, build_model
@@ -131,10 +132,14 @@ class Run:
           how many shapes that is; those compiled before cost no time.
         """
         lengths = [len(self.source_codec.tokens(text)) for text in sentences]
-        batches = plan(self.config.decoding, lengths, n_best)
+        batches = plan(self._translator, lengths, n_best)
         one_each = {width: indices[0] for width, _, _, indices in batches}
         self.decode_n_best([sentences[i] for i in one_each.values()], n_best)
         return len(one_each)
+
+    def longest_sentence(self, n_best: int = 1) -> int:
+        """The most tokens of a sentence that this search has memory for; 0: none."""
+        return longest_sentence(self.config.decoding, n_best)
 
     def attend(self, source: str, target: str | None = None) -> SentenceAttention:
         """The attention over the words of `source` behind each word of `target`.

@@ -15,7 +15,7 @@ def define_long_lines(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "max_source_length",
         1_000,
-        "Tokens that a line may have.",
+        "Tokens that a line may have, of --targets too.",
         lower_bound=1,
         flag_values=flag_values,
     )
@@ -32,10 +32,27 @@ def define_long_lines(flag_values: flags.FlagValues) -> None:
 class LongLines:
     """Cuts lines to `longest` tokens, as `policy` says, and reports each on stderr."""
 
-    def __init__(self, policy: str, longest: int, ends: Callable[[str], Sequence[int]]):
-        """`ends` gives, for each token of a text, the offset where it ends."""
+    def __init__(
+        self,
+        policy: str,
+        longest: int,
+        ends: Callable[[str], Sequence[int]],
+        *,
+        fits: int,
+    ):
+        """What is done with which lines.
+
+        Args:
+          policy: one of CHOICES.
+          longest: tokens that a line may have.
+          ends: for each token of a text, the offset where it ends.
+          fits: tokens that there is memory for.
+        """
         self.policy = policy
-        self.longest = longest
+        self.longest = min(longest, fits)
+        self._limit = f"more than --max_source_length={longest}"
+        if fits < longest:
+            self._limit = f"and this search has memory for {fits:,}"
         self.ends = ends
         self.seen = 0
 
@@ -53,7 +70,7 @@ class LongLines:
             return line.text
         many = "over " if line.cut else ""
         what = f"input line {line.number}: {many}{len(ends):,} tokens"
-        limit = f"more than --max_source_length={self.longest}"
+        limit = self._limit
         if len(ends) <= self.longest:
             # What was kept of the line has few tokens, one of them perhaps without end.
             limit = f"of {len(line.text):,} characters, more than a line may have"

@@ -2,7 +2,7 @@
 
 import contextlib
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from absl import flags
@@ -37,8 +37,10 @@ def check_targets(arguments: types.SimpleNamespace) -> None:
 
 
 @contextlib.contextmanager
-def target_lines(path: str) -> Iterator["TargetLines"]:
+def target_lines(path: str, check: Callable[[str], None]) -> Iterator["TargetLines"]:
     """The file's lines; after the block there must be none left.
+
+    `check` raises ValueError for a line that cannot be used.
 
     Raises:
       OSError: the file cannot be read; names the flag.
@@ -49,7 +51,7 @@ def target_lines(path: str) -> Iterator["TargetLines"]:
     except OSError as error:
         raise OSError(error.errno, f"--targets: {error.strerror}", path) from error
     with file:
-        lines = TargetLines(path, file)
+        lines = TargetLines(path, file, check)
         yield lines
         lines.finish()
 
@@ -57,8 +59,9 @@ def target_lines(path: str) -> Iterator["TargetLines"]:
 class TargetLines:
     """The lines of an open file, read one by one and handed out a few at a time."""
 
-    def __init__(self, path: str, file: BinaryIO):
+    def __init__(self, path: str, file: BinaryIO, check: Callable[[str], None]):
         self._path = path
+        self._check = check
         self._file = file
         self._number = 0
         self._read: list[str] = []
@@ -67,7 +70,7 @@ class TargetLines:
         """Reads the next line.
 
         Raises:
-          ValueError: there is none, or it is not UTF-8 or longer than a line may be.
+          ValueError: there is none, it is not UTF-8, or `check` refuses it.
         """
         data = self._file.readline(LONGEST_LINE + 1)
         if not data:
@@ -83,7 +86,12 @@ class TargetLines:
             text = data.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
         except UnicodeDecodeError as error:
             raise ValueError(f"{where}: not UTF-8 at byte {error.start + 1}") from error
-        self._read.append(text.removeprefix("\ufeff") if self._number == 1 else text)
+        text = text.removeprefix("\ufeff") if self._number == 1 else text
+        try:
+            self._check(text)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+        self._read.append(text)
 
     def take(self, number: int) -> list[str]:
         """The first `number` lines of those read and not yet taken."""

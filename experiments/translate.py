@@ -80,16 +80,23 @@ def main(arguments: types.SimpleNamespace) -> None:
         check_n_best(run.config.decoding, arguments.n_best)
     except ValueError as error:
         raise command_line.UsageError(f"--{error}") from error
-    codec = run.source_codec
+    codec, fits = run.source_codec, run.longest_sentence(arguments.n_best)
+    if not fits:
+        raise command_line.UsageError(
+            "this search has no memory for a single word's translations: a smaller "
+            "--beam_size, --n_best, --max_length_ratio or --max_length_offset"
+        )
     shorten = LongLines(
         arguments.long_lines,
         arguments.max_source_length,
         lambda text: [token.end for token in codec.tokens(text)],
+        fits=fits,
     )
     with contextlib.ExitStack() as stack:
         targets = None
         if arguments.targets is not None:
-            targets = stack.enter_context(target_lines(arguments.targets))
+            check = functools.partial(check_target, run, arguments.max_source_length)
+            targets = stack.enter_context(target_lines(arguments.targets, check))
 
         def prepare(line: Line) -> str:
             text = shorten(line)
@@ -106,6 +113,13 @@ def main(arguments: types.SimpleNamespace) -> None:
         answer_lines(source, sys.stdout.buffer, prepare, answer)
     if shorten.seen:
         print(f"lines that were too long: {shorten.seen:,}", file=sys.stderr)
+
+
+def check_target(run: "Run", longest: int, text: str) -> None:
+    """Raises ValueError for a given translation of more tokens than a line may have."""
+    number = len(run.target_codec.tokens(text))
+    if number > longest:
+        raise ValueError(f"{number:,} tokens, more than --max_source_length={longest}")
 
 
 def translate_texts(
@@ -158,13 +172,16 @@ def ask(
     print("A sentence and Enter; Ctrl-D ends.", file=sys.stderr)
     for number in itertools.count(1):
         print("> ", end="", file=sys.stderr, flush=True)
-        text = sys.stdin.readline()
-        if not text:
+        # Bytes, whose mistakes do not depend on the terminal's locale.
+        data = sys.stdin.buffer.readline()
+        if not data:
             print(file=sys.stderr)
             return
         try:
-            line = prepare(Line(number, text.rstrip("\r\n"), 0))
+            line = prepare(Line(number, data.decode("utf-8").rstrip("\r\n"), 0))
             print("\n".join(answer(number, [line])), flush=True)
+        except UnicodeDecodeError as error:
+            print(f"not UTF-8 at byte {error.start + 1}", file=sys.stderr)
         except ValueError as error:
             # A sentence that cannot be translated ends a file, not a conversation.
             print(error, file=sys.stderr)

@@ -8,7 +8,9 @@ import pytest
 from attention_jax.configuration import DecodingConfig
 from attention_jax.data.pairs import Pair
 from attention_jax.data.vocabulary import EOS, UNK
+from attention_jax.decoding import sentences as sentences_module
 from attention_jax.decoding.greedy import greedy_decode
+from attention_jax.decoding.sentences import plan
 from attention_jax.run import load_run
 from attention_jax.training.checkpoints import Checkpoints, Progress
 from attention_jax.training.optimizer import make_optimizer
@@ -87,6 +89,48 @@ def test_few_shapes_are_compiled(run, sentences, monkeypatch):
     shapes.clear()
     assert run.compile(sentences) == len(shapes) == len(set(shapes)) == 3
     assert run.compile([]) == 0
+
+
+def test_large_arrays_are_of_fewer_sentences(run, monkeypatch):
+    words = len(run.target_codec.vocabulary)
+    beam = run.with_decoding(search="beam", beam_size=3)
+    slots = [slots for _, _, slots, _ in plan(beam._translator, [3, 3, 12], 1)]
+    assert slots == [8, 8]
+    # Room for the logits of two slots, and the weights of eight words.
+    monkeypatch.setattr(
+        "attention_jax.decoding.sentences._MAX_BATCH", max(2 * 3 * words, 8 * 27 * 3)
+    )
+    for _, rows, slots, _ in plan(beam._translator, [3, 3, 12], 1):
+        assert rows * 8 * 27 * 3 <= max(2 * 3 * words, 8 * 27 * 3) or rows == 1
+        assert slots * 3 * words <= max(2 * 3 * words, 8 * 27 * 3) and slots <= rows
+    shapes = []
+    whole = sentences_module.force_decode
+
+    def record(model, params, batch):
+        shapes.append(batch.source.shape)
+        return whole(model, params, batch)
+
+    monkeypatch.setattr(sentences_module, "force_decode", record)
+    pairs = [Pair("ba bi", "bi ba")] * 3
+    before = run.force(pairs)
+    monkeypatch.setattr(
+        "attention_jax.decoding.sentences._MAX_BATCH", 8 * (8 + words) * 2
+    )
+    after = run.force(pairs)
+    assert [rows for rows, _ in shapes[-2:]] == [2, 2]
+    assert [one.text for one in before] == [one.text for one in after]
+
+
+def test_the_longest_sentence_is_that_whose_weights_fit(run, monkeypatch):
+    # T = 2 S + 10 words and EOS, for each of the beam's places.
+    monkeypatch.setattr("attention_jax.decoding.sentences._MAX_SENTENCE", 32 * 75 * 3)
+    beam = run.with_decoding(search="beam", beam_size=3)
+    assert (run.longest_sentence(), beam.longest_sentence()) == (32, 32)
+    assert run.with_decoding(search="beam", beam_size=4).longest_sentence() == 16
+    assert run.with_decoding(max_length_offset=1000).longest_sentence() == 0
+    beam.decode(["ba " * 32])
+    with pytest.raises(ValueError, match="sentence 1 has 33 tokens, too many"):
+        beam.decode(["ba " * 33])
 
 
 def test_decoded_weights_are_distributions_over_the_source_words(run, sentences):

@@ -72,12 +72,21 @@ def sample_decode(
     ids = jnp.arange(batch) if ids is None else jnp.asarray(ids)
     if ids.shape != (batch,):
         raise ValueError(f"ids must be [{batch}], but its shape is {ids.shape}")
-    return _search(model, params, *arguments, rng, ids, Sampling(*sampling))
+    # How many words are sorted is static; other temperatures do not compile anew.
+    nucleus = None if sampling.top_p == 1 else jnp.float32(sampling.top_p)
+    return _search(
+        model,
+        params,
+        *arguments,
+        rng,
+        ids,
+        jnp.float32(sampling.temperature),
+        nucleus,
+        top_k=int(sampling.top_k),
+    )
 
 
-@functools.partial(
-    jax.jit, static_argnames=("model", "max_length", "slots", "sampling")
-)
+@functools.partial(jax.jit, static_argnames=("model", "max_length", "slots", "top_k"))
 def _search(
     model: Model,
     params: Params,
@@ -88,13 +97,20 @@ def _search(
     slots: int,
     rng: Array,
     ids: Array,
-    sampling: Sampling,
+    temperature: Array,
+    top_p: Array | None,
+    *,
+    top_k: int,
 ) -> Decoded:
     keys = jax.vmap(functools.partial(jax.random.fold_in, rng))(ids)
 
     def choose(logits: Array, time: Array, keys: Array) -> Array:
         step_keys = jax.vmap(jax.random.fold_in)(keys, time)
-        return jax.vmap(functools.partial(draw, sampling=sampling))(step_keys, logits)
+        return jax.vmap(
+            lambda key, row: draw(
+                key, row, temperature=temperature, top_k=top_k, top_p=top_p
+            )
+        )(step_keys, logits)
 
     return decode_word_by_word(
         model, params, source, source_lengths, limits, max_length, slots, choose, keys
@@ -102,24 +118,29 @@ def _search(
 
 
 def draw(
-    rng: Array, logits: Float[Array, " W"], *, sampling: Sampling
+    rng: Array,
+    logits: Float[Array, " W"],
+    *,
+    temperature: Float[ArrayLike, ""],
+    top_k: int = 0,
+    top_p: Float[ArrayLike, ""] | None = None,
 ) -> Int[Array, ""]:
-    """One word; -inf marks what may not be drawn.
+    """One word; -inf marks what may not be drawn. top_p None keeps all.
 
     The maximum of logits with Gumbel noise added is distributed as their softmax.
     """
-    logits = logits / sampling.temperature
+    logits = logits / temperature
     words = None
-    if 0 < sampling.top_k < logits.shape[-1]:
-        logits, words = top_words(logits, sampling.top_k)
-    if sampling.top_p < 1:
-        logits = jnp.where(in_nucleus(logits, sampling.top_p), logits, -jnp.inf)
+    if 0 < top_k < logits.shape[-1]:
+        logits, words = top_words(logits, top_k)
+    if top_p is not None:
+        logits = jnp.where(in_nucleus(logits, top_p), logits, -jnp.inf)
     noise = jax.random.gumbel(rng, logits.shape, logits.dtype)
     place = first_maximum(logits + noise)[1]
     return place if words is None else words[place]
 
 
-def in_nucleus(logits: Float[Array, " W"], top_p: float) -> Array:
+def in_nucleus(logits: Float[Array, " W"], top_p: Float[ArrayLike, ""]) -> Array:
     """Which words are among the fewest whose probabilities sum to at least `top_p`.
 
     The likeliest is always one; words as likely as the last one all are.

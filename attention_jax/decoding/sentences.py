@@ -18,8 +18,8 @@ from attention_jax.decoding.searches import Request, searches
 from attention_jax.decoding.unknown_words import sources_of_unknown
 from attention_jax.models.functional import Model
 
-# Array elements of a batch's weights [B, N, L, S]: longer sentences get fewer rows, and one
-# whose own weights would not fit is refused.
+# Elements of a batch's largest arrays, weights [B, N, L, S] and logits: where they would be
+# more there are fewer rows, and a sentence that would not fit alone is refused.
 _MAX_BATCH = 2**25
 _MAX_SENTENCE = 2**28
 # A full batch has so many times the sentences that are searched at a time: at its end slots
@@ -80,7 +80,7 @@ def decode_sentences(
     tokens = [[token.text for token in codec.tokens(text)] for text in sentences]
     lengths = [len(words) for words in tokens]
     searched = None
-    for width, rows, slots, indices in plan(translator.decoding, lengths, n_best):
+    for width, rows, slots, indices in plan(translator, lengths, n_best):
         batch = _Batch([tokens[index] for index in indices], width, rows, slots, n_best)
         ids = [first_id + index for index in indices]
         decoded = _search_batch(translator, batch, ids)
@@ -93,7 +93,7 @@ def decode_sentences(
 
 
 def plan(
-    decoding: DecodingConfig, lengths: Sequence[int], n_best: int
+    translator: Translator, lengths: Sequence[int], n_best: int
 ) -> Iterator[tuple[int, int, int, list[int]]]:
     """Batches as (width, rows, slots, which sentences), the longest sentences first.
 
@@ -109,14 +109,26 @@ def plan(
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         if lengths[index]:
             by_width.setdefault(width_for(lengths[index]), []).append(index)
+    decoding = translator.decoding
     places = searches.get(decoding.search).places(decoding, n_best)
+    logits = places * len(translator.target_codec.vocabulary)
     for width, indices in by_width.items():
-        area = width * (_longest(decoding, width) + 1) * places
         name = f"sentence {indices[0] + 1} has {lengths[indices[0]]} tokens,"
         slots = max(1, decoding.batch_size * _SHORT // max(width, _SHORT))
-        rows = _rows(area, _FULL * slots, name)
+        slots = _rows(logits, slots, name)
+        rows = _rows(_weights(decoding, width, n_best), _FULL * slots, name)
         for start in range(0, len(indices), rows):
-            yield width, rows, slots, indices[start : start + rows]
+            yield width, rows, min(slots, rows), indices[start : start + rows]
+
+
+def longest_sentence(decoding: DecodingConfig, n_best: int) -> int:
+    """The most tokens of a sentence whose translations fit into memory; 0: none does."""
+    width = width_for(1)
+    if _weights(decoding, width, n_best) > _MAX_SENTENCE:
+        return 0
+    while _weights(decoding, 2 * width, n_best) <= _MAX_SENTENCE:
+        width *= 2
+    return width
 
 
 def force_pairs(
@@ -137,7 +149,9 @@ def force_pairs(
             by_shape.setdefault(shape, []).append(index)
     for shape, indices in by_shape.items():
         name = f"pair {indices[0] + 1} has words"
-        rows = _rows(shape[0] * shape[1], translator.decoding.batch_size, name)
+        # All steps' logits are there at once.
+        area = shape[1] * (shape[0] + len(codecs[1].vocabulary))
+        rows = _rows(area, translator.decoding.batch_size, name)
         for start in range(0, len(indices), rows):
             chunk = indices[start : start + rows]
             found = _force_batch(translator, [pairs[i] for i in chunk], shape, rows)
@@ -169,8 +183,14 @@ def _longest(decoding: DecodingConfig, source_length: int) -> int:
     return int(np.max(_limits(decoding, np.array([source_length])).longest))
 
 
+def _weights(decoding: DecodingConfig, width: int, n_best: int) -> int:
+    """How many weights the search for one sentence's translations keeps."""
+    places = searches.get(decoding.search).places(decoding, n_best)
+    return width * (_longest(decoding, width) + 1) * places
+
+
 def _rows(area: int, batch_size: int, name: str) -> int:
-    """How many sentences of `area` weights a batch has."""
+    """How many sentences of so many array elements a batch has."""
     if area > _MAX_SENTENCE:
         raise ValueError(f"{name} too many for one sentence")
     return max(1, min(batch_size, _MAX_BATCH // area))

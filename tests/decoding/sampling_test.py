@@ -16,7 +16,9 @@ LOGITS = np.array([2.0, -np.inf, 1.0, 0.5, -1.0, 1.5], np.float32)
 
 def frequencies(settings, number=20_000):
     keys = jax.random.split(jax.random.key(0), number)
-    one = jax.vmap(lambda key: sampling.draw(key, jnp.array(LOGITS), sampling=settings))
+    options = settings._asdict()
+    options["top_p"] = None if settings.top_p == 1 else settings.top_p
+    one = jax.vmap(lambda key: sampling.draw(key, jnp.array(LOGITS), **options))
     return np.bincount(np.asarray(one(keys)), minlength=len(LOGITS)) / number
 
 
@@ -136,6 +138,19 @@ def test_the_narrowest_sampling_is_greedy_search(settings):
     np.testing.assert_array_equal(drawn.tokens, greedy.tokens)
     # The probabilities are the model's own.
     np.testing.assert_allclose(drawn.log_probs, greedy.log_probs, atol=1e-5)
+
+
+def test_other_temperatures_and_probabilities_do_not_compile():
+    model, params = make()
+    options = {"max_length": 7, "rng": jax.random.key(1)}
+
+    def draw(temperature, top_p):
+        settings = Sampling(temperature=temperature, top_p=top_p)
+        sample_decode(model, params, *sources(), sampling=settings, **options)
+        return sampling._search._cache_size()
+
+    assert draw(0.7, 1.0) == draw(0.71, 1.0)
+    assert draw(0.7, 0.9) == draw(1.3, 0.5)
 
 
 def test_pad_and_bos_are_never_drawn():

@@ -29,8 +29,8 @@ def run(*arguments):
     )
 
 
-def piped(monkeypatch, data):
-    stdin = types.SimpleNamespace(buffer=io.BytesIO(data), isatty=lambda: False)
+def piped(monkeypatch, data, *, terminal=False):
+    stdin = types.SimpleNamespace(buffer=io.BytesIO(data), isatty=lambda: terminal)
     monkeypatch.setattr(sys, "stdin", stdin)
 
 
@@ -52,9 +52,7 @@ def test_bad_bytes_are_an_error_of_one_line(workdir, monkeypatch, capfdbinary):
 
 
 def test_a_terminal_is_asked(workdir, monkeypatch, capsys):
-    stdin = io.StringIO("ba bi\n\n")
-    monkeypatch.setattr(stdin, "isatty", lambda: True)
-    monkeypatch.setattr(sys, "stdin", stdin)
+    piped(monkeypatch, b"ba bi\n\n", terminal=True)
     assert run(f"--workdir={workdir}") == 0
     out, err = capsys.readouterr()
     assert out == load_run(workdir).translate(["ba bi"])[0] + "\n\n"
@@ -229,6 +227,11 @@ def test_given_translations_are_scored_and_aligned(
         (b"bi ba\nba\nba\n", 2, "has more lines than the input, which has 2"),
         (b"bi ba\n\xff\n", 1, "targets.txt, line 2: not UTF-8 at byte 1"),
         (b"ba " * 400_000, 0, "targets.txt, line 1: more than 1,048,576 bytes"),
+        (
+            b"bi ba\n" + b"ba " * 1_001,
+            1,
+            "line 2: 1,001 tokens, more than --max_source",
+        ),
         (None, 0, "--targets: No such file or directory"),
     ],
 )
@@ -250,3 +253,44 @@ def test_given_translations_leave_nothing_to_search(workdir, capfdbinary, flag):
     assert run(f"--workdir={workdir}", "--targets=t.txt", flag) == 2
     err = capfdbinary.readouterr().err.decode()
     assert f"leaves {flag.split('=')[0]} nothing to search for" in err
+
+
+def test_a_sentence_without_memory_for_it_is_a_long_line(
+    workdir, monkeypatch, capfdbinary
+):
+    # The weights of 16 source words with 10 + 2 x 16 words, EOS, in a beam of 2.
+    monkeypatch.setattr("attention_jax.decoding.sentences._MAX_SENTENCE", 16 * 43 * 2)
+    lines = b"ba bi\n" + b"ba " * 17 + b"\nbo\n"
+    flags = [f"--workdir={workdir}", "--beam_size=2"]
+    piped(monkeypatch, lines)
+    assert run(*flags, "--long_lines=skip") == 0
+    out, err = capfdbinary.readouterr()
+    assert [bool(line) for line in out.splitlines()] == [True, False, True]
+    assert b"input line 2: 17 tokens, and this search has memory for 16: left" in err
+    piped(monkeypatch, lines)
+    assert run(*flags) == 1
+    out, err = capfdbinary.readouterr()
+    assert out.count(b"\n") == 1 and b"input line 2: 17 tokens" in err
+    piped(monkeypatch, lines)
+    assert run(*flags, "--max_length_offset=2000") == 2
+    assert b"no memory for a single word" in capfdbinary.readouterr().err
+
+
+def test_a_conversation_survives_what_is_not_utf8(workdir):
+    keyboard, terminal = os.openpty()
+    os.write(keyboard, b"ba bi\n\xff\nbo\n\x04")
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.translate", f"--workdir={workdir}"],
+        stdin=terminal,
+        capture_output=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+        check=False,
+        timeout=300,
+    )
+    os.close(keyboard)
+    os.close(terminal)
+    expected = load_run(workdir).translate(["ba bi", "bo"])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode().splitlines() == expected
+    assert b"> not UTF-8 at byte 1\n> " in done.stderr
