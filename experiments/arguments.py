@@ -35,6 +35,16 @@ def check_output(path: str | None, flag: str = "output") -> pathlib.Path | None:
     return pathlib.Path(path)
 
 
+def check_picture(path: str, flag: str = "figure") -> None:
+    """Raises UsageError unless the picture that the flag names could be written."""
+    from attention_jax.evaluation.figure_files import check_path
+
+    try:
+        check_path(path)
+    except (ValueError, OSError) as error:
+        raise UsageError(f"--{flag}: {error}") from error
+
+
 def check_apart(files: Mapping[str, str | None]) -> None:
     """Raises UsageError if two flags, by name, name the same file."""
     seen: dict[pathlib.Path, str] = {}

@@ -99,8 +99,9 @@ def main(arguments: types.SimpleNamespace) -> None:
         "experiments.benchmark_decoding",
         *sys.argv[1:],
     ]
-    result["split"] = arguments.split
-    result |= held_out.provenance(directory, run)
+    result |= held_out.provenance(
+        directory, run, split=arguments.split, checkpoint=arguments.checkpoint
+    )
     title = f"{arguments.workdir}, {arguments.split}, {result['sentences']:,} sentences"
     print_table(report_rows(result), title=title)
     if output:

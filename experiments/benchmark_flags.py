@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.arguments import UsageError, check_output
+from experiments.arguments import UsageError, check_output, check_picture
 
 if TYPE_CHECKING:
     from attention_jax.benchmarking import Plan
@@ -87,16 +87,11 @@ def define(flag_values: flags.FlagValues) -> None:
 
 def check_files(arguments: types.SimpleNamespace) -> None:
     """Raises UsageError unless --output and --figure could be written."""
-    from attention_jax.evaluation.figure_files import check_path
-
     if arguments.input and arguments.output:
         raise UsageError("--output is for what is measured; --input measures nothing")
     check_output(arguments.output)
     if arguments.figure:
-        try:
-            check_path(arguments.figure)
-        except (ValueError, OSError) as error:
-            raise UsageError(f"--figure: {error}") from error
+        check_picture(arguments.figure)
 
 
 def read(flag: str, path: str | None) -> dict[str, Any] | None:

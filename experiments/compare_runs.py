@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from experiments import command_line
-from experiments.arguments import check_output
+from experiments.arguments import check_output, check_picture
 from experiments.table import print_columns
 
 if TYPE_CHECKING:
@@ -64,7 +64,6 @@ def main(arguments: types.SimpleNamespace) -> None:
     output = check_output(arguments.output)
     if not arguments.positional:
         raise command_line.UsageError("name runs: DIR DIR ...")
-    from attention_jax.evaluation.figure_files import check_path
     from attention_jax.evaluation.learning_curves import plot_learning_curves
     from attention_jax.evaluation.run_comparison import (
         METRICS,
@@ -75,10 +74,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     from attention_jax.training.json_files import write_json
 
     if arguments.figure is not None:
-        try:
-            check_path(arguments.figure)
-        except (ValueError, OSError) as error:
-            raise command_line.UsageError(f"--figure: {error}") from error
+        check_picture(arguments.figure)
     if arguments.metric is not None and arguments.metric not in METRICS:
         known = unknown_name("metric", arguments.metric, METRICS)
         raise command_line.UsageError(f"--metric: {known}")

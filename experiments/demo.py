@@ -69,11 +69,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     for line in showcase.translation_lines(run, pairs, evaluation, number=NUM_SHOWN):
         print(line)
     print()
-    facts = {
-        "split": "test",
-        "checkpoint": "best",
-        **held_out.provenance(directory, run),
-    }
+    facts = held_out.provenance(directory, run, split="test", checkpoint="best")
     print_table(
         report.rows(evaluation, facts), title=f"{len(pairs):,} held-out phrases"
     )

@@ -23,7 +23,7 @@ from experiments import (
     run_flags,
     search_flags,
 )
-from experiments.arguments import check_apart, check_output
+from experiments.arguments import check_apart, check_output, check_picture
 from experiments.table import print_columns, print_table
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def main(arguments: types.SimpleNamespace) -> None:
     files = {n: getattr(arguments, n) for n in ("output", "translations", "figure")}
     check_apart(files)
     edges = evaluation_flags.length_edges(arguments)
-    evaluation_flags.check_figure(arguments)
+    if arguments.figure is not None:
+        check_picture(arguments.figure)
     directories = evaluated_runs.run_directories(arguments)
     known_links.check_links(arguments, [run.directory for run in directories])
     from attention_jax.evaluation import comparison_report, held_out, report
@@ -118,12 +119,13 @@ def measure(
     run = load_run(directory.path, checkpoint=arguments.checkpoint)
     run = search_flags.with_search(run, arguments, search=search)
     evaluation = known_links.evaluate(run, pairs, known)
-    facts = {
-        "split": arguments.split,
-        "checkpoint": arguments.checkpoint,
-        "links": known.origin,
-        **held_out.provenance(directory, run),
-    }
+    facts = held_out.provenance(
+        directory,
+        run,
+        split=arguments.split,
+        checkpoint=arguments.checkpoint,
+        links=known.origin,
+    )
     return System(name, evaluation, facts, flatten(config_to_dict(run.config)))
 
 

@@ -54,15 +54,3 @@ def length_edges(arguments: types.SimpleNamespace) -> tuple[int, ...]:
             f"{','.join(given)!r}"
         )
     return edges
-
-
-def check_figure(arguments: types.SimpleNamespace) -> None:
-    """Raises UsageError if --figure could not be written."""
-    if arguments.figure is None:
-        return
-    from attention_jax.evaluation.figure_files import check_path
-
-    try:
-        check_path(arguments.figure)
-    except (ValueError, OSError) as error:
-        raise UsageError(f"--figure: {error}") from error

@@ -48,15 +48,19 @@ def main(arguments: types.SimpleNamespace) -> None:
 
     run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
     run = search_flags.with_search(run, arguments)
-    pairs = sentence_flags.pairs_of(run, arguments)
+    pairs = sentence_flags.pairs_of(run, arguments, number=0)
     found = [
         record(pair.source, translation)
         for pair, translation in zip(
             pairs, sentence_flags.translations_of(run, arguments, pairs), strict=True
         )
     ]
-    facts = provenance(RunDirectory(arguments.workdir), run)
-    facts = {"checkpoint": arguments.checkpoint, "split": arguments.split, **facts}
+    facts = provenance(
+        RunDirectory(arguments.workdir),
+        run,
+        split=arguments.split,
+        checkpoint=arguments.checkpoint,
+    )
     save_attention(output, found, facts=facts)
     print(f"wrote {output}, {len(found):,} sentences")
 

@@ -85,7 +85,8 @@ class KnownLinks:
         self._path, self._aligner = arguments.alignments, arguments.aligner
         self._pairs, self.shift = pairs, arguments.alignment_shift
         self._aligned: dict[tuple[TokenPair, ...], list[Alignment]] = {}
-        self._read = None
+        self._read: list[Alignment] | None = None
+        self._counted: tuple[TokenPair, ...] | None = None
         if self._path is not None:
             self._read = _read(self._path, arguments, len(pairs))
 
@@ -95,15 +96,26 @@ class KnownLinks:
         return self._aligner or self._path or "the data"
 
     def of(self, run: "Run") -> "list[Alignment] | None":
-        """Between the tokens of `run`; None leaves it to the data."""
-        if self._read is not None or not self._aligner:
-            return self._read
-        if not run.attends:
+        """Between the tokens of `run`; None leaves it to the data.
+
+        Raises:
+          ValueError: the file's links count the words of a run before, which cut the
+            pairs otherwise.
+        """
+        if not run.attends or (self._read is None and not self._aligner):
             return None
+        words = tuple(_words(run, pair) for pair in self._pairs)
+        if self._read is not None:
+            if self._counted not in (None, words):
+                raise ValueError(
+                    f"--alignments: the links of {self._path} count the words of one "
+                    "run, and these runs cut the pairs into different ones"
+                )
+            self._counted = words
+            return self._read
         from attention_jax.data.sources import load_splits
         from attention_jax.evaluation.eflomal_links import eflomal_alignments
 
-        words = tuple(_words(run, pair) for pair in self._pairs)
         # It finds other links each time, and runs of the same words should be comparable.
         if words not in self._aligned:
             training = load_splits(run.config.data).train

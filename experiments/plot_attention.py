@@ -16,13 +16,17 @@ import types
 from absl import flags
 
 from experiments import command_line, run_flags, search_flags, sentence_flags
+from experiments.arguments import check_picture
+
+# Pictures without --num, and at most: 100 take half a minute and a gigabyte.
+PICTURES, MOST = 6, 100
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the flags."""
     run_flags.define_workdir(flag_values)
     run_flags.define_checkpoint(flag_values)
-    sentence_flags.define_sentences(flag_values, number=6)
+    sentence_flags.define_sentences(flag_values, number=PICTURES)
     flags.DEFINE_integer(
         "columns", 2, "Pictures side by side.", lower_bound=1, flag_values=flag_values
     )
@@ -37,20 +41,21 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Writes the picture."""
-    from attention_jax.evaluation.figure_files import check_path
     from attention_jax.evaluation.figures import Panel, plot_weights_grid
     from attention_jax.evaluation.held_out import is_exact, known_links
 
     sentence_flags.check_sentences(arguments)
-    try:
-        check_path(arguments.output)
-    except (ValueError, OSError) as error:
-        raise command_line.UsageError(f"--output: {error}") from error
+    check_picture(arguments.output, "output")
     from attention_jax.run import load_run
 
     run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
     run = search_flags.with_search(run, arguments)
-    pairs = sentence_flags.pairs_of(run, arguments)
+    pairs = sentence_flags.pairs_of(run, arguments, number=PICTURES)
+    if len(pairs) > MOST:
+        raise ValueError(
+            f"a picture has room for {MOST} sentences, and these are {len(pairs):,}: "
+            "--num takes fewer; experiments.report shows each by itself"
+        )
     found = sentence_flags.translations_of(run, arguments, pairs)
     panels = [
         Panel(

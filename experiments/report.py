@@ -46,12 +46,13 @@ def main(arguments: types.SimpleNamespace) -> None:
     )
     known = known_links.KnownLinks(arguments, pairs)
     evaluation = known_links.evaluate(run, pairs, known)
-    facts = {
-        "split": arguments.split,
-        "checkpoint": arguments.checkpoint,
-        "links": known.origin,
-        **held_out.provenance(directory, run),
-    }
+    facts = held_out.provenance(
+        directory,
+        run,
+        split=arguments.split,
+        checkpoint=arguments.checkpoint,
+        links=known.origin,
+    )
     summary = summarize(directory.path, name=directory.path.name)
     data = html_report.collect(run, summary, pairs, evaluation, facts)
     write_text(output, html_report.render(data))

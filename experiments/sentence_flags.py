@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def define_sentences(flag_values: flags.FlagValues, *, number: int) -> None:
-    """Defines --text, --target, --input, --split and --num."""
+    """Defines --text, --target, --input, --split and --num, by default `number`."""
     for name, text in (
         ("text", "A sentence to translate; may be repeated."),
         ("target", "A translation to force: one for each --text."),
@@ -37,8 +37,9 @@ def define_sentences(flag_values: flags.FlagValues, *, number: int) -> None:
     )
     flags.DEFINE_integer(
         "num",
-        number,
-        "Only the first so many of --input or --split; 0 takes all.",
+        None,
+        "Only the first so many of --input or --split; 0 takes all; if not given, "
+        + (str(number) if number else "all"),
         lower_bound=0,
         flag_values=flag_values,
     )
@@ -54,6 +55,8 @@ def check_sentences(arguments: types.SimpleNamespace) -> None:
             + (" and ".join(given) or "none")
         )
     texts, targets = arguments.text or [], arguments.target or []
+    if texts and arguments.num is not None:
+        raise UsageError("--num is of --input or --split; each --text is taken")
     if targets and len(targets) != len(texts):
         raise UsageError(
             "--target is a translation of a --text: as many of one as of the other, got "
@@ -71,10 +74,13 @@ def check_sentences(arguments: types.SimpleNamespace) -> None:
                 raise UsageError(f"--{name} is not UTF-8: {value!r}")
 
 
-def pairs_of(run: "Run", arguments: types.SimpleNamespace) -> "list[Pair]":
+def pairs_of(
+    run: "Run", arguments: types.SimpleNamespace, *, number: int
+) -> "list[Pair]":
     """The sentences that the flags name; blank lines of --input are left out.
 
-    Those of --text and --input have no target, unless --target gives it.
+    Those of --text and --input have no target, unless --target gives it. Without --num
+    there are `number`.
 
     Raises:
       ValueError: the run has no attention, or there is nothing to translate.
@@ -94,16 +100,19 @@ def pairs_of(run: "Run", arguments: types.SimpleNamespace) -> "list[Pair]":
             if not codec.tokens(text):
                 side = {"text": "source"}.get(name, name)
                 raise ValueError(f"{side} has no words: {text!r}")
+    if arguments.num is not None:
+        number = arguments.num
     if arguments.split:
         return list(
             load_split(
                 RunDirectory(arguments.workdir),
                 arguments.split,
-                max_sentences=arguments.num,
+                max_sentences=number,
             )
         )
     if arguments.input:
-        return [Pair(line, "") for line in _lines_with_words(run, arguments)]
+        lines = _lines_with_words(run, arguments.input, number)
+        return [Pair(line, "") for line in lines]
     targets = arguments.target or [""] * len(arguments.text)
     return [Pair(*texts) for texts in zip(arguments.text, targets, strict=True)]
 
@@ -117,13 +126,13 @@ def translations_of(
     return run.decode([pair.source for pair in pairs])
 
 
-def _lines_with_words(run: "Run", arguments: types.SimpleNamespace) -> list[str]:
+def _lines_with_words(run: "Run", path: str, number: int) -> list[str]:
     from attention_jax.data.files import read_lines
 
-    lines = read_lines(arguments.input, field="--input")[: arguments.num or None]
+    lines = read_lines(path, field="--input")[: number or None]
     sources = [line for line in lines if run.source_codec.tokens(line)]
     if not sources:
-        raise ValueError(f"--input: {arguments.input!r} has no line with words")
+        raise ValueError(f"--input: {path!r} has no line with words")
     if len(sources) < len(lines):
         logging.warning(
             "--input: %d of %d lines are left out: they have no words",

@@ -9,9 +9,10 @@ the program with an error that names it, after the lines before it have been wri
 terminal it asks for sentences.
 
 A line of output is the translation; then, after a tab each, --scores adds what the search
-ranked by and --alignments the links source-target, counted from 0 (Pharaoh format). With
---n_best above 1 there are several lines for each of the input, the best first, and the
-input's line number, counted from 1, stands in front. With --targets the translations are
+ranked by, --alignments the links source-target, counted from 0 (Pharaoh format), and --tokens
+the words that they count. With --n_best above 1 there are several lines for each of the input,
+the best first (samples as they are drawn), and the input's line number, counted from 1, stands
+in front. With --targets the translations are
 those of a file, a line for each of the input: scored and aligned, not searched for.
 """
 
@@ -50,6 +51,10 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     for name, text in (
         ("scores", "Write the score of each translation."),
         ("alignments", "Write the words that attention links, as 0-0 1-2."),
+        (
+            "tokens",
+            "Write the words that links count, of the source and the translation.",
+        ),
     ):
         flags.DEFINE_bool(name, False, text, flag_values=flag_values)
     define_targets(flag_values)
@@ -159,9 +164,12 @@ def columns(
         yield f"{translation.score:.4f}"
     if arguments.alignments:
         from attention_jax.evaluation.attention_links import attention_links
+        from attention_jax.evaluation.pharaoh import format_alignment
 
-        links = attention_links(translation.weights)
-        yield " ".join(f"{s}-{t}" for s, t in sorted(links))
+        yield format_alignment(attention_links(translation.weights))
+    if arguments.tokens:
+        yield " ".join(translation.source_tokens)
+        yield " ".join(translation.target_tokens)
 
 
 def ask(

@@ -37,8 +37,13 @@ def length_limits(
     On NumPy arrays: a caller needs the largest `longest` for a shape.
     """
     lengths = np.asarray(source_lengths)
-    longest = np.maximum(1, np.floor(max_ratio * lengths).astype(np.int32) + max_offset)
-    shortest = np.floor(min_ratio * lengths).astype(np.int32) + min_offset
+
+    def times(ratio: float) -> np.ndarray:
+        # 1.15 x 100 is 114.99999999999999 in binary.
+        return np.floor(ratio * lengths + 1e-9).astype(np.int32)
+
+    longest = np.maximum(1, times(max_ratio) + max_offset)
+    shortest = times(min_ratio) + min_offset
     return Limits(np.minimum(shortest, longest).astype(np.int32), longest)
 
 

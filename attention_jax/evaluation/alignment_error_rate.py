@@ -17,6 +17,8 @@ class AlignmentErrorRate:
       sure: sure links, |S|.
       found_sure: |A ∩ S|.
       found_possible: |A ∩ P|.
+      found_known: links found of target words that have a possible link. The others can
+        only be wrong.
     """
 
     pairs: int
@@ -24,6 +26,12 @@ class AlignmentErrorRate:
     sure: int
     found_sure: int
     found_possible: int
+    found_known: int
+
+    @property
+    def highest_precision(self) -> float | None:
+        """found_known / |A|, what `precision` could be at most."""
+        return self.found_known / self.found if self.found else None
 
     @property
     def precision(self) -> float | None:
@@ -42,10 +50,9 @@ class AlignmentErrorRate:
         return 1 - (self.found_sure + self.found_possible) / total if total else None
 
     def to_dict(self) -> dict[str, float | int | None]:
-        """The counts and the three rates."""
-        rates = {
-            name: getattr(self, name) for name in ("error_rate", "precision", "recall")
-        }
+        """The counts and the rates."""
+        names = ("error_rate", "precision", "recall", "highest_precision")
+        rates = {name: getattr(self, name) for name in names}
         return {**dataclasses.asdict(self), **rates}
 
 
@@ -59,9 +66,10 @@ def alignment_error_rate(
 
     Och & Ney, 2003, aclanthology.org/J03-1002.
     """
-    counts = [0] * 5
+    counts = [0] * 6
     for found, gold in pairs:
         possible = gold.possible | gold.sure
+        known = {t for _, t in possible}
         for place, number in enumerate(
             (
                 1,
@@ -69,6 +77,7 @@ def alignment_error_rate(
                 len(gold.sure),
                 len(found & gold.sure),
                 len(found & possible),
+                sum(t in known for _, t in found),
             )
         ):
             counts[place] += number

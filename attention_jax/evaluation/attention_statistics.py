@@ -16,19 +16,21 @@ class AttentionStatistics:
     """Of one sentence, or the mean over sentences; None where it is not defined.
 
     It is not for weights below 0, which a normaliser may give: their entropy is no number.
+    Rows need not sum to 1, as `sigmoid`'s and `softmax_one`'s do not: p_t = a_t / Σ_s a_ts,
+    and a word that looks at nothing has neither entropy nor a brightest source word.
 
     Attributes:
-      entropy: mean over target words of H(a_t) = -Σ_s a_ts log a_ts, in nats.
-      relative_entropy: mean of H(a_t) / log S: 0 looks at one word, 1 at all alike; of
+      entropy: mean over target words of H(p_t) = -Σ_s p_ts log p_ts, in nats.
+      relative_entropy: mean of H(p_t) / log S: 0 looks at one word, 1 at all alike; of
         sentences of two source words or more.
       covered: share of source words s with coverage c_s = Σ_t a_ts of at least
         LEAST_COVERED.
-      repeated: attention beyond the first whole one, Σ_s max(c_s - 1, 0) / T: 0 if
-        no source word gets more than 1. At least 1 - S / T where each row sums to 1.
+      repeated: share of all attention that is beyond the first whole one to a source word,
+        Σ_s max(c_s - 1, 0) / Σ_s c_s. At least 1 - S / T where each row sums to 1.
       monotonicity: Kendall's τ-b between target position and the brightest source
         position: 1 in source order, -1 reversed; of sentences where both vary.
-      last_word: mean of a_ts at the last source word, often the full stop: what other
-        toolkits measure on the end-of-sentence word, which sources do not have here.
+      last_word: share of all attention on the last source word, often the full stop: what
+        other toolkits measure on the end-of-sentence word, which sources do not have here.
     """
 
     entropy: float | None
@@ -42,6 +44,8 @@ class AttentionStatistics:
 def attention_statistics(weights: Float[np.ndarray, "T S"]) -> AttentionStatistics:
     """The statistics of one sentence; all None where T or S is 0, or a weight below 0.
 
+    Where nothing is looked at, nothing is covered, and the others are None.
+
     In float64. O(T² + T S).
 
     Raises:
@@ -53,19 +57,24 @@ def attention_statistics(weights: Float[np.ndarray, "T S"]) -> AttentionStatisti
             f"weights must be [T, S], of numbers; got shape {weights.shape}"
             + f", with {int(np.isnan(weights).sum())} that are none"
         )
-    target, source = weights.shape
-    if not target or not source or weights.min() < 0:
-        return AttentionStatistics(*[None] * 6)
-    logarithms = np.log(np.where(weights > 0, weights, 1))
-    entropy = float(-(weights * logarithms).sum(axis=1).mean())
+    nothing = AttentionStatistics(*[None] * 6)
+    if not weights.size or weights.min() < 0:
+        return nothing
+    source = weights.shape[1]
+    looking = weights[weights.any(axis=1)]
+    if not looking.size:
+        return dataclasses.replace(nothing, covered=0.0)
+    shares = looking / looking.sum(axis=1, keepdims=True)
+    logarithms = np.log(np.where(shares > 0, shares, 1))
+    entropy = float(-(shares * logarithms).sum(axis=1).mean())
     coverage = weights.sum(axis=0)
     return AttentionStatistics(
         entropy=entropy,
         relative_entropy=entropy / math.log(source) if source > 1 else None,
         covered=float((coverage >= LEAST_COVERED).mean()),
-        repeated=float(np.maximum(coverage - 1, 0).sum() / target),
-        monotonicity=kendall_tau(weights.argmax(axis=1)),
-        last_word=float(weights[:, -1].mean()),
+        repeated=float(np.maximum(coverage - 1, 0).sum() / coverage.sum()),
+        monotonicity=kendall_tau(looking.argmax(axis=1)),
+        last_word=float(coverage[-1] / coverage.sum()),
     )
 
 

@@ -49,7 +49,7 @@ class Evaluation:
       metrics: BLEU, chrF2, exact match and TER, with signatures.
       alignment: over the exactly translated phrases; None for a run without attention or
         pairs without links.
-      attention: mean statistics of attention in the translations; None without attention.
+      statistics: of attention in each translation; empty without attention.
       aligned: attention's links in the references against known ones; None without
         either.
       shift: of these links, as `attention_links` takes it.
@@ -66,11 +66,16 @@ class Evaluation:
     translations: "tuple[Translation, ...]"
     references: tuple[str, ...]
     decoding: DecodingConfig
-    attention: AttentionStatistics | None = None
+    statistics: tuple[AttentionStatistics, ...] = ()
     aligned: AlignmentErrorRate | None = None
     shift: int = 0
     shapes: int = 0
     compile_seconds: float = 0.0
+
+    @property
+    def attention(self) -> AttentionStatistics | None:
+        """The mean of `statistics`; None without attention."""
+        return mean_statistics(self.statistics) if self.statistics else None
 
     @property
     def hypotheses(self) -> tuple[str, ...]:
@@ -88,12 +93,13 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as JSON values, without the translations."""
+        attention = self.attention
         return {
             "sentences": len(self.translations),
             "metrics": [dataclasses.asdict(metric) for metric in self.metrics],
             "alignment": self.alignment and _alignment_dict(self.alignment),
             "aligned": self.aligned and {**self.aligned.to_dict(), "shift": self.shift},
-            "attention": self.attention and dataclasses.asdict(self.attention),
+            "attention": attention and dataclasses.asdict(attention),
             "decoding": dataclasses.asdict(self.decoding),
             "seconds": self.seconds,
             "sentences_per_second": self.sentences_per_second,
@@ -160,9 +166,9 @@ def evaluate(
         tuple(translations),
         references,
         run.config.decoding,
-        mean_statistics(attention_statistics(found.weights) for found in translations)
+        tuple(attention_statistics(found.weights) for found in translations)
         if attends
-        else None,
+        else (),
         aligned,
         shift,
         shapes,
@@ -257,9 +263,15 @@ def _split_hash(directory: RunDirectory) -> str:
     return sessions[-1].get("split_hash", "") if sessions else ""
 
 
-def provenance(directory: RunDirectory, run: "Run") -> dict[str, Any]:
-    """What belongs beside any figure: seeds, the splits' hash, model, versions, device."""
+def provenance(
+    directory: RunDirectory, run: "Run", **asked: str | None
+) -> dict[str, Any]:
+    """What belongs beside any figure: seeds, the splits' hash, model, versions, device.
+
+    And `asked`: which split, checkpoint and links it was asked for.
+    """
     return {
+        **asked,
         "seed": run.config.seed,
         "data": {
             name: getattr(run.config.data, name)

@@ -65,7 +65,15 @@ def _aligned_rows(evaluation: Evaluation, origin: str) -> list[tuple[str, str, s
                 f"{found.found:,} links, {found.sure:,} sure ones known from {origin}"
             ),
         ),
-        ("... precision", percent(found.precision), "links that are sure or possible"),
+        (
+            "... precision",
+            percent(found.precision),
+            (
+                f"links that are sure or possible; at most "
+                f"{percent(found.highest_precision)}: {found.found_known:,} are of words "
+                "with a known link"
+            ),
+        ),
         ("... recall", percent(found.recall), "sure links that are found"),
     ]
 
@@ -112,7 +120,7 @@ def figure(number: float | None) -> str:
 
 
 def describe_search(decoding: DecodingConfig) -> str:
-    """How translations were searched for, in a few words: `beam of 5, gnmt^0.6`."""
+    """How translations were searched for, in a few words: `beam of 5, length penalty gnmt^0.6`."""
     words = searches.get(decoding.search).describe(decoding)
     return words + ", <unk> replaced" * decoding.replace_unknown
 

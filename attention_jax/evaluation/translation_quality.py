@@ -9,6 +9,15 @@ if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric as SacrebleuMetric
 
 
+_CHINESE = {"zh", "zho", "chi", "cmn", "yue"}
+_JAPANESE = {"ja", "jpn"}
+# Written without spaces between words, which would make a sentence one word.
+_UNSPACED = _JAPANESE | {
+    *("th", "tha", "lo", "lao", "km", "khm", "my", "mya", "bur"),
+    *("bo", "bod", "tib", "dz", "dzo"),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Metric:
     """One score of a set of translations.
@@ -53,17 +62,15 @@ def sacrebleu_metrics(
     """sacrebleu's BLEU, chrF2 and TER by name, set up as the functions here say."""
     from sacrebleu.metrics import BLEU, CHRF, TER
 
-    chinese = _is_chinese(language)
+    tongue = re.split("[-_]", language.lower())[0]
+    tokenize = "zh" if tongue in _CHINESE else "char" if tongue in _UNSPACED else "13a"
+    asian = tongue in _CHINESE | _JAPANESE
     return {
         # `force` only silences a warning about text that looks tokenised.
-        "BLEU": BLEU(
-            tokenize="zh" if chinese else "13a", lowercase=lowercase, force=True
-        ),
+        "BLEU": BLEU(tokenize=tokenize, lowercase=lowercase, force=True),
         "chrF2": CHRF(lowercase=lowercase),
         # asian_support does nothing without normalized.
-        "TER": TER(
-            normalized=chinese, asian_support=chinese, case_sensitive=not lowercase
-        ),
+        "TER": TER(normalized=asian, asian_support=asian, case_sensitive=not lowercase),
     }
 
 
@@ -76,7 +83,8 @@ def bleu(
 ) -> Metric:
     """Corpus BLEU-4 of sacrebleu: geometric mean of n-gram precisions × brevity penalty.
 
-    Chinese is cut into characters (tokenizer `zh`), anything else into words and
+    Chinese is cut into characters (tokenizer `zh`), and so are other languages without
+    spaces between words, such as Japanese and Thai (`char`); anything else into words and
     punctuation (`13a`): plain detokenised text goes in on both sides.
 
     Args:
@@ -128,9 +136,10 @@ def ter(
     """Translation edit rate of sacrebleu, in %: edits / reference words. Lower is better.
 
     An edit inserts, deletes or replaces a word, or moves a run of words. Words are what
-    white space separates, as sacrebleu has it by default; a Chinese text, which has none,
-    is normalised and cut into characters (`norm:yes`, `asian:yes` in the signature).
-    Above 100 where translations are longer than their references.
+    white space separates, as sacrebleu has it by default; Chinese and Japanese, which have
+    none, are normalised and cut into characters (`norm:yes`, `asian:yes` in the signature).
+    sacrebleu has nothing of the kind for Thai, Lao, Khmer, Burmese and Tibetan: there a
+    phrase counts as a word. Above 100 where translations are longer than their references.
 
     Arguments and errors are those of `bleu`.
 
@@ -171,10 +180,6 @@ def _score(
 def _plain(text: str, lowercase: bool) -> str:
     text = " ".join(text.split())
     return text.lower() if lowercase else text
-
-
-def _is_chinese(language: str) -> bool:
-    return re.split("[-_]", language.lower())[0] in ("zh", "zho", "chi", "cmn", "yue")
 
 
 def check_texts(hypotheses: Sequence[str], references: Sequence[str]) -> None:

@@ -177,9 +177,7 @@ def _measured(run: RunDirectory) -> dict[str, Any]:
         "minutes": summary.minutes,
         "tokens_per_second": summary.tokens_per_second,
         **evaluation.to_dict(),
-        "split": SPLIT,
-        "checkpoint": CHECKPOINT,
-        **held_out.provenance(run, loaded),
+        **held_out.provenance(run, loaded, split=SPLIT, checkpoint=CHECKPOINT),
     }
 
 

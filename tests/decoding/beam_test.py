@@ -367,3 +367,19 @@ def test_an_unknown_penalty():
             beam_size=2,
             ranking=Ranking("gmnt"),
         )
+
+
+def test_of_equal_endings_that_of_the_earlier_place_counts_as_likelier():
+    """A word, and two ends of one probability, in a beam of two."""
+    low = -200.0  # Nothing beside the others, in any order of adding.
+    logits = jnp.full((2, 1, 6), low).at[:, 0, EOS].set(0.0)
+    # The second place would likeliest say PAD, which it may not.
+    logits = logits.at[0, 0, 4].set(1.0).at[1, 0, PAD].set(1.0)
+    limits = Limits(jnp.zeros(1, jnp.int32), jnp.full(1, 9))
+    ending, words, places, log_probs = beam.continuations(
+        logits, jnp.zeros((1, 2)), limits, jnp.zeros(1, jnp.int32)
+    )
+    share = 1 + np.exp(-1.0)
+    np.testing.assert_allclose(ending[0], [-1 - np.log(share), -np.inf], rtol=1e-6)
+    assert (words[0, 0], places[0, 0]) == (4, 0)
+    np.testing.assert_allclose(log_probs[0, 0], -np.log(share), rtol=1e-6)

@@ -49,3 +49,11 @@ def test_what_may_follow():
 def test_a_batch_of_no_rows_is_refused():
     with pytest.raises(ValueError, match="source must have at least one row"):
         check_search(np.zeros((0, 3), np.int32), np.zeros(0, np.int32), 5, None, 0)
+
+
+def test_a_ratio_is_the_decimal_number_that_was_given():
+    """1.15 x 100 is a little below 115 in binary."""
+    limits = length_limits(
+        np.array([100]), max_ratio=1.15, max_offset=0, min_ratio=0.57, min_offset=0
+    )
+    assert (limits.longest.tolist(), limits.shortest.tolist()) == ([115], [57])

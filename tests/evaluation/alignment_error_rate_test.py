@@ -81,3 +81,11 @@ def test_files(tmp_path):
 def test_what_is_no_link(text):
     with pytest.raises(ValueError, match="is no link: expected source-target, from 0"):
         parse_alignment(text)
+
+
+def test_words_without_a_known_link_can_only_be_wrong():
+    gold = parse_alignment("0-0 1?1")
+    rate = alignment_error_rate([({(0, 0), (0, 1), (2, 2), (1, 3)}, gold)])
+    assert (rate.found_known, rate.highest_precision) == (2, 0.5)
+    assert rate.precision == 0.25
+    assert alignment_error_rate([]).highest_precision is None

@@ -45,7 +45,21 @@ def test_nothing_to_measure(shape):
 def test_one_word_and_rows_of_zeros():
     assert attention_statistics(np.ones((1, 1))).relative_entropy is None
     found = attention_statistics(np.zeros((2, 3)))
-    assert found.entropy == found.covered == found.last_word == 0
+    assert found == AttentionStatistics(None, None, 0.0, None, None, None)
+    # A word that looks at nothing is left out; it has no brightest source word.
+    weights = np.eye(4)[[0, 3, 3]] * [[1.0], [0.0], [1.0]]
+    found = attention_statistics(weights)
+    assert (found.entropy, found.monotonicity, found.covered) == (0, 1, 0.5)
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 4.0])
+def test_rows_need_not_sum_to_1(scale):
+    found = attention_statistics(np.full((4, 5), scale))
+    assert found.relative_entropy == pytest.approx(1)
+    assert found.entropy == pytest.approx(np.log(5))
+    assert found.last_word == pytest.approx(1 / 5)
+    beyond = max(4 * scale - 1, 0) / (4 * scale)
+    assert found.repeated == pytest.approx(beyond)
 
 
 def test_means_are_over_the_sentences_that_have_one():

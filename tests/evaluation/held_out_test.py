@@ -161,7 +161,7 @@ def test_attention_is_described_where_there_is_some(evaluation, directory, run):
     assert by_name["... monotonicity"][0] == f"{mean.monotonicity:.2f}"
     rate = evaluation.aligned.error_rate
     assert by_name["alignment error rate ↓"][0] == f"{100 * rate:.1f}"
-    without = dataclasses.replace(evaluation, attention=None, aligned=None)
+    without = dataclasses.replace(evaluation, statistics=(), aligned=None)
     names = {name for name, _, _ in report.rows(without, facts)}
     assert not names & {"attention entropy", "alignment error rate ↓"}
     assert without.to_dict()["attention"] is without.to_dict()["aligned"] is None

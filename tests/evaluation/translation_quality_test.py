@@ -119,9 +119,26 @@ def test_chinese_is_cut_into_characters(language):
     assert found.score > 40
 
 
-@pytest.mark.parametrize("language", ["en", "de", "zhx", "ja"])
+@pytest.mark.parametrize("language", ["en", "de", "zhx", "jax", "ko"])
 def test_other_languages_are_cut_into_words(language):
     assert "tok:13a" in bleu(["a b"], ["a b"], language=language).signature
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "other"),
+    [
+        ("ja_JP", "私は明日空港へ行きます。", "私は今日空港へ行きます。"),
+        ("th", "ฉันไปสนามบินพรุ่งนี้", "ฉันไปสนามบินพรุ่งนี"),
+        ("my", "မင်္ဂလာပါကမ္ဘာလောက", "မင်္ဂလာပါကမ္ဘာလော"),
+    ],
+)
+def test_languages_without_spaces_are_cut_into_characters(language, text, other):
+    found = bleu([other], [text], language=language)
+    assert "tok:char" in found.signature and 60 < found.score < 100
+    edits = ter([other], [text], language=language)
+    # sacrebleu's edit rate knows Japanese alone.
+    assert ("asian:yes" in edits.signature) == (language == "ja_JP")
+    assert (edits.score < 20) == (language == "ja_JP")
 
 
 def test_lower_casing_is_an_option_that_the_signature_names():

@@ -1,17 +1,20 @@
+import dataclasses
 import json
 import shutil
 import sys
+import types
 
 import pytest
 from absl import flags
 
 from attention_jax.data.splits import Splits
+from attention_jax.data.tokenization import CharacterTokenizer
 from attention_jax.evaluation import eflomal_links, held_out
 from attention_jax.evaluation.pharaoh import Alignment, format_alignment
 from attention_jax.run import CHECKPOINTS, load_run
 from attention_jax.training import train
 from attention_jax.training.run_directory import RunDirectory
-from experiments import command_line, evaluate
+from experiments import command_line, evaluate, known_links
 from tests.tiny_run import tiny_config, tiny_run
 
 
@@ -170,6 +173,28 @@ def test_known_alignments_from_a_file(workdir, tmp_path, capsys):
     assert run(f"--workdir={workdir}", f"--alignments={path}") == 1
     err = capsys.readouterr().err
     assert f"{path} has 1 lines, but there are 40 pairs in test" in err
+
+
+def test_links_of_a_file_are_between_the_words_of_one_cut(workdir, tmp_path):
+    path = tmp_path / "links.txt"
+    path.write_text("0-0\n" * 2)
+    trained = load_run(workdir)
+    pairs = held_out.load_split(RunDirectory(workdir), "test", max_sentences=2)
+    known = known_links.KnownLinks(
+        types.SimpleNamespace(
+            alignments=str(path), aligner=None, alignment_shift=0, max_sentences=0
+        ),
+        pairs,
+    )
+    assert known.of(trained) == known.of(load_run(workdir)) is not None
+    codec = dataclasses.replace(trained.source_codec, tokenizer=CharacterTokenizer())
+    other = dataclasses.replace(trained, source_codec=codec)
+    with pytest.raises(ValueError, match="cut the pairs into different ones"):
+        known.of(other)
+    # One without attention has no links to compare.
+    model = dataclasses.replace(trained.config.model, attention="none")
+    config = dataclasses.replace(trained.config, model=model)
+    assert known.of(dataclasses.replace(other, config=config)) is None
 
 
 def test_alignments_need_attention(workdir, tmp_path, capsys):

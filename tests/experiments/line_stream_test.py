@@ -2,6 +2,7 @@ import io
 
 import pytest
 
+from experiments import line_stream
 from experiments.line_stream import LONGEST_LINE, Line, answer_lines
 
 
@@ -159,3 +160,11 @@ def test_a_cut_does_not_excuse_bad_bytes():
     data = b"ok\n\xff" + b"b" * (2 * LONGEST_LINE)
     with pytest.raises(ValueError, match="^input line 2: not UTF-8 at byte 1$"):
         answer_lines(io.BytesIO(data), Sink(), as_it_is, upper)
+
+
+@pytest.mark.parametrize("kept", [1, 2, 3])
+def test_a_character_that_is_cut_is_left_out(monkeypatch, kept):
+    monkeypatch.setattr(line_stream, "LONGEST_LINE", 4 + kept)
+    sink = Sink()
+    answer_lines(io.BytesIO("abcd𠮷𠮷\nb\n".encode()), sink, as_it_is, upper)
+    assert sink.getvalue() == b"ABCD\nB\n"

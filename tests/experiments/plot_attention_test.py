@@ -113,3 +113,12 @@ def test_a_text_without_words(workdir, tmp_path, capsys):
     assert "source has no words" in capsys.readouterr().err
     assert run(f"--workdir={workdir}", "--text=ba", "--target= ", output) == 1
     assert "target has no words" in capsys.readouterr().err
+
+
+def test_too_many_for_a_picture(workdir, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(plot_attention, "MOST", 3)
+    flags = f"--workdir={workdir}", f"--output={tmp_path / 'a.png'}", "--split=test"
+    assert run(*flags, "--num=4") == 1
+    assert "has room for 3 sentences, and these are 4" in capsys.readouterr().err
+    assert run(*flags[:2], "--text=ba", "--num=2") == 2
+    assert "--num is of --input or --split" in capsys.readouterr().err

@@ -294,3 +294,29 @@ def test_a_conversation_survives_what_is_not_utf8(workdir):
     assert done.returncode == 0, done.stderr
     assert done.stdout.decode().splitlines() == expected
     assert b"> not UTF-8 at byte 1\n> " in done.stderr
+
+
+def test_samples_are_a_line_s_own_however_the_lines_arrive(
+    workdir, monkeypatch, capfdbinary
+):
+    texts, flags = [], ("--temperature=2", "--sample_seed=3")
+    for size in (65_536, 6):
+        monkeypatch.setattr("experiments.line_stream._READ", size)
+        piped(monkeypatch, b"ba bi\nbo ba\n" * 4)
+        assert run(f"--workdir={workdir}", *flags) == 0
+        texts.append(capfdbinary.readouterr().out)
+    assert texts[0] == texts[1]
+    assert len(set(texts[0].splitlines()[::2])) > 1
+
+
+def test_links_count_the_tokens(workdir, monkeypatch, capfdbinary):
+    piped(monkeypatch, b"ba bi\n\n")
+    assert run(f"--workdir={workdir}", "--alignments", "--tokens") == 0
+    first, blank = capfdbinary.readouterr().out.decode().splitlines()
+    [found] = load_run(workdir).decode(["ba bi"])
+    text, links, source, target = first.split("\t")
+    assert (text, source) == (found.text, "ba bi")
+    assert target.split() == list(found.target_tokens)
+    words = [link.split("-") for link in links.split()]
+    assert {int(t) for _, t in words} == set(range(len(found.target_tokens)))
+    assert blank == "\t\t\t"

@@ -1,17 +1,12 @@
 """What a report of a run shows, from the run's directory and an evaluation of it."""
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attention_jax.data.pairs import Pair
 from attention_jax.evaluation import report
-from attention_jax.evaluation.attention_statistics import (
-    AttentionStatistics,
-    attention_statistics,
-    mean_statistics,
-)
+from attention_jax.evaluation.attention_statistics import AttentionStatistics
 from attention_jax.evaluation.html_report.attention_maps import embedded_maps
 from attention_jax.evaluation.html_report.report_data import (
     Curve,
@@ -61,12 +56,7 @@ def collect(
     """
     translations = evaluation.translations
     attends = run.attends
-    statistics = [
-        attention_statistics(found.weights)
-        if attends
-        else AttentionStatistics(*[None] * 6)
-        for found in translations
-    ]
+    entropies = [one.entropy for one in evaluation.statistics]
     maps = list(embedded_maps(translations)) if attends else [None] * len(pairs)
     lowercase = run.config.data.lowercase
     chrfs = sentence_chrf(
@@ -81,11 +71,19 @@ def collect(
             chrf=round(chrf, 2),
             length=len(found.source_tokens),
             confidence=_confidence(found.log_prob, len(found.target_tokens)),
-            entropy=statistic.entropy,
+            entropy=entropy,
             map=drawn,
         )
-        for number, (pair, found, chrf, statistic, drawn) in enumerate(
-            zip(pairs, translations, chrfs, statistics, maps, strict=True), 1
+        for number, (pair, found, chrf, entropy, drawn) in enumerate(
+            zip(
+                pairs,
+                translations,
+                chrfs,
+                entropies or [None] * len(pairs),
+                maps,
+                strict=True,
+            ),
+            1,
         )
     ]
     rows = report.rows(evaluation, facts)
@@ -103,7 +101,7 @@ def collect(
         lengths=_lengths(run, evaluation),
         sentences=sentences,
         maps_note=_maps_note(attends, maps, evaluation),
-        statistics=_statistics(statistics) if attends else [],
+        statistics=_statistics(evaluation.attention),
         config=[(name, str(value)) for name, value in config],
         environment=_environment(facts),
     )
@@ -186,11 +184,11 @@ def _maps_note(attends: bool, maps: Sequence[object], evaluation: "Evaluation") 
     )
 
 
-def _statistics(sentences: Sequence[AttentionStatistics]) -> list[Statistic]:
-    mean = dataclasses.asdict(mean_statistics(sentences))
+def _statistics(mean: AttentionStatistics | None) -> list[Statistic]:
     return [
-        Statistic(name.replace("_", " "), mean[name], meaning)
+        Statistic(name.replace("_", " "), getattr(mean, name), meaning)
         for name, meaning in _MEANINGS.items()
+        if mean is not None
     ]
 
 

@@ -35,9 +35,10 @@ def translation(target, source):
 
 
 def test_maps_are_embedded_in_order_while_there_is_room():
-    translations = [translation(*s) for s in ((2, 3), (4, 4), (0, 3), (2, 2))]
-    found = list(embedded_maps(translations, most_cells=12))
-    assert [one is not None for one in found] == [True, False, False, True]
+    sizes = ((2, 3), (4, 4), (0, 3), (2, 2), (1, 3), (1, 2))
+    found = list(embedded_maps([translation(*s) for s in sizes], most_cells=12))
+    # 6, 16, 0, 4, 3 and 2 cells: the fifth would make 13.
+    assert [one is not None for one in found] == [True, False, False, True, False, True]
 
 
 def test_a_map_too_large_to_be_drawn_is_left_out():

@@ -1,0 +1,63 @@
+"""What a report shows is what was measured."""
+
+import dataclasses
+import itertools
+import math
+
+import pytest
+
+from attention_jax.evaluation import held_out
+from attention_jax.evaluation.html_report import collect
+from attention_jax.evaluation.html_report.collection import _thinned
+from attention_jax.evaluation.run_summary import summarize
+from attention_jax.run import load_run
+from attention_jax.training.run_directory import RunDirectory
+from tests.tiny_run import tiny_run
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory):
+    directory = RunDirectory(tiny_run(tmp_path_factory))
+    run = load_run(directory.path)
+    pairs = held_out.load_split(directory, "test", max_sentences=12)
+    evaluation = held_out.evaluate(run, pairs)
+    facts = held_out.provenance(directory, run, split="test", checkpoint="best")
+    summary = summarize(directory.path, name="tiny")
+    return collect(run, summary, pairs, evaluation, facts), evaluation, pairs
+
+
+def test_each_sentence_has_its_figures(collected):
+    data, evaluation, pairs = collected
+    assert len(data.sentences) == 12
+    for shown, found, pair, statistics in zip(
+        data.sentences,
+        evaluation.translations,
+        pairs,
+        evaluation.statistics,
+        strict=True,
+    ):
+        assert (shown.source, shown.reference) == (pair.source, pair.target)
+        assert shown.translation == found.text
+        assert shown.length == len(found.source_tokens)
+        assert shown.entropy == statistics.entropy
+        # The geometric mean over the words and the end.
+        mean = math.exp(found.log_prob / (len(found.target_tokens) + 1))
+        assert shown.confidence == pytest.approx(mean, abs=1e-4)
+
+
+def test_statistics_and_lengths_are_the_evaluation_s(collected):
+    data, evaluation, _ = collected
+    mean = dataclasses.asdict(evaluation.attention)
+    assert {s.name.replace(" ", "_"): s.value for s in data.statistics} == mean
+    assert sum(row.sentences for row in data.lengths) == 12
+    assert data.scores[0].value == f"{evaluation.metrics[0].score:.2f}"
+
+
+@pytest.mark.parametrize("number", [0, 1, 999, 1_000, 1_001, 2_500])
+def test_of_many_rows_evenly_many_are_drawn_and_the_last(number):
+    rows = [{"step": step} for step in range(number)]
+    thinned = [row["step"] for row in _thinned(rows)]
+    assert len(thinned) <= 1_000 and thinned[-1:] == [number - 1] * bool(number)
+    assert number > 1_000 or len(thinned) == number
+    gaps = {b - a for a, b in itertools.pairwise(thinned)}
+    assert len(gaps) <= 1
