@@ -102,7 +102,8 @@ def beam_decode(
       UnknownNameError: no such penalty.
 
     The source is encoded and its keys prepared once a sentence, not once a place of the
-    beam. A step costs K greedy steps; back-pointers are followed once, at the end.
+    beam. A step's products have K rows a sentence; back-pointers are followed once, at the
+    end.
     """
     _check(beam_size, n_best, ranking)
     arguments = check_search(source, source_lengths, max_length, limits, slots)

@@ -92,7 +92,7 @@ def web_font(text: str) -> bytes:
     from fontTools import subset
 
     path = _bundled_path()
-    wanted = {ord(character) for character in text if character >= _EAST_ASIAN}
+    wanted = set(map(ord, _east_asian(text)))
     if path is None or not wanted:
         return b""
     options = subset.Options(
@@ -107,6 +107,19 @@ def web_font(text: str) -> bytes:
         file = io.BytesIO()
         subset.save_font(font, file, options)
     return file.getvalue()
+
+
+def not_in_web_font(text: str) -> frozenset[str]:
+    """The East Asian characters of `text` that `web_font` cannot draw, as Korean ones.
+
+    Whether they are readable depends on the fonts of whoever reads.
+    """
+    family = _bundled_family()
+    return _east_asian(text) - (_characters(family) if family else frozenset())
+
+
+def _east_asian(text: str) -> frozenset[str]:
+    return frozenset(character for character in text if character >= _EAST_ASIAN)
 
 
 def _families() -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attention_jax.data.pairs import Pair
 from attention_jax.evaluation import report
 from attention_jax.evaluation.attention_statistics import AttentionStatistics
+from attention_jax.evaluation.fonts import not_in_web_font
 from attention_jax.evaluation.html_report.attention_maps import embedded_maps
 from attention_jax.evaluation.html_report.report_data import (
     Curve,
@@ -94,7 +95,7 @@ def collect(
     return ReportData(
         name=summary.name,
         facts=_facts(run, summary, evaluation, facts),
-        notes=_notes(summary, evaluation),
+        notes=_notes(summary, evaluation, sentences),
         scores=[Score(*row) for row in measured if row not in apart],
         curves=_curves(summary),
         length_unit=run.config.data.source_tokenizer,
@@ -129,8 +130,18 @@ def _facts(
     return found
 
 
-def _notes(summary: RunSummary, evaluation: "Evaluation") -> list[str]:
+def _notes(
+    summary: RunSummary, evaluation: "Evaluation", sentences: Sequence[Sentence]
+) -> list[str]:
     notes = list(summary.notes)
+    texts = (f"{s.source}{s.reference}{s.translation}" for s in sentences)
+    foreign = sorted(not_in_web_font("".join(texts)))
+    if foreign:
+        more = f" and {len(foreign) - 3:,} more" if len(foreign) > 3 else ""
+        notes.append(
+            f"the page's own font has no {' '.join(foreign[:3])}{more}: they are drawn "
+            "where the reader has a font for them"
+        )
     if not any(evaluation.hypotheses):
         notes.append("no sentence was translated by any word")
     return notes

@@ -23,11 +23,16 @@ def collected(tmp_path_factory):
     evaluation = held_out.evaluate(run, pairs)
     facts = held_out.provenance(directory, run, split="test", checkpoint="best")
     summary = summarize(directory.path, name="tiny")
-    return collect(run, summary, pairs, evaluation, facts), evaluation, pairs
+
+    def collect_of(pairs):
+        return collect(run, summary, pairs, evaluation, facts)
+
+    return collect_of, evaluation, pairs
 
 
 def test_each_sentence_has_its_figures(collected):
-    data, evaluation, pairs = collected
+    collect_of, evaluation, pairs = collected
+    data = collect_of(pairs)
     assert len(data.sentences) == 12
     for shown, found, pair, statistics in zip(
         data.sentences,
@@ -46,14 +51,23 @@ def test_each_sentence_has_its_figures(collected):
 
 
 def test_statistics_and_lengths_are_the_evaluation_s(collected):
-    data, evaluation, _ = collected
+    collect_of, evaluation, pairs = collected
+    data = collect_of(pairs)
     mean = dataclasses.asdict(evaluation.attention)
     assert {s.name.replace(" ", "_"): s.value for s in data.statistics} == mean
     assert sum(row.sentences for row in data.lengths) == 12
     assert data.scores[0].value == f"{evaluation.metrics[0].score:.2f}"
 
 
-@pytest.mark.parametrize("number", [0, 1, 999, 1_000, 1_001, 2_500])
+def test_characters_that_the_page_has_no_font_for_are_named(collected):
+    collect_of, _, pairs = collected
+    foreign = [dataclasses.replace(pairs[0], source="안녕하세요 我"), *pairs[1:]]
+    [note] = [note for note in collect_of(foreign).notes if "font" in note]
+    assert "has no 녕 세 안 and 2 more" in note
+    assert not any("font" in note for note in collect_of(pairs).notes)
+
+
+@pytest.mark.parametrize("number", [0, 1, 999, 1_000, 1_001, 2_000, 2_501])
 def test_of_many_rows_evenly_many_are_drawn_and_the_last(number):
     rows = [{"step": step} for step in range(number)]
     thinned = [row["step"] for row in _thinned(rows)]
