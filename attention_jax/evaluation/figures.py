@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 # Points: the size of the words in a cell of full size.
 _POINTS = 10.5
+# Columns of a terminal. A word of thousands would make a picture of gigabytes.
+_LONGEST_WORD = 48
+_LONGEST_TITLE = 240
 
 
 class Panel(NamedTuple):
@@ -57,7 +60,8 @@ def plot_weights(
 
     Row t is the distribution a_t over the source words that target word t looked at. The
     colours run from 0 to 1 (further when weights do), so that figures compare. Characters
-    that no installed font draws appear as their code points, and a note says so.
+    that no installed font draws appear as their code points, and a note says so. Words of
+    more than 48 columns of a terminal, and titles of more than 240, lose their middle.
 
     Args:
       weights: any finite numbers; a NumPy or JAX array or nested lists.
@@ -124,7 +128,8 @@ def plot_weights_grid(
         _draw(one, panel, letters, low, high, cell)
     bar = figure.add_axes((0, 0, 1, 1))
     _colour_bar(figure, axes[0].images[0], bar, letters)
-    head = figure.text(0, 0, letters.spell(title), fontsize=_POINTS + 2.5, **style)
+    head = _shortened(letters.spell(title), _LONGEST_TITLE)
+    head = figure.text(0, 0, head, fontsize=_POINTS + 2.5, **style)
     note = figure.text(
         0, 0, letters.note(), fontsize=_POINTS - 3, color="0.35", **style
     )
@@ -195,8 +200,8 @@ def _draw(
     )
     size = _POINTS * min(1.0, cell / figure_layout.CELL)
     style = {"family": letters.families, "parse_math": False, "fontsize": size}
-    source = [letters.spell(word) for word in panel.source]
-    target = [letters.spell(word) for word in panel.target]
+    source = [_shortened(letters.spell(word)) for word in panel.source]
+    target = [_shortened(letters.spell(word)) for word in panel.target]
     # Words wider than their cell stand on a slope, so that neighbours do not touch.
     sloping = max(map(_columns, source)) > 3
     axes.tick_params(
@@ -227,7 +232,7 @@ def _draw(
             )
         )
     if panel.title:
-        title = letters.spell(panel.title)
+        title = _shortened(letters.spell(panel.title), _LONGEST_TITLE)
         axes.set_title(
             title,
             fontsize=_POINTS + 1,
@@ -265,3 +270,19 @@ def _colour_bar(
 def _columns(text: str) -> int:
     """Columns of a terminal: two for a Chinese character, one for a letter."""
     return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+
+
+def _shortened(text: str, most: int = _LONGEST_WORD) -> str:
+    """The text, or its two ends around "…" where it has more than `most` columns."""
+    if _columns(text) <= most:
+        return text
+    ends = []
+    for characters in (text, reversed(text)):
+        room, end = (most - 1) // 2, ""
+        for character in characters:
+            room -= _columns(character)
+            if room < 0:
+                break
+            end += character
+        ends.append(end)
+    return f"{ends[0]}…{ends[1][::-1]}"

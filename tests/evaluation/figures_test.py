@@ -293,6 +293,17 @@ def test_a_long_sentence_shrinks_the_cells_not_the_page_grows_without_end():
     assert sizes[1] < sizes[0] / 4
 
 
+def test_words_and_titles_without_end_lose_their_middle():
+    word, title = "国" * 2_000 + "z" * 3_000, "t" * 20_000
+    figure = plot_weights([[1.0]], ["a" * 48], [word], title=title)
+    [above] = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    [beside] = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert above == "a" * 48
+    assert beside == "国" * 11 + "…" + "z" * 23
+    assert figure.axes[0].get_title() == "t" * 119 + "…" + "t" * 119
+    assert max(figure.get_size_inches()) < 40
+
+
 def test_unused_places_of_the_grid_hold_nothing():
     figure = plot_weights_grid([([[1.0]], "a", "b")] * 3, columns=2)
     assert len(figure.axes) == 4  # three panels and the colour bar
