@@ -2,17 +2,17 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
-from attention_jax.configuration import ExperimentConfig
+from attention_jax.configuration import DecodingConfig, ExperimentConfig
 from attention_jax.data.codec import TextCodec, load_codecs
 from attention_jax.data.pairs import Pair
-from attention_jax.decoding.searches import check_n_best
+from attention_jax.decoding.searches import check_n_best, implied_search, searches
 from attention_jax.decoding.sentences import (
     NOTHING,
     Translation,
@@ -24,6 +24,7 @@ from attention_jax.decoding.sentences import (
 )
 from attention_jax.models.functional import Model, build_model
 from attention_jax.models.wirings import attends
+from attention_jax.registry import unknown_name
 from attention_jax.training.checkpoint_reading import average_params, load_params
 from attention_jax.training.run_directory import RunDirectory
 from attention_jax.validation import validate_decoding
@@ -50,13 +51,26 @@ class Run:
     def with_decoding(self, **fields: Any) -> "Run":
         """The same run with other fields of `config.decoding`.
 
-            run.with_decoding(search="beam", beam_size=5)
+            run.with_decoding(beam_size=5, length_penalty="gnmt")
+
+        A field that is about one search implies it, here `beam`.
 
         Raises:
           TypeError: there is no such field, or a value is of another type.
-          ValueError: a value is out of its range; names the field.
+          ValueError: a value is out of its range, or the fields are about two searches;
+            names the field.
           LookupError: an unknown name of a search or a penalty.
         """
+        known = [field.name for field in dataclasses.fields(DecodingConfig)]
+        for name in fields:
+            if name not in known:
+                error = unknown_name("field of config.decoding", name, known)
+                raise TypeError(error.args[0])
+        search = fields.get("search", None)
+        if search is None or search in searches.names():
+            search = implied_search(fields, search)
+        if search is not None:
+            fields["search"] = search
         decoding = dataclasses.replace(self.config.decoding, **fields)
         config = dataclasses.replace(self.config, decoding=decoding)
         validate_decoding(config)
@@ -73,11 +87,11 @@ class Run:
         Args:
           sentences: any number of them.
           first_id: what the first one draws by where the search is `sample`; the others
-            count on from it.
+            count on from it. From 0 on; modulo 2³².
 
         Raises:
           TypeError: `sentences` is one string, or one of them is not a string.
-          ValueError: a sentence is too long for memory; names it.
+          ValueError: a sentence is too long for memory; names it. first_id is below 0.
         """
         return [best.text for best in self.decode(sentences, first_id=first_id)]
 
@@ -100,8 +114,11 @@ class Run:
           ValueError: n_best is below 1 or more than the search gives.
         """
         check_n_best(self.config.decoding, n_best)
-        if isinstance(sentences, str):
-            raise TypeError("sentences must be a sequence of strings, got one string")
+        if isinstance(first_id, bool) or not isinstance(first_id, int | np.integer):
+            raise TypeError(f"first_id must be a whole number, got {first_id!r}")
+        if first_id < 0:
+            raise ValueError(f"first_id must be at least 0, got {first_id}")
+        sentences = _list_of("strings", sentences)
         for index, sentence in enumerate(sentences):
             _check_text(f"sentences[{index}]", sentence)
         translations = [[NOTHING] for _ in sentences]
@@ -118,8 +135,15 @@ class Run:
         source is blank gives a blank translation.
 
         Raises:
+          TypeError: `pairs` is one pair, or one of them is no pair of texts.
           ValueError: a pair is too long for memory; names it.
         """
+        pairs = _list_of("Pairs", pairs)
+        for index, pair in enumerate(pairs):
+            if not isinstance(pair, Pair):
+                raise TypeError(f"pairs[{index}] must be a Pair, got {pair!r}")
+            for side in ("source", "target"):
+                _check_text(f"pairs[{index}].{side}", getattr(pair, side))
         translations = [NOTHING] * len(pairs)
         for index, found in force_pairs(self._translator, pairs):
             translations[index] = found
@@ -139,7 +163,7 @@ class Run:
 
     def longest_sentence(self, n_best: int = 1) -> int:
         """The most tokens of a sentence that this search has memory for; 0: none."""
-        return longest_sentence(self.config.decoding, n_best)
+        return longest_sentence(self._translator, n_best)
 
     def attend(self, source: str, target: str | None = None) -> SentenceAttention:
         """The attention over the words of `source` behind each word of `target`.
@@ -242,10 +266,20 @@ def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Ru
 
 def _last_step(directory: RunDirectory) -> int | None:
     """The last checkpoint's step: its folder's name; None before there is one."""
-    folders = directory.checkpoints_path.glob("[0-9]*")
+    names = [path.name for path in directory.checkpoints_path.glob("[0-9]*")]
+    # isdecimal alone: "²" is a digit to Python, and "٣" a decimal.
     return max(
-        (int(path.name) for path in folders if path.name.isdigit()), default=None
+        (int(name) for name in names if name.isascii() and name.isdecimal()),
+        default=None,
     )
+
+
+def _list_of(what: str, given: Any) -> list[Any]:
+    """A list of what may be any iterable, but is not one of them itself."""
+    if isinstance(given, str | Pair) or not isinstance(given, Iterable):
+        kind = "one string" if isinstance(given, str) else repr(given)
+        raise TypeError(f"expected a sequence of {what}, got {kind}")
+    return list(given)
 
 
 def _check_text(name: str, text: Any) -> str:

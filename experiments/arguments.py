@@ -3,7 +3,8 @@
 import os
 import pathlib
 import re
-from collections.abc import Collection, Mapping, Sequence
+import types
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -45,14 +46,33 @@ def check_picture(path: str, flag: str = "figure") -> None:
         raise UsageError(f"--{flag}: {error}") from error
 
 
-def check_apart(files: Mapping[str, str | None]) -> None:
-    """Raises UsageError if two flags, by name, name the same file."""
+def check_apart(
+    written: Mapping[str, str | None],
+    *,
+    read: Mapping[str, str | None] = types.MappingProxyType({}),
+    runs: Iterable[str | os.PathLike[str]] = (),
+) -> None:
+    """Checks that what is written replaces nothing that is read.
+
+    Args:
+      written, read: the files that flags name, by the flags' names.
+      runs: directories of runs that are read.
+
+    Raises:
+      UsageError: two flags name the same file, or one a file of a run.
+    """
     seen: dict[pathlib.Path, str] = {}
-    for flag, path in files.items():
+    for flag, path in [*read.items(), *written.items()]:
         if path:
             other = seen.setdefault(pathlib.Path(path).resolve(), flag)
-            if other != flag:
+            if other != flag and flag in written:
                 raise UsageError(f"--{other} and --{flag} name the same file: {path!r}")
+    from attention_jax.training.run_directory import RunDirectory
+
+    for run in map(RunDirectory, runs):
+        for flag, path in written.items():
+            if path and run.owns(path):
+                raise UsageError(f"--{flag}={path} is a file of the run in {run.path}")
 
 
 def check_config_arguments(argv: Sequence[str], known: Collection[str]) -> None:

@@ -47,12 +47,13 @@ def main(arguments: types.SimpleNamespace) -> None:
     """Prints the tables and writes the files."""
     output = check_output(arguments.output)
     translations = check_output(arguments.translations, "translations")
-    files = {n: getattr(arguments, n) for n in ("output", "translations", "figure")}
-    check_apart(files)
+    written = {n: getattr(arguments, n) for n in ("output", "translations", "figure")}
+    check_apart(written, read={"alignments": arguments.alignments})
     edges = evaluation_flags.length_edges(arguments)
     if arguments.figure is not None:
         check_picture(arguments.figure)
     directories = evaluated_runs.run_directories(arguments)
+    check_apart(written, runs=[run.directory.path for run in directories])
     known_links.check_links(arguments, [run.directory for run in directories])
     from attention_jax.evaluation import comparison_report, held_out, report
     from attention_jax.evaluation.length_curves import plot_length_curves
@@ -118,6 +119,8 @@ def measure(
 
     run = load_run(directory.path, checkpoint=arguments.checkpoint)
     run = search_flags.with_search(run, arguments, search=search)
+    if arguments.baseline_search is not None and search is None:
+        name = evaluated_runs.with_search_named(name, run)
     evaluation = known_links.evaluate(run, pairs, known)
     facts = held_out.provenance(
         directory,

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
+from experiments import search_flags
 from experiments.arguments import UsageError
 
 if TYPE_CHECKING:
+    from attention_jax.run import Run
     from attention_jax.training.run_directory import RunDirectory
 
 
@@ -95,6 +97,31 @@ def run_directories(arguments: types.SimpleNamespace) -> list[NamedRun]:
     return first + [NamedRun(names[path], RunDirectory(path)) for path in paths]
 
 
+def with_search_named(name: str, run: "Run") -> str:
+    """The run's name beside that of a baseline which is searched otherwise."""
+    from attention_jax.evaluation.report import describe_search
+
+    return f"{name}, {describe_search(run.config.decoding)}"
+
+
+def _check_other_search(
+    arguments: types.SimpleNamespace, paths: Sequence[pathlib.Path]
+) -> None:
+    """Raises UsageError if a baseline that is a run itself searches as the run does."""
+    from attention_jax.run import load_run
+
+    run = load_run(paths[0], checkpoint=arguments.checkpoint)
+    searched = [
+        search_flags.with_search(run, arguments, search=search).config.decoding
+        for search in (None, arguments.baseline_search)
+    ]
+    if searched[0] == searched[1]:
+        raise UsageError(
+            f"--baseline_search={arguments.baseline_search} is how the run itself "
+            "searches: there is nothing to compare"
+        )
+
+
 def _baseline(
     arguments: types.SimpleNamespace, paths: Sequence[pathlib.Path]
 ) -> Sequence[pathlib.Path]:
@@ -108,6 +135,8 @@ def _baseline(
         except UnknownNameError as error:
             raise UsageError(f"--baseline_search: {error.args[0]}") from error
     given = [] if arguments.baseline_search is None else paths
+    if given and arguments.baseline is None and len(paths) == 1:
+        _check_other_search(arguments, paths)
     if arguments.baseline is not None:
         given = _expand([arguments.baseline])
     if len(given) > 1:

@@ -13,7 +13,7 @@ import types
 from absl import flags
 
 from experiments import command_line, run_flags, search_flags, sentence_flags
-from experiments.arguments import UsageError, check_output
+from experiments.arguments import UsageError, check_apart, check_output
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -37,6 +37,8 @@ def main(arguments: types.SimpleNamespace) -> None:
 
     sentence_flags.check_sentences(arguments)
     check_output(arguments.output)
+    written = {"output": arguments.output}
+    check_apart(written, read={"input": arguments.input}, runs=[arguments.workdir])
     output = pathlib.Path(arguments.output)
     try:
         check_suffix(output)

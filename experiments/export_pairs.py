@@ -12,11 +12,15 @@ out. (A token that contains a space cannot be told apart; the built-in tokenizer
 import pathlib
 import sys
 import types
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from experiments import command_line
 from experiments.arguments import UsageError
+
+if TYPE_CHECKING:
+    from attention_jax.configuration import DataConfig
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -39,6 +43,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     folder, data = pathlib.Path(arguments.output), arguments.config.data
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--output={folder} is a file, and should be a folder")
+    _check_apart(folder, data)
     splits = load_splits(data)
     codecs = build_codecs(data, splits.train)
     limits = (data.max_source_length, data.max_target_length)
@@ -63,6 +68,22 @@ def main(arguments: types.SimpleNamespace) -> None:
             folder / f"vocab.{suffix}", "".join(token + "\n" for token in tokens)
         )
         print(f"vocab.{suffix}: {len(tokens):,} tokens")
+
+
+def _check_apart(folder: pathlib.Path, data: "DataConfig") -> None:
+    """Raises UsageError if a file that would be written is one of the data's own."""
+    written = {
+        (folder / f"{part}.{side}").resolve(): f"{part}.{side}"
+        for part in ("train", "dev", "test", "vocab")
+        for side in ("source", "target")
+    }
+    for field in ("path", "target_path"):
+        name = written.get(pathlib.Path(getattr(data, field)).resolve())
+        if name is not None:
+            raise UsageError(
+                f"--output={folder}: its {name} is config.data.{field}, and would be "
+                "replaced"
+            )
 
 
 def _short(row: list[list[str]], limits: tuple[int, int]) -> bool:

@@ -55,6 +55,7 @@ def answer_lines(
     Raises:
       ValueError: a line is not UTF-8, or `prepare` refused it, after the lines before it
         have been answered; names the line. Or what `answer` raises.
+      OSError: the answers cannot be written; says from which line on.
     """
     number = 0
     for arrived in _arriving(source):
@@ -77,11 +78,21 @@ def answer_lines(
                 break
         if texts:
             answers = answer(number + 1, texts)
-            sink.write("".join(f"{text}\n" for text in answers).encode("utf-8"))
-            sink.flush()
+            _write(sink, answers, f"from input line {number + 1:,} on")
         number += len(texts)
         if wrong is not None:
             raise ValueError(str(wrong))
+
+
+def _write(sink: ByteSink, answers: Sequence[str], where: str) -> None:
+    try:
+        sink.write("".join(f"{text}\n" for text in answers).encode("utf-8"))
+        sink.flush()
+    except BrokenPipeError:
+        raise  # whoever reads has enough
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(f"standard output, {where}: {reason}") from error
 
 
 def _decode(data: bytes, cut: int) -> str:

@@ -16,7 +16,7 @@ import types
 from absl import flags
 
 from experiments import command_line, run_flags, search_flags, sentence_flags
-from experiments.arguments import check_picture
+from experiments.arguments import check_apart, check_picture
 
 # Pictures without --num, and at most: 100 take half a minute and a gigabyte.
 PICTURES, MOST = 6, 100
@@ -46,6 +46,8 @@ def main(arguments: types.SimpleNamespace) -> None:
 
     sentence_flags.check_sentences(arguments)
     check_picture(arguments.output, "output")
+    written = {"output": arguments.output}
+    check_apart(written, read={"input": arguments.input}, runs=[arguments.workdir])
     from attention_jax.run import load_run
 
     run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
@@ -53,8 +55,9 @@ def main(arguments: types.SimpleNamespace) -> None:
     pairs = sentence_flags.pairs_of(run, arguments, number=PICTURES)
     if len(pairs) > MOST:
         raise ValueError(
-            f"a picture has room for {MOST} sentences, and these are {len(pairs):,}: "
-            "--num takes fewer; experiments.report shows each by itself"
+            f"a picture has room for {MOST} sentences, and these are {len(pairs):,}"
+            + ": --num takes fewer" * (not arguments.text)
+            + "; experiments.report shows each of a split by itself"
         )
     found = sentence_flags.translations_of(run, arguments, pairs)
     panels = [
@@ -76,8 +79,8 @@ def main(arguments: types.SimpleNamespace) -> None:
         )
     plot_weights_grid(panels, columns=arguments.columns, path=arguments.output)
     if not arguments.target:
-        for one in found:
-            print(one.text)
+        for number, one in enumerate(found, 1):
+            print(f"{number}\t{one.text}" if len(found) > 1 else one.text)
     if len(panels) < len(found):
         left_out = len(found) - len(panels)
         print(f"translated by nothing, not drawn: {left_out:,}", file=sys.stderr)

@@ -12,7 +12,7 @@ import types
 from absl import flags
 
 from experiments import command_line, known_links, run_flags, search_flags
-from experiments.arguments import UsageError, check_output
+from experiments.arguments import UsageError, check_apart, check_output
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -31,6 +31,11 @@ def main(arguments: types.SimpleNamespace) -> None:
     output = check_output(arguments.output)
     if output is None or output.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--output takes a .html file, got {arguments.output!r}")
+    check_apart(
+        {"output": arguments.output},
+        read={"alignments": arguments.alignments},
+        runs=[arguments.workdir],
+    )
     from attention_jax.evaluation import held_out, html_report
     from attention_jax.evaluation.run_summary import summarize
     from attention_jax.run import load_run

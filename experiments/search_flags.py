@@ -65,19 +65,16 @@ def with_search(
     """
     from attention_jax.decoding.searches import searches
 
-    about = {name: searches.get(name).fields for name in searches.names()}
     wanted = given(arguments)
     if search is not None:
-        own = [name for fields in about.values() for name in fields]
+        own = [name for entry in searches.entries() for name in entry.fields]
         wanted = {name: value for name, value in wanted.items() if name not in own}
         wanted["search"] = search
-    for kind, names in about.items():
-        first = next((name for name in names if name in wanted), None)
-        if first and wanted.setdefault("search", kind) != kind:
-            raise UsageError(
-                f"--{first} is about search {kind}, but the search is "
-                f"{wanted['search']}"
-            )
+    try:
+        # What the run itself says, which no flag is to blame for.
+        run.with_decoding()
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"the run's {error.args[0]}") from error
     try:
         found = run.with_decoding(**wanted)
     except (ValueError, LookupError, TypeError) as error:

@@ -98,8 +98,7 @@ def pairs_of(
     for name, codec in (("text", run.source_codec), ("target", run.target_codec)):
         for text in getattr(arguments, name) or []:
             if not codec.tokens(text):
-                side = {"text": "source"}.get(name, name)
-                raise ValueError(f"{side} has no words: {text!r}")
+                raise ValueError(f"--{name} has no words: {text!r}")
     if arguments.num is not None:
         number = arguments.num
     if arguments.split:

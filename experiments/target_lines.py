@@ -49,7 +49,7 @@ def target_lines(path: str, check: Callable[[str], None]) -> Iterator["TargetLin
     try:
         file = open(path, "rb")  # noqa: SIM115 - closed by the block below
     except OSError as error:
-        raise OSError(error.errno, f"--targets: {error.strerror}", path) from error
+        raise OSError(f"--targets: {path}: {error.strerror}") from error
     with file:
         lines = TargetLines(path, file, check)
         yield lines

@@ -161,7 +161,8 @@ def columns(
         yield str(number)
     yield translation.text
     if arguments.scores:
-        yield f"{translation.score:.4f}"
+        # Nothing has no score: a figure would be the best of all.
+        yield f"{translation.score:.4f}" if translation.source_tokens else ""
     if arguments.alignments:
         from attention_jax.evaluation.attention_links import attention_links
         from attention_jax.evaluation.pharaoh import format_alignment

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from attention_jax.configuration import DecodingConfig
+from attention_jax.data.codec import build_codec
 from attention_jax.data.pairs import Pair
+from attention_jax.data.tokenization import SPACE
 from attention_jax.data.vocabulary import EOS, UNK
 from attention_jax.decoding import sentences as sentences_module
 from attention_jax.decoding.greedy import greedy_decode
-from attention_jax.decoding.sentences import plan
+from attention_jax.decoding.sentences import Translator, plan
 from attention_jax.run import load_run
 from attention_jax.training.checkpoints import Checkpoints, Progress
 from attention_jax.training.optimizer import make_optimizer
@@ -223,6 +225,66 @@ def test_unknown_words_are_replaced_by_what_attention_points_to(run, words):
     assert replaced.text == " ".join(expected)
 
 
+def test_what_replaces_an_unknown_word_is_spaced_as_a_word_is(run, words):
+    """Though between Chinese characters a reader expects no space."""
+    codec = build_codec("words", ["the two teams fight."])
+    source = build_codec("characters", ["打 硬"])
+    translator = Translator(None, None, source, codec, DecodingConfig())
+    ids = np.array([codec.vocabulary.encode(["the", "?", "?", "teams", "?", "."])])
+    weights = np.zeros((1, 7, 3), np.float32)
+    weights[0, [1, 2, 4], [0, 2, 1]] = 1
+    arrays = ids, np.array([6]), np.zeros(1), np.zeros(1), weights
+    shown = ("打", SPACE, "硬")
+    plain = sentences_module._translation(translator, shown, arrays, (0,))
+    assert plain.text == "the <unk> <unk> teams <unk>."
+    decoding = DecodingConfig(replace_unknown=True)
+    translator = translator._replace(decoding=decoding)
+    found = sentences_module._translation(translator, shown, arrays, (0,))
+    # The last looked at a space, which is no word.
+    assert found.text == "the 打 硬 teams <unk>."
+    assert found.target_tokens[1:3] == ("打", "硬")
+
+
+def test_a_field_about_a_search_implies_it(run):
+    assert run.with_decoding(beam_size=3).config.decoding.search == "beam"
+    sample = run.with_decoding(temperature=2.0)
+    assert sample.config.decoding.search == "sample"
+    assert sample.with_decoding(length_alpha=0.5).config.decoding.search == "beam"
+    assert sample.with_decoding(batch_size=3).config.decoding.search == "sample"
+    for fields in (
+        {"search": "greedy", "beam_size": 3},
+        {"length_alpha": 0.6, "temperature": 2.0},
+    ):
+        with pytest.raises(ValueError, match="is about search .*, but the search is"):
+            run.with_decoding(**fields)
+
+
+def test_sentences_of_any_iterable(run, words):
+    assert run.translate(iter(words[:2])) == run.translate(words[:2])
+    assert run.translate(np.array(words[:2])) == run.translate(words[:2])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda run: run.decode(None), "a sequence of strings, got None"),
+        (lambda run: run.decode_n_best(["ba"], "1"), "n_best must be a whole number"),
+        (lambda run: run.decode(["ba"], first_id=1.5), "first_id must be a whole"),
+        (lambda run: run.force(Pair("ba", "ba")), "a sequence of Pairs, got Pair"),
+        (lambda run: run.force([("ba", "ba")]), r"pairs\[0\] must be a Pair"),
+        (lambda run: run.force([Pair("ba", None)]), r"pairs\[0\].target must be a str"),
+    ],
+)
+def test_arguments_of_another_type(run, call, message):
+    with pytest.raises(TypeError, match=message):
+        call(run)
+
+
+def test_ids_count_from_0(run):
+    with pytest.raises(ValueError, match="first_id must be at least 0, got -1"):
+        run.decode(["ba"], first_id=-1)
+
+
 @pytest.mark.parametrize("search", ["greedy", "beam", "sample"])
 def test_parameters_that_are_no_numbers_are_told(run, search):
     broken = jax.tree.map(lambda x: x * np.nan, run.params)
@@ -242,7 +304,12 @@ def test_parameters_that_are_no_numbers_are_told(run, search):
             TypeError,
             "config.decoding.beam_size must be of type int",
         ),
-        ({"beams": 2}, TypeError, "beams"),
+        ({"beams": 2}, TypeError, "'beams'. Did you mean 'beam_size'"),
+        (
+            {"min_length_offset": 20, "max_length_offset": 5, "max_length_ratio": 0.0},
+            ValueError,
+            "min_length_offset .* no length would do",
+        ),
     ],
 )
 def test_searches_that_cannot_be(run, fields, error, message):

@@ -2,11 +2,15 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from attention_jax.data.vocabulary import BOS, EOS, PAD
 from attention_jax.types import Array, ArrayLike, Bool, Float, Int
+
+# Words; far more than there is memory for.
+_MAX_LENGTH = 2**24
 
 
 class Limits(NamedTuple):
@@ -59,9 +63,15 @@ def check_search(
     No limits are 0 and `max_length` words; no slots are as many as there are rows.
 
     Raises:
+      TypeError: arrays or a max_length of another type than whole numbers.
       ValueError: a number out of its range, or shapes that do not fit.
     """
+    if isinstance(max_length, bool) or not isinstance(max_length, int | np.integer):
+        raise TypeError(f"max_length must be a whole number, got {max_length!r}")
     source, source_lengths = jnp.asarray(source), jnp.asarray(source_lengths)
+    for name, array in (("source", source), ("source_lengths", source_lengths)):
+        if not jnp.issubdtype(array.dtype, jnp.integer):
+            raise TypeError(f"{name} must hold whole numbers, got {array.dtype}")
     if source.ndim != 2 or source_lengths.shape != source.shape[:1]:
         raise ValueError(
             f"source must be [B, S] and source_lengths [B], but the shapes are "
@@ -69,8 +79,13 @@ def check_search(
         )
     if not source.shape[0]:
         raise ValueError("source must have at least one row, got none")
-    if max_length < 1:
-        raise ValueError(f"max_length must be at least 1, not {max_length}")
+    if not 1 <= max_length <= _MAX_LENGTH:
+        raise ValueError(
+            f"max_length must be at least 1 and at most {_MAX_LENGTH:,}, "
+            f"not {max_length}"
+        )
+    if not isinstance(source_lengths, jax.core.Tracer):
+        _check_lengths(np.asarray(source_lengths), source.shape[1])
     if slots < 0:
         raise ValueError(f"slots must be at least 0, not {slots}")
     batch = source.shape[0]
@@ -88,6 +103,15 @@ def check_search(
     longest = jnp.minimum(jnp.broadcast_to(jnp.asarray(longest), batch), max_length)
     limits = Limits(jnp.asarray(shortest), longest)
     return source, source_lengths, limits, int(max_length), int(slots) or batch
+
+
+def _check_lengths(lengths: np.ndarray, width: int) -> None:
+    wrong = np.flatnonzero((lengths < 0) | (lengths > width))
+    if wrong.size:
+        raise ValueError(
+            f"source_lengths must be at least 0 and at most {width}, the width of "
+            f"source, got {lengths[wrong[0]]} in row {wrong[0]}"
+        )
 
 
 def may_follow(

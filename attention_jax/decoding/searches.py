@@ -1,10 +1,11 @@
 """The searches that a configuration can name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from attention_jax.configuration import DecodingConfig
 from attention_jax.decoding.beam import Ranking, beam_decode
@@ -178,8 +179,28 @@ register_search(
 )
 
 
+def implied_search(fields: Collection[str], search: str | None) -> str | None:
+    """The search that some of these fields are about; `search` if none is.
+
+    Raises:
+      ValueError: one is about another search than `search`, or than one before it.
+    """
+    for name in searches.names():
+        for field in searches.get(name).fields:
+            if field in fields and search not in (None, name):
+                raise ValueError(
+                    f"config.decoding.{field} is about search {name}, but the search is "
+                    f"{search}"
+                )
+            if field in fields:
+                search = name
+    return search
+
+
 def check_n_best(config: DecodingConfig, n_best: int) -> None:
-    """Raises ValueError unless the configured search gives `n_best` translations."""
+    """Raises TypeError or ValueError unless the configured search gives `n_best` translations."""
+    if isinstance(n_best, bool) or not isinstance(n_best, int | np.integer):
+        raise TypeError(f"n_best must be a whole number, got {n_best!r}")
     most = searches.get(config.search).most(config)
     if n_best < 1 or (most is not None and n_best > most):
         limit = "" if most is None else f" and at most {most}"

@@ -11,6 +11,7 @@ from attention_jax.data.batches import eval_batches
 from attention_jax.data.codec import TextCodec
 from attention_jax.data.examples import encode_pairs, encode_tokens
 from attention_jax.data.pairs import Pair
+from attention_jax.data.tokenization import SPACE
 from attention_jax.decoding.decoded import Decoded
 from attention_jax.decoding.forced import force_decode
 from attention_jax.decoding.limits import Limits, length_limits
@@ -110,8 +111,7 @@ def plan(
         if lengths[index]:
             by_width.setdefault(width_for(lengths[index]), []).append(index)
     decoding = translator.decoding
-    places = searches.get(decoding.search).places(decoding, n_best)
-    logits = places * len(translator.target_codec.vocabulary)
+    logits = _logits(translator, n_best)
     for width, indices in by_width.items():
         name = f"sentence {indices[0] + 1} has {lengths[indices[0]]} tokens,"
         slots = max(1, decoding.batch_size * _SHORT // max(width, _SHORT))
@@ -121,9 +121,11 @@ def plan(
             yield width, rows, min(slots, rows), indices[start : start + rows]
 
 
-def longest_sentence(decoding: DecodingConfig, n_best: int) -> int:
+def longest_sentence(translator: Translator, n_best: int) -> int:
     """The most tokens of a sentence whose translations fit into memory; 0: none does."""
-    width = width_for(1)
+    decoding, width = translator.decoding, width_for(1)
+    if _logits(translator, n_best) > _MAX_SENTENCE:
+        return 0
     if _weights(decoding, width, n_best) > _MAX_SENTENCE:
         return 0
     while _weights(decoding, 2 * width, n_best) <= _MAX_SENTENCE:
@@ -187,6 +189,13 @@ def _weights(decoding: DecodingConfig, width: int, n_best: int) -> int:
     """How many weights the search for one sentence's translations keeps."""
     places = searches.get(decoding.search).places(decoding, n_best)
     return width * (_longest(decoding, width) + 1) * places
+
+
+def _logits(translator: Translator, n_best: int) -> int:
+    """How many logits a step of the search for one sentence's translations has."""
+    decoding = translator.decoding
+    places = searches.get(decoding.search).places(decoding, n_best)
+    return places * len(translator.target_codec.vocabulary)
 
 
 def _rows(area: int, batch_size: int, name: str) -> int:
@@ -287,13 +296,19 @@ def _translation(
     tokenizer = translator.target_codec.tokenizer
     words = translator.target_codec.vocabulary.decode(ids)
     shown = [tokenizer.display(word) for word in words]
-    spelt = [[word] for word in words]
+    replaced = {}
     if translator.decoding.replace_unknown:
         for t, s in sources_of_unknown(ids, weights[:length]).items():
-            shown[t] = source_tokens[s]
-            spelt[t] = [token.text for token in tokenizer.tokenize(shown[t])]
+            # A space is no word.
+            if source_tokens[s] != SPACE:
+                # Spaced as the unknown word is, whatever it is replaced by.
+                replaced[t] = words[t] = f"\ue000{t}\ue000"
+                shown[t] = source_tokens[s]
+    text = tokenizer.detokenize(words)
+    for t, word in replaced.items():
+        text = text.replace(word, shown[t])
     return Translation(
-        tokenizer.detokenize([token for word in spelt for token in word]),
+        text,
         source_tokens,
         tuple(shown),
         weights[:length],

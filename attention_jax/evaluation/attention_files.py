@@ -7,6 +7,7 @@ package.
 
 import io
 import json
+import math
 import os
 import pathlib
 import zipfile
@@ -28,6 +29,7 @@ SUFFIXES = (".npz", ".json")
 # What reading a file of other contents may raise.
 _DAMAGE = (
     *(ValueError, TypeError, LookupError, OSError, EOFError, RuntimeError),
+    *(ArithmeticError, AttributeError, MemoryError),
     *(zipfile.BadZipFile, zlib.error),
 )
 _TEXTS = ("source", "translation")
@@ -88,8 +90,9 @@ def save_attention(
       facts: JSON values: where the weights come from.
 
     Raises:
+      TypeError: a record is none, or has a value of another type; names the sentence.
       ValueError: another suffix, a number that is not finite, arrays that do not match
-        their words; names the sentence.
+        their words, facts that are no JSON; names the sentence.
       OSError: the file cannot be written.
     """
     path = pathlib.Path(path)
@@ -173,8 +176,8 @@ def _from_json(data: bytes) -> tuple[dict[str, Any], _Arrays]:
     header = _header(data)
     arrays = []
     for entry in header["sentences"]:
-        end_weights = np.array(entry["end_weights"], np.float32)
-        weights = np.array(entry["weights"], np.float32)
+        end_weights = np.asarray(entry["end_weights"])
+        weights = np.asarray(entry["weights"])
         if not weights.size:
             # [] has lost how many columns no row has.
             weights = weights.reshape(len(entry["target_tokens"]), len(end_weights))
@@ -183,11 +186,21 @@ def _from_json(data: bytes) -> tuple[dict[str, Any], _Arrays]:
 
 
 def _from_npz(data: bytes) -> tuple[dict[str, Any], _Arrays]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+    stream = io.BytesIO(data)
+    if not zipfile.is_zipfile(stream):
+        raise ValueError("it is no .npz archive")
+    _check_sizes(stream)
+    stream.seek(0)
+    with np.load(stream, allow_pickle=False) as file:
         header = _header(file["header"].astype(np.uint8).tobytes())
         shapes, flat, ends = file["shapes"], file["weights"], file["end_weights"]
-    if shapes.ndim != 2 or shapes.shape[1] != 2 or (shapes < 0).any():
-        raise ValueError(f"shapes must be [N, 2], got {shapes.shape}")
+    if shapes.shape != (len(header["sentences"]), 2) or shapes.dtype.kind not in "iu":
+        raise ValueError(
+            f"shapes must be whole numbers [{len(header['sentences'])}, 2], one row a "
+            f"sentence, got {shapes.dtype} {list(shapes.shape)}"
+        )
+    if (shapes < 0).any():
+        raise ValueError("shapes holds numbers below 0")
     areas, widths = shapes.prod(axis=1), shapes[:, 1]
     if flat.shape != (areas.sum(),) or ends.shape != (widths.sum(),):
         raise ValueError(
@@ -198,6 +211,30 @@ def _from_npz(data: bytes) -> tuple[dict[str, Any], _Arrays]:
     end_weights = np.split(ends, np.cumsum(widths))[:-1]
     reshaped = [one.reshape(shape) for one, shape in zip(weights, shapes, strict=True)]
     return header, list(zip(reshaped, end_weights, strict=True))
+
+
+def _check_sizes(stream: io.BytesIO) -> None:
+    """Raises ValueError for an array that says it has more numbers than it brings.
+
+    NumPy makes room for what an array's header claims before it reads on.
+    """
+    with zipfile.ZipFile(stream) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                read = {
+                    (1, 0): np.lib.format.read_array_header_1_0,
+                    (2, 0): np.lib.format.read_array_header_2_0,
+                }.get(version)
+                if read is None:
+                    raise ValueError(f"{member.filename} has the version {version}")
+                shape, _, dtype = read(file)
+                brought = member.file_size - file.tell()
+            claimed = math.prod(shape) * dtype.itemsize
+            if claimed > brought:
+                raise ValueError(
+                    f"{member.filename} claims {claimed:,} bytes and has {brought:,}"
+                )
 
 
 def _header(data: bytes) -> dict[str, Any]:
@@ -212,16 +249,27 @@ def _header(data: bytes) -> dict[str, Any]:
 
 def _typed(entry: Any, name: str, kind: Any) -> Any:
     value = entry[name]
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(f"{name} has a value of another type: {value!r:.60}")
     return value
 
 
 def _checked(one: SentenceRecord, place: str) -> SentenceRecord:
     """With float32 arrays that match the words."""
+    if not isinstance(one, SentenceRecord):
+        raise TypeError(f"{place} must be a SentenceRecord, got {one!r:.60}")
+    for name in _TEXTS:
+        _check_text(getattr(one, name), f"{place}: {name}")
     for name in _WORDS:
-        if not all(isinstance(word, str) for word in getattr(one, name)):
-            raise ValueError(f"{place}: {name} must be words")
+        words = getattr(one, name)
+        if isinstance(words, str):
+            raise TypeError(f"{place}: {name} must be words, got one string")
+        for word in words:
+            _check_text(word, f"{place}: {name}")
+    for name in ("weights", "end_weights", "log_prob"):
+        kind = np.asarray(getattr(one, name)).dtype.kind
+        if kind not in "iuf" and np.size(getattr(one, name)):
+            raise TypeError(f"{place}: {name} must be real numbers")
     target, source = len(one.target_tokens), len(one.source_tokens)
     weights = np.asarray(one.weights, np.float32)
     end_weights = np.asarray(one.end_weights, np.float32)
@@ -243,6 +291,15 @@ def _checked(one: SentenceRecord, place: str) -> SentenceRecord:
     )
 
 
+def _check_text(text: Any, what: str) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"{what} must be text, got {text!r:.60}")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{what} is no text: half of a character") from error
+
+
 def _texts(one: SentenceRecord) -> dict[str, Any]:
     return {
         **{name: getattr(one, name) for name in _TEXTS},
@@ -257,4 +314,8 @@ def _numbers(row: Sequence[float] | np.ndarray) -> list[float]:
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    """Only facts are unchecked here."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"facts must be JSON values: {error}") from error

@@ -23,7 +23,8 @@ def attention_links(
         is the input. Chen et al., 2020, aclanthology.org/2020.emnlp-main.42.
 
     Raises:
-      ValueError: shift is neither 0 nor 1, or 1 without end_weights.
+      ValueError: shift is neither 0 nor 1, or 1 without end_weights; a weight is not a
+        number.
     """
     if shift not in (0, 1):
         raise ValueError(f"shift must be 0 or 1, got {shift}")
@@ -34,6 +35,10 @@ def attention_links(
                 "shift of 1 needs end_weights, the row after the last word"
             )
         rows = np.concatenate([rows, np.asarray(end_weights)[None]])[1:]
+    if np.isnan(rows).any():
+        raise ValueError(
+            f"weights holds {int(np.isnan(rows).sum())} that are no numbers"
+        )
     return {
         (int(row.argmax()), t)
         for t, row in enumerate(rows)

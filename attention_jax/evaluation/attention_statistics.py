@@ -49,13 +49,13 @@ def attention_statistics(weights: Float[np.ndarray, "T S"]) -> AttentionStatisti
     In float64. O(T² + T S).
 
     Raises:
-      ValueError: weights are not a matrix, or one is not a number.
+      ValueError: weights are not a matrix, or one is not a finite number.
     """
     weights = np.asarray(weights, np.float64)
-    if weights.ndim != 2 or np.isnan(weights).any():
+    if weights.ndim != 2 or not np.isfinite(weights).all():
         raise ValueError(
-            f"weights must be [T, S], of numbers; got shape {weights.shape}"
-            + f", with {int(np.isnan(weights).sum())} that are none"
+            f"weights must be [T, S], of finite numbers; got shape {weights.shape}"
+            + f", with {int((~np.isfinite(weights)).sum())} that are none"
         )
     nothing = AttentionStatistics(*[None] * 6)
     if not weights.size or weights.min() < 0:

@@ -26,8 +26,8 @@ def load_eflomal() -> types.ModuleType:
         return importlib.import_module("eflomal")
     except ModuleNotFoundError as error:
         raise AlignerNotInstalledError(
-            "eflomal is not installed: pip install 'attention_jax[align]', or eflomal by "
-            "itself; it needs a C compiler"
+            "eflomal is not installed: install 'eflomal>=2.0' beside attention_jax, which "
+            "needs a C compiler; docs/evaluation.md has the command"
         ) from error
     except ImportError as error:
         raise AlignerNotInstalledError(

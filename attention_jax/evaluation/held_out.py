@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from absl import logging
+
 from attention_jax.configuration import DecodingConfig
 from attention_jax.data.alignment import link_tokens
 from attention_jax.data.pairs import Pair
@@ -223,6 +225,12 @@ def load_split(
         raise ValueError(f"max_sentences must be at least 0, got {max_sentences}")
     splits = load_splits(directory.load_config().data)
     check_same_data(directory, splits)
+    if not directory.load_record().get("sessions"):
+        logging.warning(
+            "%s does not say which split the run had: whether it was trained on these "
+            "sentences is not known",
+            directory.record_path,
+        )
     pairs = getattr(splits, split)
     if not pairs:
         raise ValueError(f"the {split} split of {directory.path} is empty")

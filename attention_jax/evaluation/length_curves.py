@@ -56,7 +56,7 @@ def plot_length_curves(
         scores = [estimate.score for estimate in found]
         axes.plot(positions, scores, label=letters.spell(name), **style)
     axes.set_ylim(bottom=0)
-    axes.set_ylabel("BLEU", fontsize=_POINTS, **words)
+    axes.set_ylabel("BLEU, with 95 % intervals", fontsize=_POINTS, **words)
     label = f"source length, {letters.spell(unit)} (sentences); at the mean of each bin"
     axes.set_xlabel(label, fontsize=_POINTS, **words)
     axes.set_xticks(

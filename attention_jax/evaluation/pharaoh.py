@@ -10,7 +10,8 @@ from attention_jax.data.files import read_lines
 
 Link = tuple[int, int]
 
-_LINK = re.compile(r"(\d+)([-?])(\d+)")
+# Nine digits: a word of a sentence is none of a thousand million.
+_LINK = re.compile(r"(\d{1,9})([-?])(\d{1,9})")
 
 
 class Alignment(NamedTuple):

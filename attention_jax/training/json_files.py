@@ -30,6 +30,9 @@ def read_json(path: pathlib.Path) -> Any:
         raise ValueError(f"{path}: not UTF-8: {error.reason}") from error
     except RecursionError as error:
         raise ValueError(f"{path}: damaged, nested too deeply") from error
+    except ValueError as error:
+        # As of a number with thousands of digits.
+        raise ValueError(f"{path}: damaged: {error}") from error
 
 
 def append_lines(path: pathlib.Path, values: Iterable[Any]) -> None:

@@ -66,6 +66,12 @@ class RunDirectory:
         self.non_finite_path = self.path / "non_finite.json"
         self.profile_path = self.path / "profile"
 
+    def owns(self, path: str | os.PathLike[str]) -> bool:
+        """Whether `path` is one of these files, or in one of these folders."""
+        place = pathlib.Path(path).resolve()
+        own = [one.resolve() for name, one in vars(self).items() if name != "path"]
+        return any(place == one or one in place.parents for one in own)
+
     def exists(self) -> bool:
         """Whether a run was started here."""
         return self.config_path.is_file()

@@ -51,6 +51,29 @@ def test_a_batch_of_no_rows_is_refused():
         check_search(np.zeros((0, 3), np.int32), np.zeros(0, np.int32), 5, None, 0)
 
 
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"source": np.zeros((2, 3))}, TypeError, "source must hold whole numbers"),
+        ({"source": np.ones((2, 3), bool)}, TypeError, "source must .*, got bool"),
+        ({"source_lengths": [-1, 2]}, ValueError, "at most 3, .* got -1 in row 0"),
+        ({"source_lengths": [3, 4]}, ValueError, "at most 3, .* got 4 in row 1"),
+        ({"max_length": 2.5}, TypeError, "max_length must be a whole number, got 2.5"),
+        ({"max_length": True}, TypeError, "max_length must be a whole number"),
+        ({"max_length": 2**31}, ValueError, "max_length must be .* at most 16,777,216"),
+    ],
+)
+def test_arguments_of_no_search(change, error, message):
+    arguments = {
+        "source": np.zeros((2, 3), np.int32),
+        "source_lengths": np.array([3, 0], np.int32),
+        "max_length": 5,
+    }
+    check_search(**arguments, limits=None, slots=0)
+    with pytest.raises(error, match=message):
+        check_search(**(arguments | change), limits=None, slots=0)
+
+
 def test_a_ratio_is_the_decimal_number_that_was_given():
     """1.15 x 100 is a little below 115 in binary."""
     limits = length_limits(

@@ -1,4 +1,6 @@
+import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -92,9 +94,15 @@ def test_a_changed_byte_is_refused_or_changes_nothing(tmp_path):
         ),
         (
             lambda header: header["sentences"][0].update(target_tokens=[1, 2]),
-            "target_tokens must be words",
+            "target_tokens must be text, got 1",
         ),
         (lambda header: header["sentences"][0].update(log_prob=None), "log_prob has"),
+        (lambda header: header["sentences"][0].update(log_prob=True), "log_prob has"),
+        (lambda header: header["sentences"][0].update(log_prob=10**400), "too large"),
+        (
+            lambda header: header["sentences"][4].update(weights=[["1", "2"]]),
+            "weights must be real numbers",
+        ),
     ],
 )
 def test_a_json_file_of_other_contents(change, message, tmp_path):
@@ -127,6 +135,48 @@ def test_what_could_not_be_read_is_not_written(fields, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         save_attention(path, [SENTENCES[0]._replace(**fields)])
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("made", "error", "message"),
+    [
+        ("we", TypeError, "sentence 1 must be a SentenceRecord, got 'we'"),
+        (SENTENCES[0]._replace(source=3), TypeError, "source must be text, got 3"),
+        (SENTENCES[0]._replace(source="\udc80"), ValueError, "source is no text"),
+        (SENTENCES[0]._replace(target_tokens="ab"), TypeError, "words, got one string"),
+        (SENTENCES[0]._replace(log_prob=None), TypeError, "log_prob must be real"),
+        (
+            SENTENCES[0]._replace(weights=SENTENCES[0].weights * 1j),
+            TypeError,
+            "sentence 1: weights must be real numbers",
+        ),
+    ],
+)
+def test_records_that_are_none(made, error, message, tmp_path):
+    with pytest.raises(error, match=message):
+        save_attention(tmp_path / "a.json", [made])
+
+
+def test_facts_are_json(tmp_path):
+    for value in (float("nan"), {1, 2}):
+        with pytest.raises(ValueError, match="facts must be JSON values"):
+            save_attention(tmp_path / "a.json", SENTENCES, facts={"x": value})
+
+
+def test_an_array_that_claims_more_than_it_brings(tmp_path):
+    path = tmp_path / "a.npz"
+    save_attention(path, SENTENCES)
+    header = io.BytesIO()
+    described = {"descr": "<f4", "fortran_order": False, "shape": (10**12,)}
+    np.lib.format.write_array_header_1_0(header, described)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["weights.npy"] = header.getvalue()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    with pytest.raises(ValueError, match=r"a\.npz .*claims 4,000,000,000,000 bytes"):
+        load_attention(path)
 
 
 def test_another_suffix(tmp_path):

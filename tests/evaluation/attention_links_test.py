@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from attention_jax.evaluation.attention_links import attention_links
+from attention_jax.evaluation.pharaoh import parse_alignment
 
 WEIGHTS = np.array([[0.1, 0.9, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 0.0]])
 
@@ -24,3 +25,10 @@ def test_arguments_that_do_not_fit():
         attention_links(WEIGHTS, shift=2)
     with pytest.raises(ValueError, match="needs end_weights"):
         attention_links(WEIGHTS, shift=1)
+    with pytest.raises(ValueError, match="weights holds 1 that are no numbers"):
+        attention_links(np.array([[0.5, np.nan]]))
+
+
+def test_a_link_of_thousands_of_digits_is_none():
+    with pytest.raises(ValueError, match="is no link"):
+        parse_alignment("1" * 5_000 + "-0")

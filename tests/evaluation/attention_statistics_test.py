@@ -90,7 +90,7 @@ def test_weights_below_0_have_no_statistics():
     assert found == AttentionStatistics(*[None] * 6)
 
 
-@pytest.mark.parametrize("weights", [np.zeros(3), [[np.nan, 1.0]]])
+@pytest.mark.parametrize("weights", [np.zeros(3), [[np.nan, 1.0]], [[np.inf, 1.0]]])
 def test_what_are_no_weights(weights):
     with pytest.raises(ValueError, match=r"weights must be \[T, S\]"):
         attention_statistics(np.array(weights))

@@ -47,7 +47,7 @@ def test_without_it_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "eflomal", None)
     with pytest.raises(
         eflomal_links.AlignerNotInstalledError,
-        match=r"pip install 'attention_jax\[align\]'",
+        match=r"install 'eflomal>=2.0' beside",
     ):
         eflomal_alignments([(["a"], ["x"])])
 

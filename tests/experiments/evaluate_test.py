@@ -103,6 +103,46 @@ def test_baselines_that_are_none(second, workdir, capsys):
     assert "is given 2 times" in capsys.readouterr().err
 
 
+def test_a_search_against_itself(workdir, capsys):
+    assert run(f"--workdir={workdir}", "--baseline_search=greedy") == 2
+    err = capsys.readouterr().err
+    assert "--baseline_search=greedy is how the run itself searches" in err
+    same = "--search=beam", "--baseline_search=beam"
+    assert run(f"--workdir={workdir}", *same) == 2
+    # Another beam is another search.
+    other = "--beam_size=2", "--baseline_search=beam", "--max_sentences=2"
+    assert run(f"--workdir={workdir}", *other) == 0
+
+
+def test_what_is_read_is_not_replaced(workdir, tmp_path, capsys):
+    links = tmp_path / "links.txt"
+    links.write_text("0-0\n")
+    files = f"--alignments={links}", f"--translations={links}"
+    assert run(f"--workdir={workdir}", *files) == 2
+    assert "name the same file" in capsys.readouterr().err
+    assert links.read_text() == "0-0\n"
+    assert run(f"--workdir={workdir}", f"--output={workdir}/codecs.json") == 2
+    assert "is a file of the run" in capsys.readouterr().err
+
+
+def test_what_a_run_s_own_config_says_is_no_flag_s_fault(workdir, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(workdir, copy)
+    config = json.loads((copy / "config.json").read_text())
+    config["decoding"] |= {"search": "beam", "beam_size": -3}
+    (copy / "config.json").write_text(json.dumps(config))
+    assert run(f"--workdir={copy}") == 1
+    assert "the run's config.decoding.beam_size must be" in capsys.readouterr().err
+
+
+def test_a_split_that_cannot_be_checked_is_said(workdir, tmp_path, caplog):
+    copy = tmp_path / "copy"
+    shutil.copytree(workdir, copy)
+    (copy / "record.json").unlink()
+    assert run(f"--workdir={copy}", "--max_sentences=2") == 0
+    assert "whether it was trained on these sentences is not known" in caplog.text
+
+
 def test_a_folder_of_runs_that_holds_the_baseline_too(second, capsys):
     folder = f"--workdir={second.parent}"
     assert run(folder, f"--baseline={second}") == 2
@@ -135,7 +175,7 @@ def test_a_run_against_another_search_of_its_own(workdir, tmp_path, capsys):
     # What is about no search in particular is about both.
     assert [s["decoding"]["max_length_offset"] for s in found["systems"]] == [3, 3]
     searches = [(s["name"], s["decoding"]["search"]) for s in found["systems"]]
-    assert searches == [("tiny_run, beam", "beam"), ("tiny_run", "greedy")]
+    assert searches == [("tiny_run, beam", "beam"), ("tiny_run, greedy", "greedy")]
     out = capsys.readouterr().out
     assert "search: beam of 5 (tiny_run, beam)" in out and "against tiny_run, b" in out
     assert "attention in the translations" in out
@@ -219,7 +259,7 @@ def test_an_aligner_that_is_not_installed_is_named_before_any_work(
     assert run(f"--workdir={workdir}", "--aligner=eflomal") == 2
     err = capsys.readouterr().err
     assert (
-        "--aligner: eflomal is not installed: pip install 'attention_jax[align]'" in err
+        "--aligner: eflomal is not installed: install 'eflomal>=2.0' beside" in err
         and err.count("\n") == 1
     )
     assert run(f"--workdir={workdir}", "--aligner=eflomal", "--alignments=x") == 2

@@ -43,6 +43,25 @@ def test_exports_the_first_of_a_split(workdir, tmp_path):
     assert len(load_attention(output).sentences) == 3
 
 
+def test_nothing_that_is_read_is_replaced(workdir, tmp_path, capsys):
+    sentences = tmp_path / "sentences.json"
+    sentences.write_text("ba bi\n")
+    read = f"--workdir={workdir}", f"--input={sentences}"
+    assert run(*read, f"--output={sentences}") == 2
+    assert "--input and --output name the same file" in capsys.readouterr().err
+    assert sentences.read_text() == "ba bi\n"
+    before = (workdir / "config.json").read_bytes()
+    (tmp_path / "link.json").symlink_to(workdir / "config.json")
+    for output in (workdir / "config.json", tmp_path / "link.json"):
+        assert run(*read, f"--output={output}") == 2
+        assert "is a file of the run in" in capsys.readouterr().err
+    assert run(*read, f"--output={workdir}/checkpoints/a.json") == 2
+    assert (workdir / "config.json").read_bytes() == before
+    # Beside a run's files there is room.
+    assert run(*read, f"--output={workdir}/attention.json") == 0
+    (workdir / "attention.json").unlink()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

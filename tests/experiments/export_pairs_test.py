@@ -66,3 +66,22 @@ def test_a_file_in_the_way_is_one_line(config_file, tmp_path):
     done = export(config_file, tmp_path / "pairs")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "is a file, and should be a folder" in done.stderr
+
+
+def test_the_data_itself_is_not_replaced(tmp_path):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for side in ("source", "target"):
+        (folder / f"train.{side}").write_text("ba bi\nbo ba\n" * 20)
+    before = (folder / "train.target").read_text()
+    config = tmp_path / "text.py"
+    config.write_text(
+        "from attention_jax.configuration import *\n\n\ndef get_config():\n"
+        "    return ExperimentConfig(data=DataConfig(source='text', num_pairs=0, "
+        f"path={str(folder / 'train.source')!r}, num_dev=1, num_test=1, "
+        f"target_path={str(folder / 'train.target')!r}))\n"
+    )
+    done = export(config, folder)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "its train.source is config.data.path, and would be replaced" in done.stderr
+    assert (folder / "train.target").read_text() == before

@@ -1,3 +1,4 @@
+import errno
 import io
 
 import pytest
@@ -31,6 +32,17 @@ class Sink(io.BytesIO):
 
     def flush(self):
         self.flushed.append(self.getvalue())
+
+
+def test_answers_that_cannot_be_written_are_counted():
+    class Full(io.BytesIO):
+        def flush(self):
+            if self.getvalue().count(b"\n") > 1:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+    given = Arrivals(b"a\n", b"b\nc\n")
+    with pytest.raises(OSError, match="standard output, from input line 2 on: No spa"):
+        answer_lines(given, Full(), as_it_is, upper)
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_draws_several_sentences_in_a_grid(workdir, tmp_path, capsys, monkeypatc
     )
     arguments = (f"--workdir={workdir}", f"--output={tmp_path / 'grid.svg'}")
     assert run(*arguments, "--text=ba bi", "--text=bo ba bi") == 0
-    assert capsys.readouterr().out.startswith("bi ba\nbi ba bo\nwrote ")
+    assert capsys.readouterr().out.startswith("1\tbi ba\n2\tbi ba bo\nwrote ")
     assert run(*arguments, "--split=test", "--num=5", "--columns=3") == 0
     assert drawn == [(2, ["1", "2"]), (3, ["1", "2", "3", "4", "5"])]
 
@@ -89,7 +89,8 @@ def test_outlines_the_known_links_of_exact_translations(
     assert run(f"--workdir={workdir}", output, "--split=test", "--num=0") == 0
     pairs = load_split(RunDirectory(workdir), "test")
     lines = capsys.readouterr().out.splitlines()
-    exact = [line == pair.target for pair, line in zip(pairs, lines, strict=False)]
+    texts = [line.partition("\t")[2] for line in lines]
+    exact = [text == pair.target for pair, text in zip(pairs, texts, strict=False)]
     assert any(exact)
     for panel, is_exact in zip(drawn, exact, strict=True):
         words = len(panel.source)
@@ -110,9 +111,9 @@ def test_a_file_that_cannot_be_written_is_found_first(output, message, capsys):
 def test_a_text_without_words(workdir, tmp_path, capsys):
     output = f"--output={tmp_path / 'a.png'}"
     assert run(f"--workdir={workdir}", "--text= ", output) == 1
-    assert "source has no words" in capsys.readouterr().err
+    assert "--text has no words" in capsys.readouterr().err
     assert run(f"--workdir={workdir}", "--text=ba", "--target= ", output) == 1
-    assert "target has no words" in capsys.readouterr().err
+    assert "--target has no words" in capsys.readouterr().err
 
 
 def test_too_many_for_a_picture(workdir, tmp_path, capsys, monkeypatch):

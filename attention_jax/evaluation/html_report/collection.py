@@ -17,13 +17,13 @@ from attention_jax.evaluation.html_report.report_data import (
     Sentence,
     Statistic,
 )
-from attention_jax.evaluation.learning_curves import PANELS
 from attention_jax.evaluation.quality_by_length import (
     bleu_by_length,
     equal_count_edges,
 )
 from attention_jax.evaluation.run_summary import RunSummary
 from attention_jax.evaluation.translation_quality import sentence_chrf
+from attention_jax.training.development import NUM_TRANSLATED
 
 if TYPE_CHECKING:
     from attention_jax.evaluation.held_out import Evaluation
@@ -33,11 +33,20 @@ _BINS = 6
 _MEANINGS = {
     "entropy": "spread of a target word's attention, in nats: 0 is one source word",
     "relative_entropy": "the same as a share of log S: 1 is all source words alike",
-    "covered": "source words that got at least half a word's attention",
-    "repeated": "attention beyond the first whole one, a target word",
+    "covered": "share of source words that got at least half a word's attention",
+    "repeated": "share of attention beyond the first whole one to a source word",
     "monotonicity": "Kendall's τ of target and brightest source positions: 1 in order",
-    "last_word": "attention on the last source word, often the full stop",
+    "last_word": "share of attention on the last source word, often the full stop",
 }
+
+
+# (event, field, title). Not the objective, which label smoothing makes another quantity
+# than what is measured on dev.
+_CURVES = (
+    ("train", "cross_entropy", "training cross-entropy, with dropout"),
+    ("dev", "loss", "dev cross-entropy"),
+    ("dev", "bleu", f"dev BLEU, {NUM_TRANSLATED} sentences"),
+)
 
 
 def collect(
@@ -148,10 +157,11 @@ def _notes(
 
 
 def _curves(summary: RunSummary) -> list[Curve]:
-    """One for each of the learning curves' panels that has rows."""
+    """Training and dev as they went, where the run has rows of them."""
     curves = []
-    for event, field, title in PANELS:
-        rows = _thinned([row for row in summary.rows if row["event"] == event])
+    for event, field, title in _CURVES:
+        having = [r for r in summary.rows if r["event"] == event and field in r]
+        rows = _thinned(having)
         if rows:
             values = [float(row[field]) for row in rows]
             finite = [value if math.isfinite(value) else None for value in values]

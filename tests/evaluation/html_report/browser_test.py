@@ -147,17 +147,23 @@ def test_brighter_weights_are_nearer_to_the_strong_colour(opened):
 def test_the_list_is_sorted_and_filtered(opened):
     page = opened(report())
     assert order_of(page) == ["我们 1", "我们 3", "我们 2"]
-    for label, expected in {
-        "best chrF first": "231",
-        "longest first": "312",
-        "sharpest attention first": "123",
-        "as in the data": "123",
-    }.items():
+    for label, expected, beside in (
+        ("best chrF first", "231", "chrF"),
+        ("longest first", "312", "source tokens"),
+        ("sharpest attention first", "123", "entropy, nats"),
+        ("as in the data", "123", "number"),
+    ):
         page.select_option("#order", label=label)
         assert order_of(page) == [f"我们 {number}" for number in expected], label
+        assert page.locator(".count").text_content() == (
+            f"3 sentences; beside each: {beside}"
+        )
+    assert page.locator("#list .number").all_text_contents() == ["1", "2", "3"]
     page.fill("#filter", " 我们 2")
     assert order_of(page) == ["我们 2"]
-    assert page.locator(".count").text_content() == "1 of 3 sentences"
+    assert (
+        page.locator(".count").text_content() == "1 of 3 sentences; beside each: number"
+    )
     page.fill("#filter", "nothing like it")
     assert "No sentence has this text" in page.locator("#detail").text_content()
 

@@ -1,15 +1,21 @@
 // The list of sentences, its order and its filter, and the sentence that is chosen.
 
+// What a sentence can be ordered by, which then stands beside it.
+const CHRF = { name: "chrF", of: s => s.chrf, digits: 0 };
+const LENGTH = { name: "source tokens", of: s => s.length, digits: 0 };
+const CONFIDENCE = { name: "confidence", of: s => s.confidence, digits: 2 };
+const ENTROPY = { name: "entropy, nats", of: s => s.entropy, digits: 2 };
+const NUMBER = { name: "number", of: s => s.number, digits: 0 };
 const ORDERS = [
-  ["worst chrF first", s => s.chrf, 1],
-  ["best chrF first", s => s.chrf, -1],
-  ["longest first", s => s.length, -1],
-  ["shortest first", s => s.length, 1],
-  ["most confident first", s => s.confidence, -1],
-  ["least confident first", s => s.confidence, 1],
-  ["sharpest attention first", s => s.entropy, 1],
-  ["most spread attention first", s => s.entropy, -1],
-  ["as in the data", s => s.number, 1],
+  ["worst chrF first", CHRF, 1],
+  ["best chrF first", CHRF, -1],
+  ["longest first", LENGTH, -1],
+  ["shortest first", LENGTH, 1],
+  ["most confident first", CONFIDENCE, -1],
+  ["least confident first", CONFIDENCE, 1],
+  ["sharpest attention first", ENTROPY, 1],
+  ["most spread attention first", ENTROPY, -1],
+  ["as in the data", NUMBER, 1],
 ];
 
 function drawSentences(sentences, hasAttention) {
@@ -47,15 +53,19 @@ function drawSentences(sentences, hasAttention) {
   };
   const update = () => {
     const wanted = filter.value.trim().toLowerCase();
-    const [, key, sign] = orders[Number(order.value)];
+    const [, figure, sign] = orders[Number(order.value)];
     // Sentences without the figure come last, whatever the direction.
-    const rank = s => key(s) === null ? Infinity : sign * key(s);
+    const rank = s => figure.of(s) === null ? Infinity : sign * figure.of(s);
     shown = sentences.filter(s => texts.get(s).includes(wanted))
       .sort((a, b) => (rank(a) > rank(b)) - (rank(a) < rank(b)) || a.number - b.number);
+    for (const sentence of shown) {
+      const value = figure.of(sentence);
+      items.get(sentence).lastChild.textContent = value === null ? "–" : value.toFixed(figure.digits);
+    }
     list.replaceChildren(...shown.map(s => items.get(s)));
-    count.textContent = shown.length === sentences.length
-      ? `${shown.length.toLocaleString("en")} sentences`
-      : `${shown.length.toLocaleString("en")} of ${sentences.length.toLocaleString("en")} sentences`;
+    const all = sentences.length.toLocaleString("en");
+    const found = shown.length === sentences.length ? all : `${shown.length.toLocaleString("en")} of ${all}`;
+    count.textContent = `${found} sentences; beside each: ${figure.name}`;
     list.scrollTop = 0;
     choose(shown[0] || null, false);
   };
@@ -85,7 +95,7 @@ function listItem(sentence) {
   return element("li", {
     role: "option", "aria-selected": "false", id: `sentence-${sentence.number}`,
     "data-number": sentence.number,
-  }, element("bdi", { text }), element("span", { class: "number muted", text: sentence.chrf.toFixed(0) }));
+  }, element("bdi", { text }), element("span", { class: "number muted" }));
 }
 
 function sentenceDetail(sentence) {
