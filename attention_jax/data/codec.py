@@ -158,12 +158,15 @@ def load_codecs(path: str | os.PathLike[str]) -> tuple[TextCodec, TextCodec]:
     data = pathlib.Path(path).read_bytes()
     try:
         state = json.loads(data.decode("utf-8"))
+        if not isinstance(state, dict):
+            raise ValueError(f"it is {type(state).__name__}, not an object")
         found = state["format"]
         if found == _FORMAT:
             return (
                 TextCodec.from_dict(state["source"]),
                 TextCodec.from_dict(state["target"]),
             )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} does not hold codecs: {error!r}") from error
+    except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{path} does not hold codecs: {reason}") from error
     raise ValueError(f"{path} has codec format {found!r}, this version reads {_FORMAT}")

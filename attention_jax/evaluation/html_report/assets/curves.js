@@ -17,8 +17,9 @@ function drawCurve(curve) {
   const highX = Math.max(...curve.x) || 1;
   let low = isShare ? 0 : Math.min(...values), high = Math.max(...values);
   if (high - low < 1e-9) high = low + 1;
-  const room = isShare ? 0 : (high - low) * 0.06;
-  low -= room;
+  const room = (high - low) * 0.06;
+  low -= isShare ? 0 : room;
+  high += room;
   const px = x => left + (width - left - right) * x / highX;
   const py = y => height - bottom - (height - top - bottom) * (y - low) / (high - low);
   const picture = drawing("svg", {
