@@ -38,6 +38,25 @@ class SentenceAttention(NamedTuple):
     weights: Float[np.ndarray, "T S"]
 
 
+def with_decoding(config: ExperimentConfig, **fields: Any) -> ExperimentConfig:
+    """As `Run.with_decoding`, of a run's configuration."""
+    known = [field.name for field in dataclasses.fields(DecodingConfig)]
+    for name in fields:
+        if name not in known:
+            error = unknown_name("field of config.decoding", name, known)
+            raise TypeError(error.args[0])
+    if len(fields) < len(known):
+        search = fields.get("search")
+        if search is None or search in searches.names():
+            search = implied_search(fields, search)
+        if search is not None:
+            fields["search"] = search
+    decoding = dataclasses.replace(config.decoding, **fields)
+    config = dataclasses.replace(config, decoding=decoding)
+    validate_decoding(config)
+    return config
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
     """A configuration, its codecs, its model and one checkpoint's parameters."""
@@ -53,7 +72,8 @@ class Run:
 
             run.with_decoding(beam_size=5, length_penalty="gnmt")
 
-        A field that is about one search implies it, here `beam`.
+        A field that is about one search implies it, here `beam`; all of them together are
+        a configuration, whose `search` says it.
 
         Raises:
           TypeError: there is no such field, or a value is of another type.
@@ -61,20 +81,7 @@ class Run:
             names the field.
           LookupError: an unknown name of a search or a penalty.
         """
-        known = [field.name for field in dataclasses.fields(DecodingConfig)]
-        for name in fields:
-            if name not in known:
-                error = unknown_name("field of config.decoding", name, known)
-                raise TypeError(error.args[0])
-        search = fields.get("search", None)
-        if search is None or search in searches.names():
-            search = implied_search(fields, search)
-        if search is not None:
-            fields["search"] = search
-        decoding = dataclasses.replace(self.config.decoding, **fields)
-        config = dataclasses.replace(self.config, decoding=decoding)
-        validate_decoding(config)
-        return dataclasses.replace(self, config=config)
+        return dataclasses.replace(self, config=with_decoding(self.config, **fields))
 
     def translate(self, sentences: Sequence[str], *, first_id: int = 0) -> list[str]:
         """The best translation of each sentence, in order; "" for a blank one.
@@ -118,7 +125,9 @@ class Run:
             raise TypeError(f"first_id must be a whole number, got {first_id!r}")
         if first_id < 0:
             raise ValueError(f"first_id must be at least 0, got {first_id}")
-        sentences = _list_of("strings", sentences)
+        # NumPy's would overflow.
+        first_id = int(first_id)
+        sentences = _list_of("sentences", "strings", sentences)
         for index, sentence in enumerate(sentences):
             _check_text(f"sentences[{index}]", sentence)
         translations = [[NOTHING] for _ in sentences]
@@ -138,7 +147,7 @@ class Run:
           TypeError: `pairs` is one pair, or one of them is no pair of texts.
           ValueError: a pair is too long for memory; names it.
         """
-        pairs = _list_of("Pairs", pairs)
+        pairs = _list_of("pairs", "Pairs", pairs)
         for index, pair in enumerate(pairs):
             if not isinstance(pair, Pair):
                 raise TypeError(f"pairs[{index}] must be a Pair, got {pair!r}")
@@ -274,11 +283,11 @@ def _last_step(directory: RunDirectory) -> int | None:
     )
 
 
-def _list_of(what: str, given: Any) -> list[Any]:
+def _list_of(name: str, what: str, given: Any) -> list[Any]:
     """A list of what may be any iterable, but is not one of them itself."""
     if isinstance(given, str | Pair) or not isinstance(given, Iterable):
         kind = "one string" if isinstance(given, str) else repr(given)
-        raise TypeError(f"expected a sequence of {what}, got {kind}")
+        raise TypeError(f"{name} must be a sequence of {what}, got {kind}")
     return list(given)
 
 

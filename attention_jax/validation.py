@@ -262,16 +262,6 @@ def _check_decoding(config: ExperimentConfig) -> None:
             "config.decoding.max_length_ratio and config.decoding.max_length_offset "
             "must not both be 0: no output would have a word"
         )
-    if (
-        decoding.min_length_ratio >= decoding.max_length_ratio
-        and decoding.min_length_offset > max(decoding.max_length_offset, 1)
-    ):
-        raise ValueError(
-            "config.decoding.min_length_offset and min_length_ratio are above "
-            "max_length_offset and max_length_ratio: no length would do, got "
-            f"{decoding.min_length_ratio:g} |x| + {decoding.min_length_offset} and "
-            f"{decoding.max_length_ratio:g} |x| + {decoding.max_length_offset}"
-        )
     if attends(config.model):
         return
     if decoding.coverage_penalty != "none":

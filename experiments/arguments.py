@@ -5,11 +5,14 @@ import pathlib
 import re
 import types
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from experiments.config_file import check_field, config_fields, nearest
+
+if TYPE_CHECKING:
+    from attention_jax.training.run_directory import RunDirectory
 
 
 class UsageError(Exception):
@@ -59,7 +62,7 @@ def check_apart(
       runs: directories of runs that are read.
 
     Raises:
-      UsageError: two flags name the same file, or one a file of a run.
+      UsageError: two flags name the same file, or one a file of a run or of its data.
     """
     seen: dict[pathlib.Path, str] = {}
     for flag, path in [*read.items(), *written.items()]:
@@ -70,9 +73,24 @@ def check_apart(
     from attention_jax.training.run_directory import RunDirectory
 
     for run in map(RunDirectory, runs):
+        data = _data_files(run)
         for flag, path in written.items():
             if path and run.owns(path):
                 raise UsageError(f"--{flag}={path} is a file of the run in {run.path}")
+            if path and pathlib.Path(path).resolve() in data:
+                raise UsageError(
+                    f"--{flag}={path} is the data of the run in {run.path}"
+                )
+
+
+def _data_files(run: "RunDirectory") -> set[pathlib.Path]:
+    """The files that the run's data are in, as far as its configuration says."""
+    try:
+        data = run.load_config().data
+    except (OSError, ValueError, TypeError, LookupError):
+        return set()  # whoever reads the run will say so
+    paths = (data.path, data.target_path)
+    return {pathlib.Path(path).resolve() for path in paths if path}
 
 
 def check_config_arguments(argv: Sequence[str], known: Collection[str]) -> None:

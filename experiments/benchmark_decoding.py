@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from experiments import command_line, run_flags
-from experiments.arguments import UsageError, check_output
+from experiments.arguments import UsageError, check_apart, check_output
 from experiments.table import print_table
 
 if TYPE_CHECKING:
@@ -63,6 +63,11 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def main(arguments: types.SimpleNamespace) -> None:
     """Measures, prints and writes."""
     output = check_output(arguments.output)
+    check_apart(
+        {"output": arguments.output},
+        read={"joeynmt_config": arguments.joeynmt_config},
+        runs=[arguments.workdir],
+    )
     sizes = beam_sizes(arguments.beam_sizes)
     check_joeynmt(arguments)
     import jax

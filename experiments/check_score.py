@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from experiments import command_line
-from experiments.arguments import check_output
+from experiments.arguments import check_apart, check_output
 from experiments.table import print_table
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def main(arguments: types.SimpleNamespace) -> int:
         raise command_line.UsageError(
             "name a score: a registered name, FILE.py:FUNCTION or MODULE:FUNCTION"
         )
+    scores = {score: score.rpartition(":")[0] for score in arguments.positional}
+    check_apart({"output": arguments.output}, read=scores)
     options = {name: getattr(arguments, name) for name, _ in SIZES}
     options |= {"timing": arguments.timing, "seed": arguments.seed}
     if arguments.checks:

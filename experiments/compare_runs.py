@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from experiments import command_line
-from experiments.arguments import check_output, check_picture
+from experiments.arguments import check_apart, check_output, check_picture
 from experiments.table import print_columns
 
 if TYPE_CHECKING:
@@ -75,10 +75,12 @@ def main(arguments: types.SimpleNamespace) -> None:
 
     if arguments.figure is not None:
         check_picture(arguments.figure)
+    written = {"output": arguments.output, "figure": arguments.figure}
     if arguments.metric is not None and arguments.metric not in METRICS:
         known = unknown_name("metric", arguments.metric, METRICS)
         raise command_line.UsageError(f"--metric: {known}")
     comparison = compare_runs(arguments.positional)
+    check_apart(written, runs=[run.path for run in comparison.runs])
     if arguments.metric is not None:
         comparison = sort_runs(comparison, arguments.metric)
     head, rows = table(comparison)

@@ -76,14 +76,22 @@ def run_directories(arguments: types.SimpleNamespace) -> list[NamedRun]:
     except ValueError as error:
         raise UsageError(f"--workdir: {error}") from error
     baseline = _baseline(arguments, paths)
-    if not search:
-        # A folder of runs may hold the baseline too.
-        paths = [path for path in paths if path not in baseline]
-        if not paths:
-            raise UsageError(
-                f"--baseline={arguments.baseline} is the run to be tested itself; "
-                "--baseline_search compares a run with itself, searched otherwise"
-            )
+    # A folder of runs may hold the baseline too.
+    paths = [
+        path
+        for path in paths
+        if path not in baseline or (search and _searched_otherwise(path, arguments))
+    ]
+    if not paths and search:
+        raise UsageError(
+            f"--baseline_search={search} is how the run itself searches: there is "
+            "nothing to compare"
+        )
+    if not paths:
+        raise UsageError(
+            f"--baseline={arguments.baseline} is the run to be tested itself; "
+            "--baseline_search compares a run with itself, searched otherwise"
+        )
     distinct = list(dict.fromkeys([*baseline, *paths]))
     names = dict(zip(distinct, brief_paths(distinct), strict=True))
     first = [
@@ -104,22 +112,16 @@ def with_search_named(name: str, run: "Run") -> str:
     return f"{name}, {describe_search(run.config.decoding)}"
 
 
-def _check_other_search(
-    arguments: types.SimpleNamespace, paths: Sequence[pathlib.Path]
-) -> None:
-    """Raises UsageError if a baseline that is a run itself searches as the run does."""
-    from attention_jax.run import load_run
+def _searched_otherwise(path: pathlib.Path, arguments: types.SimpleNamespace) -> bool:
+    """Whether the run's search, by the flags, is another than the baseline's."""
+    from attention_jax.training.run_directory import RunDirectory
 
-    run = load_run(paths[0], checkpoint=arguments.checkpoint)
-    searched = [
-        search_flags.with_search(run, arguments, search=search).config.decoding
+    config = RunDirectory(path).load_config()
+    own, others = (
+        search_flags.with_search_of(config, arguments, search=search).decoding
         for search in (None, arguments.baseline_search)
-    ]
-    if searched[0] == searched[1]:
-        raise UsageError(
-            f"--baseline_search={arguments.baseline_search} is how the run itself "
-            "searches: there is nothing to compare"
-        )
+    )
+    return own != others
 
 
 def _baseline(
@@ -135,8 +137,6 @@ def _baseline(
         except UnknownNameError as error:
             raise UsageError(f"--baseline_search: {error.args[0]}") from error
     given = [] if arguments.baseline_search is None else paths
-    if given and arguments.baseline is None and len(paths) == 1:
-        _check_other_search(arguments, paths)
     if arguments.baseline is not None:
         given = _expand([arguments.baseline])
     if len(given) > 1:

@@ -1,6 +1,7 @@
 """The flags that say how translations are searched for: a field of DecodingConfig each."""
 
 import dataclasses
+import re
 import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from attention_jax.configuration import DecodingConfig
 from experiments.arguments import UsageError
 
 if TYPE_CHECKING:
+    from attention_jax.configuration import ExperimentConfig
     from attention_jax.run import Run
 
 HELP = {
@@ -63,7 +65,24 @@ def with_search(
       UsageError: a value out of its range, an unknown name, flags of two searches, or one
         that would change nothing.
     """
+    config = with_search_of(run.config, arguments, search=search)
+    return dataclasses.replace(run, config=config)
+
+
+def with_search_of(
+    config: "ExperimentConfig",
+    arguments: types.SimpleNamespace,
+    *,
+    search: str | None = None,
+) -> "ExperimentConfig":
+    """As `with_search`, of a run's configuration.
+
+    Raises:
+      UsageError: as there.
+      ValueError, LookupError, TypeError: what the configuration itself says cannot be.
+    """
     from attention_jax.decoding.searches import searches
+    from attention_jax.run import with_decoding
 
     wanted = given(arguments)
     if search is not None:
@@ -71,16 +90,15 @@ def with_search(
         wanted = {name: value for name, value in wanted.items() if name not in own}
         wanted["search"] = search
     try:
-        # What the run itself says, which no flag is to blame for.
-        run.with_decoding()
+        found = with_decoding(config, **wanted)
     except (ValueError, LookupError, TypeError) as error:
-        raise ValueError(f"the run's {error.args[0]}") from error
-    try:
-        found = run.with_decoding(**wanted)
-    except (ValueError, LookupError, TypeError) as error:
-        sentence = str(error.args[0]).replace("config.decoding.", "--")
-        raise UsageError(sentence) from error
+        message = str(error.args[0])
+        named = re.search(r"config\.decoding\.(\w+)", message)
+        if named and named[1] not in wanted:
+            # No flag is to blame for what the run itself says.
+            raise ValueError(f"the run's {message}") from error
+        raise UsageError(message.replace("config.decoding.", "--")) from error
     for number, penalty in _NUMBERS.items():
-        if number in wanted and getattr(found.config.decoding, penalty) == "none":
+        if number in wanted and getattr(found.decoding, penalty) == "none":
             raise UsageError(f"--{number} does nothing without a --{penalty}")
     return found

@@ -159,14 +159,20 @@ def load_codecs(path: str | os.PathLike[str]) -> tuple[TextCodec, TextCodec]:
     try:
         state = json.loads(data.decode("utf-8"))
         if not isinstance(state, dict):
-            raise ValueError(f"it is {type(state).__name__}, not an object")
+            raise TypeError(f"it is {type(state).__name__}, not an object")
         found = state["format"]
         if found == _FORMAT:
             return (
                 TextCodec.from_dict(state["source"]),
                 TextCodec.from_dict(state["target"]),
             )
-    except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"{path} does not hold codecs: {reason}") from error
     raise ValueError(f"{path} has codec format {found!r}, this version reads {_FORMAT}")

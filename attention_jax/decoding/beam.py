@@ -98,7 +98,7 @@ def beam_decode(
       of no words.
 
     Raises:
-      ValueError: a number out of its range, or shapes that do not fit.
+      TypeError, ValueError: as `greedy_decode`; another number out of its range.
       UnknownNameError: no such penalty.
 
     The source is encoded and its keys prepared once a sentence, not once a place of the

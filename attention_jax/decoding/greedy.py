@@ -42,7 +42,8 @@ def greedy_decode(
       `Decoded`, [B]. A row's result does not depend on the other rows or on padding.
 
     Raises:
-      ValueError: max_length below 1, or shapes that do not fit.
+      TypeError: tokens, lengths or a number that are not whole numbers.
+      ValueError: a number or a length out of its range, or shapes that do not fit.
 
     Compiled once per model, shape and max_length; stops when every row has ended.
     """

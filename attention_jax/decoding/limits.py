@@ -1,6 +1,7 @@
 """How short and how long a translation may be, and which words may come next."""
 
-from typing import NamedTuple
+import operator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -66,8 +67,7 @@ def check_search(
       TypeError: arrays or a max_length of another type than whole numbers.
       ValueError: a number out of its range, or shapes that do not fit.
     """
-    if isinstance(max_length, bool) or not isinstance(max_length, int | np.integer):
-        raise TypeError(f"max_length must be a whole number, got {max_length!r}")
+    max_length, slots = _whole("max_length", max_length), _whole("slots", slots)
     source, source_lengths = jnp.asarray(source), jnp.asarray(source_lengths)
     for name, array in (("source", source), ("source_lengths", source_lengths)):
         if not jnp.issubdtype(array.dtype, jnp.integer):
@@ -102,7 +102,16 @@ def check_search(
     # Longer ones would not fit into the arrays.
     longest = jnp.minimum(jnp.broadcast_to(jnp.asarray(longest), batch), max_length)
     limits = Limits(jnp.asarray(shortest), longest)
-    return source, source_lengths, limits, int(max_length), int(slots) or batch
+    return source, source_lengths, limits, max_length, slots or batch
+
+
+def _whole(name: str, number: Any) -> int:
+    try:
+        if not isinstance(number, bool):
+            return operator.index(number)
+    except TypeError:
+        pass
+    raise TypeError(f"{name} must be a whole number, got {number!r}")
 
 
 def _check_lengths(lengths: np.ndarray, width: int) -> None:

@@ -55,7 +55,7 @@ def sample_decode(
       sampling: temperature, top-k and top-p, applied in this order.
 
     Raises:
-      ValueError: a number out of its range, or shapes that do not fit.
+      TypeError, ValueError: as `greedy_decode`; another number out of its range.
 
     top_p alone sorts the vocabulary at each step; after a top_k it sorts k numbers.
     Holtzman et al., 2020, arxiv.org/abs/1904.09751 (top-p); Fan et al., 2018,

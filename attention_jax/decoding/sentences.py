@@ -299,10 +299,12 @@ def _translation(
     replaced = {}
     if translator.decoding.replace_unknown:
         for t, s in sources_of_unknown(ids, weights[:length]).items():
+            spelt = tokenizer.tokenize(source_tokens[s])
             # A space is no word.
-            if source_tokens[s] != SPACE:
-                # Spaced as the unknown word is, whatever it is replaced by.
-                replaced[t] = words[t] = f"\ue000{t}\ue000"
+            if source_tokens[s] != SPACE and spelt:
+                # Spaced as a word is, whatever its characters; some mark where one begins.
+                replaced[t] = f"\ue000{t}\ue000"
+                words[t] = SPACE * spelt[0].text.startswith(SPACE) + replaced[t]
                 shown[t] = source_tokens[s]
     text = tokenizer.detokenize(words)
     for t, word in replaced.items():

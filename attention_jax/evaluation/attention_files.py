@@ -98,6 +98,8 @@ def save_attention(
     path = pathlib.Path(path)
     suffix = check_suffix(path)
     checked = [_checked(one, f"sentence {i}") for i, one in enumerate(sentences, 1)]
+    if not isinstance(facts, Mapping | None):
+        raise TypeError(f"facts must be a mapping, got {facts!r:.60}")
     header: dict[str, Any] = {"format": FORMAT, "facts": dict(facts or {})}
     header["sentences"] = [_texts(one) for one in checked]
     if suffix == ".json":
@@ -219,7 +221,8 @@ def _check_sizes(stream: io.BytesIO) -> None:
     NumPy makes room for what an array's header claims before it reads on.
     """
     with zipfile.ZipFile(stream) as archive:
-        for member in archive.infolist():
+        for name in ("header", "shapes", "weights", "end_weights"):
+            member = archive.getinfo(f"{name}.npy")
             with archive.open(member) as file:
                 version = np.lib.format.read_magic(file)
                 read = {
@@ -229,7 +232,9 @@ def _check_sizes(stream: io.BytesIO) -> None:
                 if read is None:
                     raise ValueError(f"{member.filename} has the version {version}")
                 shape, _, dtype = read(file)
-                brought = member.file_size - file.tell()
+                # The directory may lie about the size: deflate makes 1,032 bytes of one.
+                most = min(member.file_size, 1_032 * member.compress_size)
+                brought = most - file.tell()
             claimed = math.prod(shape) * dtype.itemsize
             if claimed > brought:
                 raise ValueError(
@@ -262,14 +267,20 @@ def _checked(one: SentenceRecord, place: str) -> SentenceRecord:
         _check_text(getattr(one, name), f"{place}: {name}")
     for name in _WORDS:
         words = getattr(one, name)
-        if isinstance(words, str):
-            raise TypeError(f"{place}: {name} must be words, got one string")
+        if not isinstance(words, list | tuple):
+            raise TypeError(f"{place}: {name} must be words, got {words!r:.60}")
         for word in words:
             _check_text(word, f"{place}: {name}")
     for name in ("weights", "end_weights", "log_prob"):
-        kind = np.asarray(getattr(one, name)).dtype.kind
-        if kind not in "iuf" and np.size(getattr(one, name)):
+        try:
+            array = np.asarray(getattr(one, name))
+        except ValueError as error:
+            raise ValueError(f"{place}: {name} must be an array: {error}") from error
+        # V is what NumPy calls JAX's own, as bfloat16.
+        if array.size and array.dtype.kind not in "iufV":
             raise TypeError(f"{place}: {name} must be real numbers")
+    if np.shape(one.log_prob):
+        raise TypeError(f"{place}: log_prob must be one number, got {one.log_prob!r}")
     target, source = len(one.target_tokens), len(one.source_tokens)
     weights = np.asarray(one.weights, np.float32)
     end_weights = np.asarray(one.end_weights, np.float32)

@@ -26,7 +26,7 @@ def load_eflomal() -> types.ModuleType:
         return importlib.import_module("eflomal")
     except ModuleNotFoundError as error:
         raise AlignerNotInstalledError(
-            "eflomal is not installed: install 'eflomal>=2.0' beside attention_jax, which "
+            "eflomal is not installed: install 'eflomal>=2.0' beside attention_jax; it "
             "needs a C compiler; docs/evaluation.md has the command"
         ) from error
     except ImportError as error:

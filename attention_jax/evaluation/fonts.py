@@ -110,12 +110,23 @@ def web_font(text: str) -> bytes:
 
 
 def not_in_web_font(text: str) -> frozenset[str]:
-    """The East Asian characters of `text` that `web_font` cannot draw, as Korean ones.
+    """The East Asian letters of `text` that `web_font` does not draw, as Korean ones.
 
     Whether they are readable depends on the fonts of whoever reads.
     """
-    family = _bundled_family()
-    return _east_asian(text) - (_characters(family) if family else frozenset())
+    from fontTools import ttLib
+
+    letters = frozenset(
+        character
+        for character in _east_asian(text)
+        if unicodedata.category(character).startswith("L")
+        and unicodedata.east_asian_width(character) in "WFH"
+    )
+    path = _bundled_path()
+    if path is None or not letters:
+        return letters
+    with ttLib.TTFont(str(path), lazy=True) as font:
+        return letters - set(map(chr, font.getBestCmap() or ()))
 
 
 def _east_asian(text: str) -> frozenset[str]:

@@ -225,7 +225,8 @@ def load_split(
         raise ValueError(f"max_sentences must be at least 0, got {max_sentences}")
     splits = load_splits(directory.load_config().data)
     check_same_data(directory, splits)
-    if not directory.load_record().get("sessions"):
+    sessions = directory.load_record().get("sessions") or [{}]
+    if "split_hash" not in sessions[-1]:
         logging.warning(
             "%s does not say which split the run had: whether it was trained on these "
             "sentences is not known",

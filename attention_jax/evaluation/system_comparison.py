@@ -117,11 +117,14 @@ def compare_systems(
       bins: how many, where there are no edges.
 
     Raises:
-      ValueError: no systems, or references that are not the same: the sentences differ,
-        or how the runs spell them.
+      ValueError: no systems, two of one name, or references that are not the same: the
+        sentences differ, or how the runs spell them.
     """
     if not systems:
         raise ValueError("systems is empty: there is nothing to compare")
+    names = [system.name for system in systems]
+    if len(set(names)) < len(names):
+        raise ValueError(f"systems must have different names, got {', '.join(names)}")
     first = systems[0]
     references = first.evaluation.references
     for other in systems[1:]:

@@ -17,7 +17,7 @@ class DevQuality(NamedTuple):
 
     loss: float  # cross entropy, nats per token
     accuracy: float  # share of tokens that are the argmax, with teacher forcing
-    bleu: float  # 0 to 100, greedy, of the first NUM_TRANSLATED sentences
+    bleu: float  # 0 to 100, by the run's own search, of the first NUM_TRANSLATED sentences
     exact_match: float  # percentage of those that equal their reference
     translations: tuple[str, ...]  # of those
 

@@ -61,6 +61,7 @@ class RunDirectory:
         self.metrics_path = self.path / "metrics.jsonl"
         self.samples_path = self.path / "samples.jsonl"
         self.checkpoints_path = self.path / "checkpoints"
+        self.damaged_path = self.path / "damaged_checkpoints"
         self.events_path = self.path / "events"
         self.lock_path = self.path / "train.lock"
         self.non_finite_path = self.path / "non_finite.json"
@@ -68,9 +69,14 @@ class RunDirectory:
 
     def owns(self, path: str | os.PathLike[str]) -> bool:
         """Whether `path` is one of these files, or in one of these folders."""
-        place = pathlib.Path(path).resolve()
-        own = [one.resolve() for name, one in vars(self).items() if name != "path"]
-        return any(place == one or one in place.parents for one in own)
+        place, run = pathlib.Path(os.path.abspath(path)), self.path.resolve()
+        own = [one for name, one in vars(self).items() if name != "path"]
+        # Where a folder is a link, others have files in its place too: it is the run's by
+        # way of the run alone.
+        ways = {one.parent.resolve() / one.name for one in (place, *place.parents)}
+        return not ways.isdisjoint(run / one.name for one in own) or any(
+            one.is_file() and one.resolve() == place.resolve() for one in own
+        )
 
     def exists(self) -> bool:
         """Whether a run was started here."""

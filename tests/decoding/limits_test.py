@@ -70,6 +70,7 @@ def test_arguments_of_no_search(change, error, message):
         "max_length": 5,
     }
     check_search(**arguments, limits=None, slots=0)
+    check_search(**(arguments | {"max_length": jnp.int32(5)}), limits=None, slots=0)
     with pytest.raises(error, match=message):
         check_search(**(arguments | change), limits=None, slots=0)
 

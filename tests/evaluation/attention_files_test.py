@@ -2,6 +2,7 @@ import io
 import json
 import zipfile
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -143,8 +144,15 @@ def test_what_could_not_be_read_is_not_written(fields, message, tmp_path):
         ("we", TypeError, "sentence 1 must be a SentenceRecord, got 'we'"),
         (SENTENCES[0]._replace(source=3), TypeError, "source must be text, got 3"),
         (SENTENCES[0]._replace(source="\udc80"), ValueError, "source is no text"),
-        (SENTENCES[0]._replace(target_tokens="ab"), TypeError, "words, got one string"),
+        (SENTENCES[0]._replace(target_tokens="ab"), TypeError, "words, got 'ab'"),
         (SENTENCES[0]._replace(log_prob=None), TypeError, "log_prob must be real"),
+        (SENTENCES[0]._replace(log_prob=np.ones(2)), TypeError, "must be one number"),
+        (SENTENCES[0]._replace(source_tokens=None), TypeError, "1: source_tokens must"),
+        (
+            SENTENCES[0]._replace(weights=[[1], []]),
+            ValueError,
+            "weights must be an arr",
+        ),
         (
             SENTENCES[0]._replace(weights=SENTENCES[0].weights * 1j),
             TypeError,
@@ -157,7 +165,16 @@ def test_records_that_are_none(made, error, message, tmp_path):
         save_attention(tmp_path / "a.json", [made])
 
 
+def test_numbers_of_any_width_are_saved(tmp_path):
+    for dtype in (jnp.bfloat16, np.float16, np.int8):
+        one = made(1, 1)._replace(weights=np.ones((1, 1), dtype), log_prob=np.int32(-1))
+        save_attention(tmp_path / "a.json", [one])
+        assert load_attention(tmp_path / "a.json").sentences[0].weights == [[1.0]]
+
+
 def test_facts_are_json(tmp_path):
+    with pytest.raises(TypeError, match=r"facts must be a mapping, got \[1\]"):
+        save_attention(tmp_path / "a.json", SENTENCES, facts=[1])
     for value in (float("nan"), {1, 2}):
         with pytest.raises(ValueError, match="facts must be JSON values"):
             save_attention(tmp_path / "a.json", SENTENCES, facts={"x": value})

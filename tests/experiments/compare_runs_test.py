@@ -120,3 +120,10 @@ def test_a_mistake_is_one_line(folder, capsys, arguments, status, message):
     assert out == ""
     assert err.startswith("compare_runs: ") and err.count("\n") == 1
     assert message in err
+
+
+def test_a_run_is_not_written_over(folder, capsys):
+    before = (folder / "runs/dot/config.json").read_bytes()
+    assert run("runs/dot", "runs/seed5", "--output=runs/dot/config.json") == 2
+    assert "is a file of the run in" in capsys.readouterr().err
+    assert (folder / "runs/dot/config.json").read_bytes() == before

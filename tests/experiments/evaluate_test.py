@@ -109,9 +109,26 @@ def test_a_search_against_itself(workdir, capsys):
     assert "--baseline_search=greedy is how the run itself searches" in err
     same = "--search=beam", "--baseline_search=beam"
     assert run(f"--workdir={workdir}", *same) == 2
+    named = f"--baseline={workdir}", "--baseline_search=greedy"
+    assert run(f"--workdir={workdir}", *named) == 2
     # Another beam is another search.
     other = "--beam_size=2", "--baseline_search=beam", "--max_sentences=2"
     assert run(f"--workdir={workdir}", *other) == 0
+
+
+def test_a_baseline_among_the_runs_counts_once(second, workdir, tmp_path):
+    output = tmp_path / "a.json"
+    status = run(
+        f"--workdir={second}",
+        f"--workdir={workdir}",
+        f"--baseline={workdir}",
+        "--baseline_search=greedy",
+        "--max_sentences=2",
+        f"--output={output}",
+    )
+    assert status == 0
+    names = [one["name"] for one in json.loads(output.read_text())["systems"]]
+    assert names == ["tiny_run, greedy", "second, greedy"]
 
 
 def test_what_is_read_is_not_replaced(workdir, tmp_path, capsys):
@@ -125,6 +142,18 @@ def test_what_is_read_is_not_replaced(workdir, tmp_path, capsys):
     assert "is a file of the run" in capsys.readouterr().err
 
 
+def test_the_data_of_a_run_is_not_replaced(workdir, tmp_path, capsys):
+    copy, data = tmp_path / "copy", tmp_path / "pairs.tsv"
+    shutil.copytree(workdir, copy)
+    data.write_text("ba\tba\n")
+    config = json.loads((copy / "config.json").read_text())
+    config["data"]["path"] = str(data)
+    (copy / "config.json").write_text(json.dumps(config))
+    assert run(f"--workdir={copy}", f"--translations={data}") == 2
+    assert "is the data of the run in" in capsys.readouterr().err
+    assert data.read_text() == "ba\tba\n"
+
+
 def test_what_a_run_s_own_config_says_is_no_flag_s_fault(workdir, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(workdir, copy)
@@ -133,6 +162,10 @@ def test_what_a_run_s_own_config_says_is_no_flag_s_fault(workdir, tmp_path, caps
     (copy / "config.json").write_text(json.dumps(config))
     assert run(f"--workdir={copy}") == 1
     assert "the run's config.decoding.beam_size must be" in capsys.readouterr().err
+    # A flag mends it, or is to blame itself.
+    assert run(f"--workdir={copy}", "--beam_size=2", "--max_sentences=2") == 0
+    assert run(f"--workdir={copy}", "--beam_size=-1") == 2
+    assert "--beam_size must be" in capsys.readouterr().err
 
 
 def test_a_split_that_cannot_be_checked_is_said(workdir, tmp_path, caplog):

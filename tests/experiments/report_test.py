@@ -34,9 +34,9 @@ def test_a_report_of_a_run(workdir, tmp_path, capsys):
     data = data_of(output)
     assert [score["name"] for score in data["scores"]][:2] == ["BLEU", "chrF2"]
     assert [curve["title"] for curve in data["curves"]] == [
-        "training cross-entropy, with dropout",
+        "training cross-entropy",
         "dev cross-entropy",
-        "dev BLEU, 200 sentences",
+        "dev BLEU, 20 sentences",
     ]
     assert data["curves"][0]["x"] == [80, 160]
     assert len(data["sentences"]) == 12 == sum(b["sentences"] for b in data["lengths"])

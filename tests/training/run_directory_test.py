@@ -261,3 +261,27 @@ def test_the_home_of_an_unknown_user_is_a_name_like_any_other(tmp_path, monkeypa
     assert RunDirectory("~nobody-of-that-name/x").path == (
         tmp_path / "~nobody-of-that-name" / "x"
     )
+
+
+def test_what_belongs_to_a_run(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "big").mkdir()
+    (tmp_path / "big" / "report.html").write_text("")
+    run.config_path.write_text("{}")
+    run.checkpoints_path.symlink_to(tmp_path / "big")
+    (tmp_path / "alias").symlink_to(tmp_path / "run")
+    (tmp_path / "config").symlink_to(run.config_path)
+    for own in (
+        "run/config.json",
+        "run/../run/config.json",
+        "alias/config.json",
+        "config",
+        "run/checkpoints/7/params",
+        "alias/checkpoints/a.html",
+        "run/damaged_checkpoints/1",
+    ):
+        assert run.owns(tmp_path / own), own
+    # Of a linked folder only what is reached through the run.
+    for other in ("run/report.html", "big/report.html", "config.json", "run"):
+        assert not run.owns(tmp_path / other), other

@@ -26,6 +26,7 @@ from attention_jax.evaluation.translation_quality import sentence_chrf
 from attention_jax.training.development import NUM_TRANSLATED
 
 if TYPE_CHECKING:
+    from attention_jax.configuration import ExperimentConfig
     from attention_jax.evaluation.held_out import Evaluation
     from attention_jax.run import Run
 
@@ -38,15 +39,6 @@ _MEANINGS = {
     "monotonicity": "Kendall's τ of target and brightest source positions: 1 in order",
     "last_word": "share of attention on the last source word, often the full stop",
 }
-
-
-# (event, field, title). Not the objective, which label smoothing makes another quantity
-# than what is measured on dev.
-_CURVES = (
-    ("train", "cross_entropy", "training cross-entropy, with dropout"),
-    ("dev", "loss", "dev cross-entropy"),
-    ("dev", "bleu", f"dev BLEU, {NUM_TRANSLATED} sentences"),
-)
 
 
 def collect(
@@ -106,7 +98,7 @@ def collect(
         facts=_facts(run, summary, evaluation, facts),
         notes=_notes(summary, evaluation, sentences),
         scores=[Score(*row) for row in measured if row not in apart],
-        curves=_curves(summary),
+        curves=_curves(summary, run.config),
         length_unit=run.config.data.source_tokenizer,
         lengths=_lengths(run, evaluation),
         sentences=sentences,
@@ -148,18 +140,25 @@ def _notes(
     if foreign:
         more = f" and {len(foreign) - 3:,} more" if len(foreign) > 3 else ""
         notes.append(
-            f"the page's own font has no {' '.join(foreign[:3])}{more}: they are drawn "
-            "where the reader has a font for them"
+            f"the page brings no font for {' '.join(foreign[:3])}{more}: they are drawn "
+            "where the reader has one"
         )
     if not any(evaluation.hypotheses):
         notes.append("no sentence was translated by any word")
     return notes
 
 
-def _curves(summary: RunSummary) -> list[Curve]:
+def _curves(summary: RunSummary, config: "ExperimentConfig") -> list[Curve]:
     """Training and dev as they went, where the run has rows of them."""
+    dropout = ", with dropout" * (config.model.dropout > 0)
+    translated = min(NUM_TRANSLATED, config.data.num_dev)
     curves = []
-    for event, field, title in _CURVES:
+    for event, field, title in (
+        # Not the objective, which label smoothing makes another quantity than dev's.
+        ("train", "cross_entropy", f"training cross-entropy{dropout}"),
+        ("dev", "loss", "dev cross-entropy"),
+        ("dev", "bleu", f"dev BLEU, {translated} sentences"),
+    ):
         having = [r for r in summary.rows if r["event"] == event and field in r]
         rows = _thinned(having)
         if rows:
