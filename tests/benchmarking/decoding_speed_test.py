@@ -229,6 +229,14 @@ def test_the_page_has_the_figures_of_its_file():
             f"{theirs['words']:,.0f}",
         ]
         assert f"| {' | '.join(cells)} |" in page
+    greedy, beam = (rows[search, OURS] for search in ("greedy", "beam 5"))
+    speeds = [f"{one['sentences_per_second']:,.0f}" for one in (greedy, beam)]
+    ratios = [
+        f"{rows[search, 'JoeyNMT']['ratio']:.1f}" for search in ("greedy", "beam 5")
+    ]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert f"{' and '.join(speeds)} sentences a second" in readme
+    assert f"{' and '.join(ratios)} times JoeyNMT" in readme
     for toolkit in (OURS, "JoeyNMT"):
         assert f"{rows['greedy', toolkit]['parameters']:,} parameters" in page
     assert f"{result['sentences']:,} test sentences" in page
