@@ -5,14 +5,11 @@ import pathlib
 import re
 import types
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from absl import flags
 
 from experiments.config_file import check_field, config_fields, nearest
-
-if TYPE_CHECKING:
-    from attention_jax.training.run_directory import RunDirectory
 
 
 class UsageError(Exception):
@@ -67,30 +64,23 @@ def check_apart(
     seen: dict[pathlib.Path, str] = {}
     for flag, path in [*read.items(), *written.items()]:
         if path:
-            other = seen.setdefault(pathlib.Path(path).resolve(), flag)
-            if other != flag and flag in written:
+            place = pathlib.Path(path).resolve()
+            other = seen.setdefault(place, flag)
+            # /dev/null and a terminal take any number of files.
+            plain = place.is_file() or not place.exists()
+            if other != flag and flag in written and plain:
                 raise UsageError(f"--{other} and --{flag} name the same file: {path!r}")
     from attention_jax.training.run_directory import RunDirectory
 
     for run in map(RunDirectory, runs):
-        data = _data_files(run)
+        sources = run.sources()
         for flag, path in written.items():
             if path and run.owns(path):
                 raise UsageError(f"--{flag}={path} is a file of the run in {run.path}")
-            if path and pathlib.Path(path).resolve() in data:
+            if path and pathlib.Path(path).resolve() in sources:
                 raise UsageError(
-                    f"--{flag}={path} is the data of the run in {run.path}"
+                    f"--{flag}={path} is what the run in {run.path} was made from"
                 )
-
-
-def _data_files(run: "RunDirectory") -> set[pathlib.Path]:
-    """The files that the run's data are in, as far as its configuration says."""
-    try:
-        data = run.load_config().data
-    except (OSError, ValueError, TypeError, LookupError):
-        return set()  # whoever reads the run will say so
-    paths = (data.path, data.target_path)
-    return {pathlib.Path(path).resolve() for path in paths if path}
 
 
 def check_config_arguments(argv: Sequence[str], known: Collection[str]) -> None:

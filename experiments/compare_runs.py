@@ -64,6 +64,10 @@ def main(arguments: types.SimpleNamespace) -> None:
     output = check_output(arguments.output)
     if not arguments.positional:
         raise command_line.UsageError("name runs: DIR DIR ...")
+    if "" in arguments.positional:
+        raise command_line.UsageError(
+            "a run's directory is empty: name runs: DIR DIR ..."
+        )
     from attention_jax.evaluation.learning_curves import plot_learning_curves
     from attention_jax.evaluation.run_comparison import (
         METRICS,

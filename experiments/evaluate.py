@@ -71,6 +71,11 @@ def main(arguments: types.SimpleNamespace) -> None:
     for run in directories:
         # Before any work, though each is read later.
         existing_steps(run.directory.checkpoints_path)
+        config = run.directory.load_config()
+        try:
+            search_flags.with_search_of(config, arguments, search=run.search)
+        except ValueError as error:
+            raise ValueError(f"{run.directory.path}: {error}") from error
     systems = []
     for number, run in enumerate(directories, 1):
         if len(directories) > 1:

@@ -148,7 +148,13 @@ def _baseline(
 
 
 def _expand(paths: Sequence[str]) -> list[pathlib.Path]:
-    """Each path, or the runs in it, without symbolic links."""
+    """Each path, or the runs in it, without symbolic links.
+
+    Raises:
+      UsageError: a path is empty, which would be the current folder.
+    """
+    if "" in paths:
+        raise UsageError("--workdir and --baseline take a directory, got an empty one")
     from attention_jax.evaluation import run_comparison
 
     found = [run for path in paths for run in run_comparison.run_directories(path)]

@@ -79,7 +79,9 @@ class LongLines:
                 f"{what}, {limit}; --long_lines=cut or --long_lines=skip goes on"
             )
         self.seen += 1
-        done = "left empty" if self.policy == "skip" else "only the first translated"
+        done = (
+            "left empty" if self.policy == "skip" else "only its beginning translated"
+        )
         print(f"{what}, {limit}: {done}", file=sys.stderr)
         return (
             ""

@@ -278,6 +278,10 @@ def test_a_field_about_a_search_implies_it(run):
 def test_sentences_of_any_iterable(run, words):
     assert run.translate(iter(words[:2])) == run.translate(words[:2])
     assert run.translate(np.array(words[:2])) == run.translate(words[:2])
+    assert run.decode_n_best(words[:1], np.uint8(1))[0][0].text == "".join(
+        run.translate(words[:1])
+    )
+    assert run.compile(word for word in words[:2]) == 1
 
 
 @pytest.mark.parametrize(
@@ -289,6 +293,9 @@ def test_sentences_of_any_iterable(run, words):
         ),
         (lambda run: run.decode_n_best(["ba"], "1"), "n_best must be a whole number"),
         (lambda run: run.decode(["ba"], first_id=1.5), "first_id must be a whole"),
+        (lambda run: run.compile("ba"), "sentences must be .*, got one string"),
+        (lambda run: run.compile([3]), r"sentences\[0\] must be a string"),
+        (lambda run: run.longest_sentence(True), "n_best must be a whole number"),
         (
             lambda run: run.force(Pair("ba", "ba")),
             "pairs must be a sequence of Pairs, got Pair",

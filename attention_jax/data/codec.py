@@ -72,6 +72,10 @@ class TextCodec:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
+        if not isinstance(state["lowercase"], bool):
+            raise TypeError(
+                f"lowercase must be true or false: {state['lowercase']!r:.60}"
+            )
         return cls(
             tokenizer_from_dict(state["tokenizer"]),
             Vocabulary.from_dict(state["vocabulary"]),
@@ -166,13 +170,7 @@ def load_codecs(path: str | os.PathLike[str]) -> tuple[TextCodec, TextCodec]:
                 TextCodec.from_dict(state["source"]),
                 TextCodec.from_dict(state["target"]),
             )
-    except (
-        LookupError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ) as error:
+    except Exception as error:  # the subword library raises the bare one
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"{path} does not hold codecs: {reason}") from error
     raise ValueError(f"{path} has codec format {found!r}, this version reads {_FORMAT}")

@@ -65,6 +65,9 @@ class Vocabulary:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
+        for number, token in enumerate(state["tokens"]):
+            if not isinstance(token, str):
+                raise TypeError(f"token {number} is no text: {token!r:.60}")
         return cls(tuple(state["tokens"]))
 
 

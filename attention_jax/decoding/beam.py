@@ -10,7 +10,7 @@ from jax import lax
 from attention_jax.data.vocabulary import BOS, EOS
 from attention_jax.decoding.back_pointers import BackPointers, trace_back
 from attention_jax.decoding.decoded import Decoded
-from attention_jax.decoding.limits import Limits, check_search, restricted
+from attention_jax.decoding.limits import Limits, check_search, restricted, whole
 from attention_jax.decoding.penalties import coverage_penalties, length_penalties
 from attention_jax.decoding.slots import encode_all, search_all
 from attention_jax.decoding.top_words import log_sum_exp, top_words
@@ -105,6 +105,7 @@ def beam_decode(
     beam. A step's products have K rows a sentence; back-pointers are followed once, at the
     end.
     """
+    beam_size, n_best = whole("beam_size", beam_size), whole("n_best", n_best)
     _check(beam_size, n_best, ranking)
     arguments = check_search(source, source_lengths, max_length, limits, slots)
     # Only the names are static: other exponents and weights do not compile anew.

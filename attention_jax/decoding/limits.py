@@ -67,7 +67,9 @@ def check_search(
       TypeError: arrays or a max_length of another type than whole numbers.
       ValueError: a number out of its range, or shapes that do not fit.
     """
-    max_length, slots = _whole("max_length", max_length), _whole("slots", slots)
+    max_length, slots = whole("max_length", max_length), whole("slots", slots)
+    # Under jit, too, what is no tracer is known.
+    known = None if isinstance(source_lengths, jax.core.Tracer) else source_lengths
     source, source_lengths = jnp.asarray(source), jnp.asarray(source_lengths)
     for name, array in (("source", source), ("source_lengths", source_lengths)):
         if not jnp.issubdtype(array.dtype, jnp.integer):
@@ -84,8 +86,8 @@ def check_search(
             f"max_length must be at least 1 and at most {_MAX_LENGTH:,}, "
             f"not {max_length}"
         )
-    if not isinstance(source_lengths, jax.core.Tracer):
-        _check_lengths(np.asarray(source_lengths), source.shape[1])
+    if known is not None:
+        _check_lengths(np.asarray(known), source.shape[1])
     if slots < 0:
         raise ValueError(f"slots must be at least 0, not {slots}")
     batch = source.shape[0]
@@ -105,7 +107,8 @@ def check_search(
     return source, source_lengths, limits, max_length, slots or batch
 
 
-def _whole(name: str, number: Any) -> int:
+def whole(name: str, number: Any) -> int:
+    """The number as Python's own; TypeError, with its name, if it is no whole number."""
     try:
         if not isinstance(number, bool):
             return operator.index(number)

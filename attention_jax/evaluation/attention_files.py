@@ -10,6 +10,7 @@ import json
 import math
 import os
 import pathlib
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,8 +31,12 @@ SUFFIXES = (".npz", ".json")
 _DAMAGE = (
     *(ValueError, TypeError, LookupError, OSError, EOFError, RuntimeError),
     *(ArithmeticError, AttributeError, MemoryError),
+    # NumPy parses an array's header as Python.
+    *(SyntaxError, tokenize.TokenError),
     *(zipfile.BadZipFile, zlib.error),
 )
+# Bytes of one array: some hundred million weights.
+_LARGEST = 2**29
 _TEXTS = ("source", "translation")
 _WORDS = ("source_tokens", "target_tokens")
 
@@ -223,6 +228,10 @@ def _check_sizes(stream: io.BytesIO) -> None:
     with zipfile.ZipFile(stream) as archive:
         for name in ("header", "shapes", "weights", "end_weights"):
             member = archive.getinfo(f"{name}.npy")
+            if member.file_size > _LARGEST:
+                raise ValueError(
+                    f"{name} has {member.file_size:,} bytes, more than {_LARGEST:,}"
+                )
             with archive.open(member) as file:
                 version = np.lib.format.read_magic(file)
                 read = {

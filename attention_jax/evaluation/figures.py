@@ -128,7 +128,7 @@ def plot_weights_grid(
         _draw(one, panel, letters, low, high, cell)
     bar = figure.add_axes((0, 0, 1, 1))
     _colour_bar(figure, axes[0].images[0], bar, letters)
-    head = letters.spell(_shortened(title, _LONGEST_TITLE))
+    head = _shortened(letters.spell(title), _LONGEST_TITLE)
     head = figure.text(0, 0, head, fontsize=_POINTS + 2.5, **style)
     note = figure.text(
         0, 0, letters.note(), fontsize=_POINTS - 3, color="0.35", **style
@@ -200,8 +200,8 @@ def _draw(
     )
     size = _POINTS * min(1.0, cell / figure_layout.CELL)
     style = {"family": letters.families, "parse_math": False, "fontsize": size}
-    source = [letters.spell(_shortened(word)) for word in panel.source]
-    target = [letters.spell(_shortened(word)) for word in panel.target]
+    source = [_shortened(letters.spell(_shortened(word))) for word in panel.source]
+    target = [_shortened(letters.spell(_shortened(word))) for word in panel.target]
     # Words wider than their cell stand on a slope, so that neighbours do not touch.
     sloping = max(map(_columns, source)) > 3
     axes.tick_params(
@@ -232,7 +232,7 @@ def _draw(
             )
         )
     if panel.title:
-        title = letters.spell(_shortened(panel.title, _LONGEST_TITLE))
+        title = _shortened(letters.spell(panel.title), _LONGEST_TITLE)
         axes.set_title(
             title,
             fontsize=_POINTS + 1,

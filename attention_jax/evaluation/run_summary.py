@@ -20,6 +20,8 @@ _NEEDED = {
     "train": ("step", "minutes", "loss", "tokens_per_second", "compilations"),
     "dev": ("step", "minutes", "loss", "bleu", "exact_match", "best_step"),
 }
+# What is drawn where a row has it.
+_CHARTED = {"cross_entropy"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +88,12 @@ def summarize(path: pathlib.Path, *, name: str) -> RunSummary:
     if config:
         # A run older than a field was made as the field's default makes it.
         config = flatten(config_to_dict(ExperimentConfig())) | config
-    sessions = readable(directory.record_path).get("sessions") or [{}]
+    try:
+        record = directory.load_record()
+    except (OSError, ValueError) as error:
+        record = {}
+        notes.append(str(error).removeprefix(f"{directory.path}{os.sep}"))
+    sessions = record.get("sessions") or [{}]
     rows, damaged = read_metrics(directory.metrics_path)
     trained = [row for row in rows if row["event"] == "train"]
     dev = [row for row in rows if row["event"] == "dev"]
@@ -133,9 +140,14 @@ def read_metrics(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[int]]:
         try:
             row = json.loads(line)
             needed = _NEEDED[row["event"]]
-            if not all(isinstance(row[name], int | float) for name in needed):
-                raise TypeError(f"line {number}: a field is no number")
-        except (ValueError, TypeError, KeyError):
+            for name in (*needed, *_CHARTED.intersection(row)):
+                # A whole number of hundreds of digits is none; infinite losses are.
+                float(row[name])
+                if isinstance(row[name], str | bool):
+                    raise TypeError(f"line {number}: {name} is no number")
+            if not math.isfinite(row["step"]):
+                raise ValueError(f"line {number}: step is no number")
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             damaged.append(number)
         else:
             rows.append(row)

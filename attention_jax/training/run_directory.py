@@ -40,12 +40,23 @@ def _is_record(value: object) -> bool:
     sessions, files = value.get("sessions", []), value.get("user_files", {})
     return (
         isinstance(sessions, list)
-        and all(isinstance(one, dict) for one in sessions)
+        and all(_is_session(one) for one in sessions)
         and isinstance(files, dict)
         and all(
-            isinstance(one, dict) and {"path", "sha256"} <= one.keys()
+            isinstance(one, dict)
+            and {"path", "sha256"} <= one.keys()
+            and isinstance(one["path"], str)
+            and "\0" not in one["path"]
             for one in files.values()
         )
+    )
+
+
+def _is_session(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("split_hash", ""), str)
+        and isinstance(value.get("parameters", 0), int)
     )
 
 
@@ -69,14 +80,34 @@ class RunDirectory:
 
     def owns(self, path: str | os.PathLike[str]) -> bool:
         """Whether `path` is one of these files, or in one of these folders."""
-        place, run = pathlib.Path(os.path.abspath(path)), self.path.resolve()
+        place, run = pathlib.Path(path).absolute(), self.path.resolve()
+        end = place.resolve()
         own = [one for name, one in vars(self).items() if name != "path"]
         # Where a folder is a link, others have files in its place too: it is the run's by
         # way of the run alone.
         ways = {one.parent.resolve() / one.name for one in (place, *place.parents)}
+        ways |= {end, *end.parents}
         return not ways.isdisjoint(run / one.name for one in own) or any(
-            one.is_file() and one.resolve() == place.resolve() for one in own
+            one.is_file() and one.resolve() == end for one in own
         )
+
+    def sources(self) -> set[pathlib.Path]:
+        """The files of data and of users' functions that the run says it was made from.
+
+        As far as config.json and record.json can be read, whatever else is wrong in them.
+        """
+        found: list[Any] = []
+        try:
+            data = read_json(self.config_path)["data"]
+            found += [data.get("path"), data.get("target_path")]
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            pass
+        try:
+            found += [one["path"] for one in self.load_record()["user_files"].values()]
+        except (OSError, ValueError, LookupError):
+            pass
+        names = [name for name in found if name and isinstance(name, str)]
+        return {pathlib.Path(name).resolve() for name in names if "\0" not in name}
 
     def exists(self) -> bool:
         """Whether a run was started here."""

@@ -135,6 +135,29 @@ def test_a_file_of_something_else_is_refused(tmp_path, text):
         load_codecs(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda side: side["vocabulary"]["tokens"].append(None), "token .* is no text"),
+        (lambda side: side.update(lowercase="x"), "lowercase must be true or false"),
+        (
+            lambda side: side.update(tokenizer={"name": "subwords", "model": {}}),
+            "does not hold codecs",
+        ),
+        (lambda side: side.pop("tokenizer"), "it has no 'tokenizer'"),
+    ],
+)
+def test_a_codec_of_other_contents(change, message, tmp_path):
+    path = tmp_path / "codecs.json"
+    codec = build_codec("words", TEXTS)
+    save_codecs(path, codec, codec)
+    state = json.loads(path.read_text("utf-8"))
+    change(state["target"])
+    path.write_text(json.dumps(state), "utf-8")
+    with pytest.raises(ValueError, match=message):
+        load_codecs(path)
+
+
 def test_no_pairs_no_codecs():
     with pytest.raises(ValueError, match="train_pairs is empty"):
         build_codecs(DataConfig(), [])

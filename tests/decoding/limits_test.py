@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -73,6 +74,14 @@ def test_arguments_of_no_search(change, error, message):
     check_search(**(arguments | {"max_length": jnp.int32(5)}), limits=None, slots=0)
     with pytest.raises(error, match=message):
         check_search(**(arguments | change), limits=None, slots=0)
+
+
+def test_what_is_known_under_jit_is_checked_there_too():
+    def search(source):
+        return check_search(source, np.array([9, 2]), 5, None, 0)[0]
+
+    with pytest.raises(ValueError, match="at most 3, .* got 9 in row 0"):
+        jax.jit(search)(np.zeros((2, 3), np.int32))
 
 
 def test_a_ratio_is_the_decimal_number_that_was_given():

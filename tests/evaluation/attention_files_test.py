@@ -196,6 +196,27 @@ def test_an_array_that_claims_more_than_it_brings(tmp_path):
         load_attention(path)
 
 
+def test_a_header_that_python_cannot_read(tmp_path):
+    path = tmp_path / "a.npz"
+    save_attention(path, SENTENCES)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["shapes.npy"] = members["shapes.npy"].replace(b"), }", b"), {")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    with pytest.raises(ValueError, match=r"a\.npz is damaged"):
+        load_attention(path)
+
+
+def test_an_array_of_gigabytes_is_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    save_attention(path, SENTENCES)
+    monkeypatch.setattr("attention_jax.evaluation.attention_files._LARGEST", 200)
+    with pytest.raises(ValueError, match="header has .* bytes, more than 200"):
+        load_attention(path)
+
+
 def test_another_suffix(tmp_path):
     for call in (load_attention, lambda path: save_attention(path, [])):
         with pytest.raises(ValueError, match=r"ends in \.npz or \.json"):

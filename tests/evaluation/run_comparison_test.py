@@ -83,6 +83,24 @@ def test_damaged_lines_are_told_and_a_cut_last_line_is_not(tmp_path):
     assert run.last_dev_bleu == 20.0
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 100_000,
+        json.dumps(dev_row(40) | {"loss": 10**400}),
+        json.dumps(train_row(40) | {"tokens_per_second": 10**400}),
+        json.dumps(train_row(40) | {"step": float("nan")}),
+        json.dumps(train_row(40) | {"cross_entropy": "x"}),
+        json.dumps(train_row(40) | {"cross_entropy": None}),
+    ],
+)
+def test_a_line_of_numbers_that_are_none_is_damaged(line, tmp_path):
+    path = make_run(tmp_path / "run") / "metrics.jsonl"
+    path.write_text(path.read_text() + line + "\n")
+    [run] = compare_runs([path.parent]).runs
+    assert run.notes == (f"metrics.jsonl: damaged, line {len(ROWS) + 1}",)
+
+
 def test_damaged_files_are_told(tmp_path):
     path = make_run(tmp_path / "run")
     (path / "config.json").write_text('{"seed": 1,')
@@ -92,7 +110,7 @@ def test_damaged_files_are_told(tmp_path):
     run = comparison.runs[0]
     assert run.config == {} and run.parameters is None
     assert run.notes[0].startswith("config.json, line 1: not JSON")
-    assert run.notes[1] == "record.json: damaged, not an object"
+    assert run.notes[1] == ("record.json: damaged, not the record of a run's sessions")
     # What is not known does not differ.
     assert comparison.fields == ()
 

@@ -150,7 +150,7 @@ def test_the_data_of_a_run_is_not_replaced(workdir, tmp_path, capsys):
     config["data"]["path"] = str(data)
     (copy / "config.json").write_text(json.dumps(config))
     assert run(f"--workdir={copy}", f"--translations={data}") == 2
-    assert "is the data of the run in" in capsys.readouterr().err
+    assert "was made from" in capsys.readouterr().err
     assert data.read_text() == "ba\tba\n"
 
 

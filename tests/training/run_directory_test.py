@@ -282,6 +282,40 @@ def test_what_belongs_to_a_run(tmp_path):
         "run/damaged_checkpoints/1",
     ):
         assert run.owns(tmp_path / own), own
+    (tmp_path / "events").symlink_to(run.events_path)
+    run.events_path.mkdir()
+    (tmp_path / "later").symlink_to(run.non_finite_path)
+    for own in ("events/../config.json", "events/a", "later"):
+        assert run.owns(tmp_path / own), own
     # Of a linked folder only what is reached through the run.
     for other in ("run/report.html", "big/report.html", "config.json", "run"):
         assert not run.owns(tmp_path / other), other
+
+
+def test_what_a_run_was_made_from_is_known_whatever_else_is_wrong(tmp_path):
+    run = RunDirectory(tmp_path)
+    assert run.sources() == set()
+    run.config_path.write_text('{"data": {"path": "/data/a.tsv"}, "newer": 1}')
+    files = {"mine.py": {"path": "/code/mine.py", "sha256": "0"}}
+    run.record_path.write_text(json.dumps({"user_files": files}))
+    expected = {pathlib.Path("/data/a.tsv"), pathlib.Path("/code/mine.py")}
+    assert run.sources() == {path.resolve() for path in expected}
+    run.config_path.write_text("{")
+    run.record_path.write_text('{"user_files": 5}')
+    assert run.sources() == set()
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"sessions": {"a": 1}}',
+        '{"sessions": [5]}',
+        '{"sessions": [{"split_hash": 5}]}',
+        '{"sessions": [{"parameters": "x"}]}',
+        '{"user_files": {"a": {"path": 5, "sha256": "0"}}}',
+    ],
+)
+def test_a_record_of_another_kind(record, tmp_path):
+    RunDirectory(tmp_path).record_path.write_text(record)
+    with pytest.raises(ValueError, match="damaged, not the record"):
+        RunDirectory(tmp_path).load_record()
