@@ -12,6 +12,7 @@ from jaxtyping import Float
 from attention_jax.configuration import DecodingConfig, ExperimentConfig
 from attention_jax.data.codec import TextCodec, load_codecs
 from attention_jax.data.pairs import Pair
+from attention_jax.decoding.limits import whole
 from attention_jax.decoding.searches import check_n_best, implied_search, searches
 from attention_jax.decoding.sentences import (
     NOTHING,
@@ -120,14 +121,10 @@ class Run:
         Raises:
           ValueError: n_best is below 1 or more than the search gives.
         """
-        check_n_best(self.config.decoding, n_best)
-        n_best = int(n_best)
-        if isinstance(first_id, bool) or not isinstance(first_id, int | np.integer):
-            raise TypeError(f"first_id must be a whole number, got {first_id!r}")
+        n_best = check_n_best(self.config.decoding, n_best)
+        first_id = whole("first_id", first_id)
         if first_id < 0:
             raise ValueError(f"first_id must be at least 0, got {first_id}")
-        # NumPy's would overflow.
-        first_id = int(first_id)
         sentences = _list_of("sentences", "strings", sentences)
         for index, sentence in enumerate(sentences):
             _check_text(f"sentences[{index}]", sentence)
@@ -165,20 +162,20 @@ class Run:
         Returns:
           how many shapes that is; those compiled before cost no time.
         """
-        check_n_best(self.config.decoding, n_best)
+        n_best = check_n_best(self.config.decoding, n_best)
         sentences = _list_of("sentences", "strings", sentences)
         for index, sentence in enumerate(sentences):
             _check_text(f"sentences[{index}]", sentence)
         lengths = [len(self.source_codec.tokens(text)) for text in sentences]
-        batches = plan(self._translator, lengths, int(n_best))
+        batches = plan(self._translator, lengths, n_best)
         one_each = {width: indices[0] for width, _, _, indices in batches}
         self.decode_n_best([sentences[i] for i in one_each.values()], n_best)
         return len(one_each)
 
     def longest_sentence(self, n_best: int = 1) -> int:
         """The most tokens of a sentence that this search has memory for; 0: none."""
-        check_n_best(self.config.decoding, n_best)
-        return longest_sentence(self._translator, int(n_best))
+        n_best = check_n_best(self.config.decoding, n_best)
+        return longest_sentence(self._translator, n_best)
 
     def attend(self, source: str, target: str | None = None) -> SentenceAttention:
         """The attention over the words of `source` behind each word of `target`.

@@ -70,9 +70,10 @@ def check_apart(
             plain = place.is_file() or not place.exists()
             if other != flag and flag in written and plain:
                 raise UsageError(f"--{other} and --{flag} name the same file: {path!r}")
-    from attention_jax.training.run_directory import RunDirectory
+    for directory in runs:
+        from attention_jax.training.run_directory import RunDirectory
 
-    for run in map(RunDirectory, runs):
+        run = RunDirectory(directory)
         sources = run.sources()
         for flag, path in written.items():
             if path and run.owns(path):

@@ -117,7 +117,6 @@ def measure(
     arguments: types.SimpleNamespace,
 ) -> "System":
     """Translates the pairs with the run in `directory`, by `search` if it is given."""
-    from attention_jax.evaluation import held_out
     from attention_jax.evaluation.system_comparison import System
     from attention_jax.run import load_run
     from attention_jax.training.stored_config import config_to_dict, flatten
@@ -126,14 +125,7 @@ def measure(
     run = search_flags.with_search(run, arguments, search=search)
     if arguments.baseline_search is not None and search is None:
         name = evaluated_runs.with_search_named(name, run)
-    evaluation = known_links.evaluate(run, pairs, known)
-    facts = held_out.provenance(
-        directory,
-        run,
-        split=arguments.split,
-        checkpoint=arguments.checkpoint,
-        links=known.origin,
-    )
+    evaluation, facts = known_links.evaluate(directory, run, pairs, known, arguments)
     return System(name, evaluation, facts, flatten(config_to_dict(run.config)))
 
 

@@ -2,7 +2,7 @@
 
 import types
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -125,17 +125,34 @@ class KnownLinks:
         return self._aligned[words]
 
 
-def evaluate(run: "Run", pairs: "Sequence[Pair]", known: KnownLinks) -> "Evaluation":
-    """`held_out.evaluate` against these links; an error names the file they are from."""
+def evaluate(
+    directory: "RunDirectory",
+    run: "Run",
+    pairs: "Sequence[Pair]",
+    known: KnownLinks,
+    arguments: types.SimpleNamespace,
+) -> "tuple[Evaluation, dict[str, Any]]":
+    """`held_out.evaluate` against these links, and its facts, by --split and --checkpoint.
+
+    An error names the file that the links are from.
+    """
     from attention_jax.evaluation import held_out
     from attention_jax.evaluation.reference_alignment import MisplacedLinkError
 
     try:
-        return held_out.evaluate(
+        evaluation = held_out.evaluate(
             run, pairs, alignments=known.of(run), shift=known.shift
         )
     except MisplacedLinkError as error:
         raise ValueError(f"{known.origin}, {error}") from error
+    facts = held_out.provenance(
+        directory,
+        run,
+        split=arguments.split,
+        checkpoint=arguments.checkpoint,
+        links=known.origin,
+    )
+    return evaluation, facts
 
 
 def _words(run: "Run", pair: "Pair") -> "TokenPair":

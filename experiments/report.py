@@ -50,14 +50,7 @@ def main(arguments: types.SimpleNamespace) -> None:
         directory, arguments.split, max_sentences=arguments.max_sentences
     )
     known = known_links.KnownLinks(arguments, pairs)
-    evaluation = known_links.evaluate(run, pairs, known)
-    facts = held_out.provenance(
-        directory,
-        run,
-        split=arguments.split,
-        checkpoint=arguments.checkpoint,
-        links=known.origin,
-    )
+    evaluation, facts = known_links.evaluate(directory, run, pairs, known, arguments)
     summary = summarize(directory.path, name=directory.path.name)
     data = html_report.collect(run, summary, pairs, evaluation, facts)
     write_text(output, html_report.render(data))

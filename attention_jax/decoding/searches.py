@@ -5,13 +5,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from attention_jax.configuration import DecodingConfig
 from attention_jax.decoding.beam import Ranking, beam_decode
 from attention_jax.decoding.decoded import Decoded
 from attention_jax.decoding.greedy import greedy_decode
-from attention_jax.decoding.limits import Limits
+from attention_jax.decoding.limits import Limits, whole
 from attention_jax.decoding.sampling import Sampling, sample_decode
 from attention_jax.models.functional import Model, Params
 from attention_jax.registry import Registry
@@ -197,10 +196,13 @@ def implied_search(fields: Collection[str], search: str | None) -> str | None:
     return search
 
 
-def check_n_best(config: DecodingConfig, n_best: int) -> None:
-    """Raises TypeError or ValueError unless the configured search gives `n_best` translations."""
-    if isinstance(n_best, bool) or not isinstance(n_best, int | np.integer):
-        raise TypeError(f"n_best must be a whole number, got {n_best!r}")
+def check_n_best(config: DecodingConfig, n_best: int) -> int:
+    """`n_best` as Python's own number, if the configured search gives so many translations.
+
+    Raises:
+      TypeError, ValueError: it is no whole number, or the search does not.
+    """
+    n_best = whole("n_best", n_best)
     most = searches.get(config.search).most(config)
     if n_best < 1 or (most is not None and n_best > most):
         limit = "" if most is None else f" and at most {most}"
@@ -209,3 +211,4 @@ def check_n_best(config: DecodingConfig, n_best: int) -> None:
             f"n_best must be at least 1{limit} with search {config.search}, "
             f"got {n_best}{hint}"
         )
+    return n_best

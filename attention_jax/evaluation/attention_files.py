@@ -37,6 +37,8 @@ _DAMAGE = (
 )
 # Bytes of one array: some hundred million weights.
 _LARGEST = 2**29
+# What NumPy writes in front of an array is no longer.
+_ARRAY_HEADER = 2**16
 _TEXTS = ("source", "translation")
 _WORDS = ("source_tokens", "target_tokens")
 
@@ -97,7 +99,7 @@ def save_attention(
     Raises:
       TypeError: a record is none, or has a value of another type; names the sentence.
       ValueError: another suffix, a number that is not finite, arrays that do not match
-        their words, facts that are no JSON; names the sentence.
+        their words, facts that are no JSON; names the sentence. More than a file holds.
       OSError: the file cannot be written.
     """
     path = pathlib.Path(path)
@@ -115,15 +117,20 @@ def save_attention(
         return
     stream = io.BytesIO()
     empty = [np.zeros(0, np.float32)]
-    np.savez_compressed(
-        stream,
-        header=np.frombuffer(_json(header), np.uint8),
-        shapes=np.array([one.weights.shape for one in checked], np.int64).reshape(
-            -1, 2
-        ),
-        weights=np.concatenate(empty + [one.weights.ravel() for one in checked]),
-        end_weights=np.concatenate(empty + [one.end_weights for one in checked]),
-    )
+    shapes = [one.weights.shape for one in checked]
+    arrays = {
+        "header": np.frombuffer(_json(header), np.uint8),
+        "shapes": np.array(shapes, np.int64).reshape(-1, 2),
+        "weights": np.concatenate(empty + [one.weights.ravel() for one in checked]),
+        "end_weights": np.concatenate(empty + [one.end_weights for one in checked]),
+    }
+    for name, array in arrays.items():
+        if array.nbytes > _LARGEST:
+            raise ValueError(
+                f"{name} has {array.nbytes:,} bytes, more than {_LARGEST:,}: fewer "
+                "sentences a file"
+            )
+    np.savez_compressed(stream, **arrays)
     write_bytes(path, stream.getvalue())
 
 
@@ -228,7 +235,7 @@ def _check_sizes(stream: io.BytesIO) -> None:
     with zipfile.ZipFile(stream) as archive:
         for name in ("header", "shapes", "weights", "end_weights"):
             member = archive.getinfo(f"{name}.npy")
-            if member.file_size > _LARGEST:
+            if member.file_size > _LARGEST + _ARRAY_HEADER:
                 raise ValueError(
                     f"{name} has {member.file_size:,} bytes, more than {_LARGEST:,}"
                 )

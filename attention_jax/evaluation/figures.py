@@ -200,8 +200,8 @@ def _draw(
     )
     size = _POINTS * min(1.0, cell / figure_layout.CELL)
     style = {"family": letters.families, "parse_math": False, "fontsize": size}
-    source = [_shortened(letters.spell(_shortened(word))) for word in panel.source]
-    target = [_shortened(letters.spell(_shortened(word))) for word in panel.target]
+    source = [_shortened(letters.spell(word)) for word in panel.source]
+    target = [_shortened(letters.spell(word)) for word in panel.target]
     # Words wider than their cell stand on a slope, so that neighbours do not touch.
     sloping = max(map(_columns, source)) > 3
     axes.tick_params(

@@ -212,7 +212,12 @@ def test_a_header_that_python_cannot_read(tmp_path):
 def test_an_array_of_gigabytes_is_not_read(tmp_path, monkeypatch):
     path = tmp_path / "a.npz"
     save_attention(path, SENTENCES)
-    monkeypatch.setattr("attention_jax.evaluation.attention_files._LARGEST", 200)
+    module = "attention_jax.evaluation.attention_files"
+    monkeypatch.setattr(f"{module}._LARGEST", 200)
+    # What is not read again is not written.
+    with pytest.raises(ValueError, match="header has .* bytes, more than 200"):
+        save_attention(tmp_path / "b.npz", SENTENCES)
+    monkeypatch.setattr(f"{module}._ARRAY_HEADER", 0)
     with pytest.raises(ValueError, match="header has .* bytes, more than 200"):
         load_attention(path)
 
