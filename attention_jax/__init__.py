@@ -10,9 +10,10 @@ and leading axes, compiled. Everything public is importable from here; masks as
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from attention_jax import masks
+from attention_jax import masks, moved
 from attention_jax.averaging import average
 from attention_jax.combinators import soft_cap, with_alibi
+from attention_jax.errors import DuplicateNameError, UnknownNameError, UserError
 from attention_jax.kernels.chosen_rows import attention_rows
 from attention_jax.kernels.dispatch import (
     AttentionOutput,
@@ -39,7 +40,6 @@ from attention_jax.normalizers import (
 )
 from attention_jax.parameters import Param, log_constant
 from attention_jax.prepared import PreparedKeys, prepare_keys
-from attention_jax.registry import DuplicateNameError, UnknownNameError
 from attention_jax.score_function import (
     Score,
     call_inner,
@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from attention_jax.score_checking import CheckResult, ScoreReport, check_score
 
 __version__ = "0.1.0"
+
+moved.install()
 
 # Imported on first use: flax, orbax and matplotlib take seconds that `attention` needs not.
 _LATE = {
@@ -106,6 +108,7 @@ __all__ = [
     "Score",
     "ScoreReport",
     "UnknownNameError",
+    "UserError",
     "additive",
     "attend",
     "attention",

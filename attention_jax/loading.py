@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from attention_jax import user_code
-from attention_jax.registry import UnknownNameError, unknown_name
+from attention_jax.errors import UnknownNameError, unknown_name
 
 _loaded_files: dict[tuple[Path, str], Any] = {}
 

@@ -1,28 +1,11 @@
 """Named tables of functions that users extend: scores, normalisers, data sources, …"""
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from attention_jax.errors import DuplicateNameError, unknown_name
+
 T = TypeVar("T")
-
-
-class UnknownNameError(LookupError):
-    """A name that no table entry has; the message lists the known ones."""
-
-
-class DuplicateNameError(ValueError):
-    """A name already taken by a different function."""
-
-
-def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
-    """The error for a name that is not among `known`, with the nearest match."""
-    known = list(known)
-    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return UnknownNameError(
-        f"unknown {kind} {name!r}.{hint} Known: {', '.join(known) or 'none'}."
-    )
 
 
 def origin(function: Callable) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from attention_jax.configuration import ExperimentConfig
-from attention_jax.registry import unknown_name
+from attention_jax.errors import unknown_name
 
 
 class Range(NamedTuple):

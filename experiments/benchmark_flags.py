@@ -173,7 +173,7 @@ def _expand(flag: str, given: Sequence[str], known: Sequence[str]) -> tuple[str,
     Raises:
       UnknownNameError: a name is not known.
     """
-    from attention_jax.registry import unknown_name
+    from attention_jax.errors import unknown_name
 
     if list(given) == ["all"]:
         return tuple(known)

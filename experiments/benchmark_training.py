@@ -143,7 +143,7 @@ def checked_scores(names: Sequence[str], without: str) -> list[str]:
       UsageError: there is no such score.
     """
     from attention_jax import get_score, score_names
-    from attention_jax.registry import UnknownNameError
+    from attention_jax.errors import UnknownNameError
 
     if list(names) == ["all"]:
         return [*score_names(), without]

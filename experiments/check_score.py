@@ -111,7 +111,7 @@ def print_checks() -> None:
 def check_references(references: list[str], checks: list[str]) -> None:
     """Raises UsageError unless every score, and every check, is there."""
     from attention_jax import get_score
-    from attention_jax.registry import unknown_name
+    from attention_jax.errors import unknown_name
     from attention_jax.score_checking import check_names
 
     try:

@@ -68,13 +68,13 @@ def main(arguments: types.SimpleNamespace) -> None:
         raise command_line.UsageError(
             "a run's directory is empty: name runs: DIR DIR ..."
         )
+    from attention_jax.errors import unknown_name
     from attention_jax.evaluation.learning_curves import plot_learning_curves
     from attention_jax.evaluation.run_comparison import (
         METRICS,
         compare_runs,
         sort_runs,
     )
-    from attention_jax.registry import unknown_name
     from attention_jax.training.json_files import write_json
 
     if arguments.figure is not None:

@@ -129,7 +129,7 @@ def _baseline(
 ) -> Sequence[pathlib.Path]:
     """One path, or none; UsageError where there are several."""
     from attention_jax.decoding.searches import searches
-    from attention_jax.registry import UnknownNameError
+    from attention_jax.errors import UnknownNameError
 
     if arguments.baseline_search is not None:
         try:

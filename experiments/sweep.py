@@ -46,7 +46,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def main(arguments: types.SimpleNamespace) -> int:
     """Runs `arguments.configs` in `arguments.workdir`."""
     configs, only = arguments.configs, arguments.only
-    from attention_jax.registry import unknown_name
+    from attention_jax.errors import unknown_name
     from attention_jax.sweeps import SweepDirectory, run_sweep
     from attention_jax.sweeps.results import FINISHED, STOPPED
     from attention_jax.training.json_files import read_json

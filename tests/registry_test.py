@@ -3,7 +3,8 @@
 import pytest
 
 import attention_jax as aj
-from attention_jax.registry import DuplicateNameError, Registry, UnknownNameError
+from attention_jax.errors import DuplicateNameError, UnknownNameError
+from attention_jax.registry import Registry
 from tests import oracles
 
 

@@ -13,7 +13,7 @@ from attention_jax.benchmarking.workload_masks import (
     padded,
     window,
 )
-from attention_jax.registry import unknown_name
+from attention_jax.errors import unknown_name
 
 
 @dataclasses.dataclass(frozen=True)

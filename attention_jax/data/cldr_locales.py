@@ -2,7 +2,7 @@
 
 import functools
 
-from attention_jax.registry import unknown_name
+from attention_jax.errors import unknown_name
 
 
 def parse_locale(field: str, name: str) -> str:

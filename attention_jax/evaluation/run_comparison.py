@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from attention_jax.errors import unknown_name
 from attention_jax.evaluation.run_summary import RunSummary, summarize
-from attention_jax.registry import unknown_name
 from attention_jax.training.config_variation import (
     alike_but_for_seed,
     varying_fields,

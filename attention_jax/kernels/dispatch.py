@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from attention_jax.checks import check_rate
+from attention_jax.errors import unknown_name
 from attention_jax.kernels.arguments import (
     check_chunk_size,
     check_operands,
@@ -20,7 +21,7 @@ from attention_jax.kernels.reference import attend_reference
 from attention_jax.kernels.rows import Rows
 from attention_jax.kernels.statistics import COLUMN_SUM, TopK, result_names
 from attention_jax.normalizer_function import get_normalizer
-from attention_jax.registry import Registry, unknown_name
+from attention_jax.registry import Registry
 from attention_jax.score_function import get_score
 from attention_jax.types import Array, ArrayLike, Float, Int
 

@@ -10,7 +10,7 @@ import jax
 
 from attention_jax import user_code
 from attention_jax.by_value import ArrayValue
-from attention_jax.registry import unknown_name
+from attention_jax.errors import unknown_name
 from attention_jax.score_checking.catalogue import CHECKS, check_names, with_needs
 from attention_jax.score_checking.check import Check
 from attention_jax.score_checking.report import (

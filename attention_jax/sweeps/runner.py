@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from attention_jax import user_code
 from attention_jax.configuration import ExperimentConfig
+from attention_jax.errors import unknown_name
 from attention_jax.evaluation import held_out
 from attention_jax.evaluation.run_summary import summarize
-from attention_jax.registry import unknown_name
 from attention_jax.run import load_run
 from attention_jax.sweeps.results import (
     BUSY,

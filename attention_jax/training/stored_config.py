@@ -9,8 +9,8 @@ from typing import Any
 from absl import logging
 
 from attention_jax.configuration import ExperimentConfig
+from attention_jax.errors import unknown_name
 from attention_jax.loading import split_reference, users_module
-from attention_jax.registry import unknown_name
 
 
 def config_to_dict(config: ExperimentConfig) -> dict[str, Any]:

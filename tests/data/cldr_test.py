@@ -17,7 +17,7 @@ from attention_jax.data.cldr_inventory import shared_inventory
 from attention_jax.data.cldr_locales import parse_locale
 from attention_jax.data.cldr_moments import format_fields, moment
 from attention_jax.data.cldr_pieces import Piece, assemble, clean
-from attention_jax.registry import UnknownNameError
+from attention_jax.errors import UnknownNameError
 
 LOCALES = ["zh", "en", "de", "fr", "ja", "ar", "hi", "ru", "th", "he", "fa", "es", "ko"]
 LOCALES += ["pt_BR", "tr", "fi", "cs", "lt", "vi", "zh_Hant"]

@@ -18,7 +18,7 @@ from attention_jax.data import (
     tatoeba,
 )
 from attention_jax.data.files import read_lines
-from attention_jax.registry import UnknownNameError
+from attention_jax.errors import UnknownNameError
 
 
 def every_pair(splits):

@@ -9,7 +9,7 @@ from attention_jax.data import (
 )
 from attention_jax.data.tokenization import SPACE
 from attention_jax.data.word_tokenizer import JOIN
-from attention_jax.registry import UnknownNameError
+from attention_jax.errors import UnknownNameError
 
 TEXTS = [
     "Tuesday, March 5, 2024 – 12.5 kilometers",

@@ -16,8 +16,8 @@ from attention_jax.decoding import (
     greedy_decode,
     length_limits,
 )
+from attention_jax.errors import UnknownNameError
 from attention_jax.models.wirings import wirings
-from attention_jax.registry import UnknownNameError
 from tests.decoding.cases import (
     LENGTHS,
     Stepper,

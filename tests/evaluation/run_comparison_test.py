@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from attention_jax.errors import UnknownNameError
 from attention_jax.evaluation.run_comparison import (
     METRICS,
     brief_paths,
@@ -12,7 +13,6 @@ from attention_jax.evaluation.run_comparison import (
     sort_runs,
 )
 from attention_jax.evaluation.run_summary import RunSummary
-from attention_jax.registry import UnknownNameError
 from attention_jax.training.config_variation import (
     brief_fields,
     brief_values,

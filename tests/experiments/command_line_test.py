@@ -7,7 +7,7 @@ import pytest
 from absl import flags
 
 from attention_jax.configuration import ExperimentConfig
-from attention_jax.registry import UnknownNameError
+from attention_jax.errors import UnknownNameError
 from experiments import command_line
 from experiments.config_file import config_fields
 

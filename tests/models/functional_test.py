@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 
 from attention_jax.configuration import ModelConfig
+from attention_jax.errors import UnknownNameError
 from attention_jax.models.functional import build_model
-from attention_jax.registry import UnknownNameError
 from tests.models.cases import batch, config, rough
 
 

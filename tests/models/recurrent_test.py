@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from attention_jax.errors import DuplicateNameError, UnknownNameError
 from attention_jax.models.linear import linear
 from attention_jax.models.recurrent import (
     RecurrentLayer,
@@ -15,7 +16,6 @@ from attention_jax.models.recurrent import (
     scan_both_ways,
     zero_state,
 )
-from attention_jax.registry import DuplicateNameError, UnknownNameError
 from tests.models import oracles
 from tests.models.cases import as_float64, rough_like
 

@@ -6,7 +6,7 @@ import optax
 import pytest
 
 from attention_jax.configuration import TrainingConfig
-from attention_jax.registry import UnknownNameError
+from attention_jax.errors import UnknownNameError
 from attention_jax.training.optimizer import make_optimizer, make_schedule, schedules
 
 ORACLES = {

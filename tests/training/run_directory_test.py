@@ -6,7 +6,7 @@ import pytest
 
 from attention_jax.configuration import ExperimentConfig, ModelConfig
 from attention_jax.data.codec import load_codecs
-from attention_jax.registry import UnknownNameError
+from attention_jax.errors import UnknownNameError
 from attention_jax.training.run_directory import RunDirectory
 from attention_jax.training.stored_config import (
     config_from_dict,

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from attention_jax.configuration import DecodingConfig, ExperimentConfig
-from attention_jax.registry import UnknownNameError
+from attention_jax.errors import UnknownNameError
 from attention_jax.validation import RANGES, validate
 
 

@@ -1,0 +1,51 @@
+"""Former names of modules, which keep working for one release with a warning."""
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import sys
+import types
+import warnings
+from typing import Any
+
+# Former module: the modules that have its names now.
+MOVED: dict[str, tuple[str, ...]] = {}
+# Names that have changed, by former module and name: (module, name) now.
+RENAMED: dict[tuple[str, str], tuple[str, str]] = {}
+
+
+class _FormerModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds a module under its former name and looks its names up where they are now."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        if fullname in MOVED:
+            return importlib.machinery.ModuleSpec(fullname, self)
+        return None
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        former = module.__name__
+
+        def get(name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            if (former, name) in RENAMED:
+                places = [RENAMED[former, name]]
+            else:
+                places = [(place, name) for place in MOVED[former]]
+            for place, now in places:
+                found = importlib.import_module(place)
+                if hasattr(found, now):
+                    warnings.warn(
+                        f"{former}.{name} is deprecated: import {now} from {place}",
+                        DeprecationWarning,
+                        stacklevel=2,
+                    )
+                    return getattr(found, now)
+            raise AttributeError(f"module {former!r} has no attribute {name!r}")
+
+        module.__getattr__ = get
+
+
+def install() -> None:
+    """Makes the former names importable; called once by the package."""
+    sys.meta_path.append(_FormerModules())
