@@ -12,8 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 from attention_jax import masks, moved
 from attention_jax.averaging import average
-from attention_jax.combinators import soft_cap, with_alibi
 from attention_jax.errors import DuplicateNameError, UnknownNameError, UserError
+from attention_jax.functions.normalizer import (
+    Normalizer,
+    get_normalizer,
+    normalizer_names,
+    register_normalizer,
+)
+from attention_jax.functions.params import Param, log_constant
+from attention_jax.functions.prepared import PreparedKeys, prepare_keys
+from attention_jax.functions.score import (
+    Score,
+    call_inner,
+    get_score,
+    init_score_params,
+    register_score,
+    score_names,
+    wrap,
+)
 from attention_jax.kernels.chosen_rows import attention_rows
 from attention_jax.kernels.dispatch import (
     AttentionOutput,
@@ -21,14 +37,7 @@ from attention_jax.kernels.dispatch import (
     implementation_names,
 )
 from attention_jax.kernels.explain import Explanation, explain_attention
-from attention_jax.kernels.statistics import statistic_names, top_k
 from attention_jax.masks import Mask
-from attention_jax.normalizer_function import (
-    Normalizer,
-    get_normalizer,
-    normalizer_names,
-    register_normalizer,
-)
 from attention_jax.normalizers import (
     entmax15,
     hardmax,
@@ -38,17 +47,7 @@ from attention_jax.normalizers import (
     sparsemax,
     top_k_softmax,
 )
-from attention_jax.parameters import Param, log_constant
-from attention_jax.prepared import PreparedKeys, prepare_keys
-from attention_jax.score_function import (
-    Score,
-    call_inner,
-    get_score,
-    init_score_params,
-    register_score,
-    score_names,
-    wrap,
-)
+from attention_jax.score_modifiers import soft_cap, with_alibi
 from attention_jax.scores import (
     additive,
     bilinear,
@@ -62,6 +61,7 @@ from attention_jax.scores import (
     scaled_dot,
 )
 from attention_jax.single_query import Attended, attend
+from attention_jax.statistics import statistic_names, top_k
 
 if TYPE_CHECKING:
     from attention_jax.evaluation.figures import plot_weights

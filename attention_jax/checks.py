@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from attention_jax.functions.params import AXES
+from attention_jax.functions.score import Score
 from attention_jax.masks import wide
-from attention_jax.parameters import AXES
-from attention_jax.score_function import Score
 from attention_jax.types import Array
 
 

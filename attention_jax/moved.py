@@ -9,7 +9,20 @@ import warnings
 from typing import Any
 
 # Former module: the modules that have its names now.
-MOVED: dict[str, tuple[str, ...]] = {}
+MOVED: dict[str, tuple[str, ...]] = {
+    "attention_jax.registry": ("attention_jax.functions.registry",),
+    "attention_jax.score_function": ("attention_jax.functions.score",),
+    "attention_jax.normalizer_function": ("attention_jax.functions.normalizer",),
+    "attention_jax.parameters": ("attention_jax.functions.params",),
+    "attention_jax.prepared": ("attention_jax.functions.prepared",),
+    "attention_jax.by_value": ("attention_jax.functions.static_args",),
+    "attention_jax.batching": ("attention_jax.functions.batching",),
+    "attention_jax.loading": ("attention_jax.functions.import_reference",),
+    "attention_jax.combinators": ("attention_jax.score_modifiers",),
+    "attention_jax.kernels.statistics": ("attention_jax.statistics",),
+    "attention_jax.kernels.key_range": ("attention_jax.kernels.block_sparsity",),
+    "attention_jax.kernels.block_size": ("attention_jax.kernels.cost_model",),
+}
 # Names that have changed, by former module and name: (module, name) now.
 RENAMED: dict[tuple[str, str], tuple[str, str]] = {}
 

@@ -7,7 +7,7 @@ weights are settled once for all of them in `Normalizer.__call__`.
 import jax
 import jax.numpy as jnp
 
-from attention_jax.normalizer_function import register_normalizer
+from attention_jax.functions.normalizer import register_normalizer
 from attention_jax.thresholds import entmax15_threshold, sparsemax_threshold
 from attention_jax.types import Array, Bool, Float
 

@@ -11,13 +11,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from attention_jax.parameters import (
+from attention_jax.functions.params import (
     Param,
     bilinear_normal,
     fan_out_normal,
     log_constant,
 )
-from attention_jax.score_function import register_score
+from attention_jax.functions.score import register_score
 from attention_jax.types import Array, Float, Int
 
 

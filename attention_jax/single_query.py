@@ -8,9 +8,9 @@ import numpy as np
 
 from attention_jax.averaging import average
 from attention_jax.checks import check_params, compute_dtype, floating, integers
-from attention_jax.normalizer_function import get_normalizer
-from attention_jax.prepared import PreparedKeys, run_prepare
-from attention_jax.score_function import Score, get_score
+from attention_jax.functions.normalizer import get_normalizer
+from attention_jax.functions.prepared import PreparedKeys, run_prepare
+from attention_jax.functions.score import Score, get_score
 from attention_jax.types import Array, ArrayLike, Bool, Float, Int
 
 

@@ -171,11 +171,11 @@ def _check_names(config: ExperimentConfig) -> None:
     from attention_jax.data.sources import data_sources
     from attention_jax.data.synthetic import synthetic_tasks
     from attention_jax.data.tokenization import tokenizers
+    from attention_jax.functions.normalizer import get_normalizer
+    from attention_jax.functions.score import get_score
     from attention_jax.models.readouts import readouts
     from attention_jax.models.recurrent import cells
     from attention_jax.models.wirings import wirings
-    from attention_jax.normalizer_function import get_normalizer
-    from attention_jax.score_function import get_score
     from attention_jax.training.optimizer import schedules
 
     lookups = {

@@ -122,9 +122,9 @@ def plan(arguments: types.SimpleNamespace) -> "Plan":
     from attention_jax.benchmarking.cases import DTYPES, PASSES
     from attention_jax.benchmarking.length_figure import check_workloads
     from attention_jax.benchmarking.peers import peer_names
+    from attention_jax.functions.normalizer import get_normalizer, normalizer_names
+    from attention_jax.functions.score import get_score, score_names
     from attention_jax.kernels.dispatch import implementation_names
-    from attention_jax.normalizer_function import get_normalizer, normalizer_names
-    from attention_jax.score_function import get_score, score_names
 
     def chosen(flag: str, known: Sequence[str]) -> tuple[str, ...]:
         return _named(flag, lambda: _expand(flag, getattr(arguments, flag), known))

@@ -9,8 +9,8 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", "")
 import jax
 import pytest
 
-from attention_jax.normalizer_function import normalizers
-from attention_jax.score_function import scores
+from attention_jax.functions.normalizer import normalizers
+from attention_jax.functions.score import scores
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import attention_jax as aj
-from attention_jax.normalizer_function import normalizers
+from attention_jax.functions.normalizer import normalizers
 from tests import oracles
 from tests.tolerances import assert_close
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax.benchmarking.cases import GRADIENT, Case, Inputs
+from attention_jax.functions.prepared import prepare_keys
 from attention_jax.kernels.dispatch import attention
-from attention_jax.prepared import prepare_keys
 
 
 class Unsupported(Exception):

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax.benchmarking.workloads import Workload
-from attention_jax.kernels.block_size import count_flops
-from attention_jax.normalizer_function import get_normalizer
-from attention_jax.score_function import get_score, init_score_params
+from attention_jax.functions.normalizer import get_normalizer
+from attention_jax.functions.score import get_score, init_score_params
+from attention_jax.kernels.cost_model import count_flops
 
 FORWARD = "forward"
 GRADIENT = "gradient"

@@ -20,8 +20,8 @@ from attention_jax.benchmarking.candidates import (
 )
 from attention_jax.benchmarking.cases import Case, Inputs
 from attention_jax.benchmarking.workload_masks import padded
+from attention_jax.functions.registry import Registry
 from attention_jax.kernels.masking import dense_mask as dense
-from attention_jax.registry import Registry
 
 # Scores that are a dot product of the query, perhaps projected, and the keys.
 DOT_PRODUCTS = ("dot", "scaled_dot", "bilinear")

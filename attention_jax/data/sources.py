@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from attention_jax.configuration import DataConfig
 from attention_jax.data.splits import Splits, find_leaks
-from attention_jax.registry import Registry
+from attention_jax.functions.registry import Registry
 
 DataSource = Callable[[DataConfig], Splits]
 

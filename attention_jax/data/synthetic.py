@@ -12,7 +12,7 @@ from attention_jax.configuration import DataConfig
 from attention_jax.data.pairs import Link, Pair
 from attention_jax.data.sources import register_data_source
 from attention_jax.data.splits import Splits, split_by_group
-from attention_jax.registry import Registry
+from attention_jax.functions.registry import Registry
 
 # Source symbols -> target symbols, and for each target word the source word it is from.
 # Symbols are numbers below `symbols`; what a task fixes once, it draws from the seed.

@@ -7,7 +7,7 @@ sentence, with runs of white space become single spaces and none at either end.
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
-from attention_jax.registry import Registry
+from attention_jax.functions.registry import Registry
 
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # ▁, as sentencepiece writes a space
 

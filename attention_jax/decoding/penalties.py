@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from attention_jax.registry import Registry
+from attention_jax.functions.registry import Registry
 from attention_jax.types import Array, Bool, Float
 
 # (length, alpha) -> what log p is divided by.

@@ -12,8 +12,8 @@ from attention_jax.decoding.decoded import Decoded
 from attention_jax.decoding.greedy import greedy_decode
 from attention_jax.decoding.limits import Limits, whole
 from attention_jax.decoding.sampling import Sampling, sample_decode
+from attention_jax.functions.registry import Registry
 from attention_jax.models.functional import Model, Params
-from attention_jax.registry import Registry
 from attention_jax.types import ArrayLike, Int
 
 

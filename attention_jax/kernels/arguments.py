@@ -10,10 +10,10 @@ import numpy as np
 from attention_jax import masks
 from attention_jax.checks import broadcast_leading, check_params, floating, integers
 from attention_jax.errors import unknown_name
+from attention_jax.functions.prepared import PreparedKeys
 from attention_jax.kernels.operands import Operands, Options, lead
-from attention_jax.kernels.statistics import TopK, statistic_names, top_k
-from attention_jax.prepared import PreparedKeys
 from attention_jax.single_query import check_prepared_for
+from attention_jax.statistics import TopK, statistic_names, top_k
 from attention_jax.types import Array
 
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax.checks import integers
+from attention_jax.functions.prepared import PreparedKeys
 from attention_jax.kernels.dispatch import AUTO, attend_checked, check_call
 from attention_jax.kernels.operands import Operands
-from attention_jax.prepared import PreparedKeys
 from attention_jax.types import Array, ArrayLike, Float, Int
 
 

@@ -14,18 +14,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from attention_jax.batching import map_leading
 from attention_jax.checks import compute_dtype
-from attention_jax.kernels.block_size import (
-    ROWS_OF_SCORES,
-    prepared_keys,
-    rows_per_block,
-)
-from attention_jax.kernels.key_range import (
+from attention_jax.functions.batching import map_leading
+from attention_jax.kernels.block_sparsity import (
     on_needed_keys,
     over_all_keys,
     used_keys,
     widths,
+)
+from attention_jax.kernels.cost_model import (
+    ROWS_OF_SCORES,
+    prepared_keys,
+    rows_per_block,
 )
 from attention_jax.kernels.masking import mask_rows, silence_unused
 from attention_jax.kernels.operands import Operands, Options

@@ -9,20 +9,20 @@ import jax
 
 from attention_jax.checks import check_rate
 from attention_jax.errors import unknown_name
+from attention_jax.functions.normalizer import get_normalizer
+from attention_jax.functions.registry import Registry
+from attention_jax.functions.score import get_score
 from attention_jax.kernels.arguments import (
     check_chunk_size,
     check_operands,
     check_statistics,
 )
-from attention_jax.kernels.block_size import bytes_per_query
 from attention_jax.kernels.chunked import attend_chunked
+from attention_jax.kernels.cost_model import bytes_per_query
 from attention_jax.kernels.operands import Operands, Options
 from attention_jax.kernels.reference import attend_reference
 from attention_jax.kernels.rows import Rows
-from attention_jax.kernels.statistics import COLUMN_SUM, TopK, result_names
-from attention_jax.normalizer_function import get_normalizer
-from attention_jax.registry import Registry
-from attention_jax.score_function import get_score
+from attention_jax.statistics import COLUMN_SUM, TopK, result_names
 from attention_jax.types import Array, ArrayLike, Float, Int
 
 Kernel = Callable[[Operands, Options], Rows]

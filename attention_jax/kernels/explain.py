@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from attention_jax.kernels.block_size import (
+from attention_jax.kernels.chunked import queries_per_block
+from attention_jax.kernels.cost_model import (
     bytes_per_query,
     flops_per_query,
     flops_to_prepare,
 )
-from attention_jax.kernels.chunked import queries_per_block
 from attention_jax.kernels.dispatch import (
     AUTO,
     REFERENCE_BYTES,

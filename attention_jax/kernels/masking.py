@@ -5,10 +5,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from attention_jax.batching import map_leading
+from attention_jax.functions.batching import map_leading
+from attention_jax.functions.prepared import PreparedKeys
 from attention_jax.kernels.operands import Operands, lead
 from attention_jax.masks import Mask
-from attention_jax.prepared import PreparedKeys
 from attention_jax.types import Array, Bool, Int
 
 

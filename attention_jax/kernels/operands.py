@@ -6,11 +6,11 @@ from typing import Any
 
 import jax
 
-from attention_jax.kernels.statistics import TopK
+from attention_jax.functions.normalizer import Normalizer
+from attention_jax.functions.prepared import PreparedKeys
+from attention_jax.functions.score import Score
 from attention_jax.masks import Mask
-from attention_jax.normalizer_function import Normalizer
-from attention_jax.prepared import PreparedKeys
-from attention_jax.score_function import Score
+from attention_jax.statistics import TopK
 from attention_jax.types import Array
 
 

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from attention_jax.batching import map_leading
 from attention_jax.checks import compute_dtype
-from attention_jax.kernels.block_size import prepared_keys
+from attention_jax.functions.batching import map_leading
+from attention_jax.kernels.cost_model import prepared_keys
 from attention_jax.kernels.masking import dense_mask, silence_unused
 from attention_jax.kernels.operands import Operands, Options
 from attention_jax.kernels.rows import Rows, attend_rows, divided

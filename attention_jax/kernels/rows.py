@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from attention_jax.averaging import average
 from attention_jax.kernels.operands import Options
 from attention_jax.kernels.query_first import query_first
-from attention_jax.kernels.statistics import COLUMN_SUM, statistics_of_rows
 from attention_jax.single_query import score_keys
+from attention_jax.statistics import COLUMN_SUM, statistics_of_rows
 from attention_jax.types import Array, Bool, Float, Int
 
 

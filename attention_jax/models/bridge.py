@@ -5,9 +5,9 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
+from attention_jax.functions.params import fan_in_normal
 from attention_jax.models.linear import linear
 from attention_jax.models.recurrent import Cell, state_fields
-from attention_jax.parameters import fan_in_normal
 
 
 class Bridge(nnx.Module):

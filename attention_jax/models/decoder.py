@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from attention_jax.functions.params import fan_in_normal
 from attention_jax.models.attention_layer import Attention
 from attention_jax.models.dropout import dropout
 from attention_jax.models.embedding import init_embedding
@@ -21,7 +22,6 @@ from attention_jax.models.wirings import (
     StepInputs,
     Wiring,
 )
-from attention_jax.parameters import fan_in_normal
 from attention_jax.types import Array, Float, Int
 
 

@@ -12,14 +12,14 @@ from flax import nnx
 
 from attention_jax import user_code
 from attention_jax.configuration import ModelConfig
+from attention_jax.functions.normalizer import get_normalizer
+from attention_jax.functions.score import get_score, init_score_params
 from attention_jax.kernels.dispatch import attention
 from attention_jax.models.encoder_decoder import EncoderDecoder, ModelOutput
 from attention_jax.models.memory import DecoderState, Memory
 from attention_jax.models.readouts import readouts
 from attention_jax.models.recurrent import cells
 from attention_jax.models.wirings import wirings
-from attention_jax.normalizer_function import get_normalizer
-from attention_jax.score_function import get_score, init_score_params
 from attention_jax.types import Array
 from attention_jax.validation import check_range
 

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from attention_jax.prepared import PreparedKeys
+from attention_jax.functions.prepared import PreparedKeys
 from attention_jax.types import Array, Float, Int
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from flax import nnx
 
+from attention_jax.functions.params import fan_in_normal
+from attention_jax.functions.registry import Registry
 from attention_jax.models.linear import linear
-from attention_jax.parameters import fan_in_normal
-from attention_jax.registry import Registry
 from attention_jax.types import Array, Float
 
 # A readout is made by (features_size, size, rngs=...); `size` attribute: its own width.

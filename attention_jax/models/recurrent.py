@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from attention_jax.functions.params import fan_in_normal
+from attention_jax.functions.registry import Registry
 from attention_jax.models.linear import linear
 from attention_jax.models.scans import Product, recurrent_scan
-from attention_jax.parameters import fan_in_normal
-from attention_jax.registry import Registry
 from attention_jax.types import Array, Bool, Float
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from attention_jax.functions.score import Score, get_score, init_score_params
 from attention_jax.kernels.dispatch import attention
 from attention_jax.kernels.explain import explain_attention
 from attention_jax.score_checking import programs
@@ -20,7 +21,6 @@ from attention_jax.score_checking.subject import (
     Subject,
     param_structs,
 )
-from attention_jax.score_function import Score, get_score, init_score_params
 from attention_jax.types import Array
 
 BASELINE = "additive"

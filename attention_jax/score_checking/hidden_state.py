@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from attention_jax.score_function import Score
+from attention_jax.functions.score import Score
 
 SIMPLE = (bool, int, float, complex, str, bytes, type(None))
 CONTAINERS = (list, tuple, dict, set)

@@ -9,8 +9,9 @@ from typing import Any
 import jax
 
 from attention_jax import user_code
-from attention_jax.by_value import ArrayValue
 from attention_jax.errors import unknown_name
+from attention_jax.functions.score import Score, get_score
+from attention_jax.functions.static_args import ArrayValue
 from attention_jax.score_checking.catalogue import CHECKS, check_names, with_needs
 from attention_jax.score_checking.check import Check
 from attention_jax.score_checking.report import (
@@ -21,7 +22,6 @@ from attention_jax.score_checking.report import (
     ScoreReport,
 )
 from attention_jax.score_checking.subject import Sizes, Subject
-from attention_jax.score_function import Score, get_score
 
 # Feature sizes where none are given: different from each other but for Q = K, and a
 # model's, which cost is told of.

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax.parameters import AXES
+from attention_jax.functions.params import AXES
+from attention_jax.functions.score import Score, init_score_params
 from attention_jax.score_checking import probe, programs
 from attention_jax.score_checking.point import Point
 from attention_jax.score_checking.quick_jit import quick_jit
-from attention_jax.score_function import Score, init_score_params
 from attention_jax.types import Array
 
 # Primes, and no feature size among them, so that no axis passes for another.

@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from attention_jax.functions.score import Score, get_score
 from attention_jax.score_checking.agreement import distance, tolerance
 from attention_jax.score_checking.check import Outcome, check, failed, passed
 from attention_jax.score_checking.point import Point
 from attention_jax.score_checking.quick_jit import quick_jit
 from attention_jax.score_checking.subject import Subject
-from attention_jax.score_function import Score, get_score
 
 QUERIES, SEQUENCES = 3, 2
 

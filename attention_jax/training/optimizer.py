@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float
 
 from attention_jax.configuration import TrainingConfig
-from attention_jax.registry import Registry
+from attention_jax.functions.registry import Registry
 
 
 class Decay(Protocol):

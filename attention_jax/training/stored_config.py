@@ -10,7 +10,7 @@ from absl import logging
 
 from attention_jax.configuration import ExperimentConfig
 from attention_jax.errors import unknown_name
-from attention_jax.loading import split_reference, users_module
+from attention_jax.functions.import_reference import split_reference, users_module
 
 
 def config_to_dict(config: ExperimentConfig) -> dict[str, Any]:

@@ -519,7 +519,7 @@ def test_help_and_mistyped_fields_do_not_import_jax():
 
 
 def test_unknown_names_raised_elsewhere_are_one_line(folder, capsys):
-    from attention_jax.registry import Registry
+    from attention_jax.functions.registry import Registry
 
     def main(arguments):
         Registry("colour").get("red")

@@ -7,7 +7,7 @@ import pytest
 
 import attention_jax as aj
 from attention_jax import masks
-from attention_jax.kernels import block_size, dispatch
+from attention_jax.kernels import cost_model, dispatch
 from tests.attention_cases import arrays
 
 FLOAT32 = 4
@@ -25,9 +25,9 @@ def test_products_loops_and_elements_are_counted():
         return jax.lax.scan(step, x, length=3)[0] + 1
 
     jaxpr = jax.make_jaxpr(function)(jnp.ones((2, 5)), jnp.ones((5, 5))).jaxpr
-    assert block_size.count_flops(jaxpr, None) == 3 * (2 * 2 * 5 * 5 + 10) + 10
+    assert cost_model.count_flops(jaxpr, None) == 3 * (2 * 2 * 5 * 5 + 10) + 10
     # What depends on w alone: nothing before the first product.
-    assert block_size.count_flops(jaxpr, set()) == 0
+    assert cost_model.count_flops(jaxpr, set()) == 0
 
 
 def test_a_small_call_is_the_reference_and_a_large_one_chunked():

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import attention_jax as aj
-from attention_jax.score_function import Score
+from attention_jax.functions.score import Score
 
 COUNT = 0
 LOG = {"calls": 0}

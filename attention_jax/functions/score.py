@@ -9,9 +9,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax import by_value, loading, parameters
-from attention_jax.parameters import AXES, Param
-from attention_jax.registry import Registry
+from attention_jax.functions import import_reference, static_args
+from attention_jax.functions.params import AXES, Param, declare, initialize
+from attention_jax.functions.registry import Registry
 from attention_jax.types import Array
 
 POSITION_ARGUMENTS = ("query_position", "key_positions", "key_length")
@@ -38,21 +38,23 @@ class Score:
     params: tuple[tuple[str, Param], ...] = ()
     prepare: Callable[..., Any] | None = None
     positions: bool = False
-    hyper: by_value.Hyperparameters = ()
+    hyper: static_args.Hyperparameters = ()
 
     def __post_init__(self):
         if not callable(self.function):
             raise TypeError(
                 f"a score must be a function of (query, keys), not {self.function!r}"
             )
-        by_value.copy_identity(self, self.function)
+        static_args.copy_identity(self, self.function)
         _check_signature(self)
 
     def __call__(self, query: Any, keys: Any, **arguments: Any) -> Array:
-        return self.function(query, keys, **{**by_value.thaw(self.hyper), **arguments})
+        return self.function(
+            query, keys, **{**static_args.thaw(self.hyper), **arguments}
+        )
 
     def __repr__(self) -> str:
-        return by_value.describe(self.name, self.hyper)
+        return static_args.describe(self.name, self.hyper)
 
     @property
     def name(self) -> str:
@@ -101,7 +103,7 @@ def register_score(
       TypeError: `function` is not callable, or `params` no mapping.
     """
 
-    declared = parameters.declare(params)
+    declared = declare(params)
 
     def decorate(function: Callable[..., Array]) -> Score:
         score = Score(function, declared, prepare, positions)
@@ -130,11 +132,11 @@ def get_score(score: Any) -> Score:
     if isinstance(score, Score):
         return score
     if isinstance(score, str):
-        if loading.is_reference(score):
-            return get_score(loading.load_reference("score", score))
+        if import_reference.is_reference(score):
+            return get_score(import_reference.load_reference("score", score))
         return scores.get(score)
     if isinstance(score, functools.partial):
-        function, keywords = by_value.unwrap_partial(score)
+        function, keywords = static_args.unwrap_partial(score)
         if callable(function) and not isinstance(function, Score | functools.partial):
             return _bare(function, keywords)
         return bind(get_score(function), **keywords)
@@ -153,7 +155,7 @@ def _bare(function: Callable[..., Array], keywords: Mapping[str, Any]) -> Score:
         if entry.function is function and not entry.hyper:
             return bind(entry, **keywords) if keywords else entry
     name = getattr(function, "__name__", repr(function))
-    return Score(function, hyper=by_value.freeze(keywords, owner=f"score {name!r}"))
+    return Score(function, hyper=static_args.freeze(keywords, owner=f"score {name!r}"))
 
 
 def bind(score: Score, **hyperparameters: Any) -> Score:
@@ -164,8 +166,9 @@ def bind(score: Score, **hyperparameters: Any) -> Score:
                 f"{name!r} is a learned parameter of the score {score.name!r}: "
                 "pass it in params, not as a hyper-parameter"
             )
-    frozen = by_value.freeze(
-        {**by_value.thaw(score.hyper), **hyperparameters}, owner=f"score {score.name!r}"
+    frozen = static_args.freeze(
+        {**static_args.thaw(score.hyper), **hyperparameters},
+        owner=f"score {score.name!r}",
     )
     return dataclasses.replace(score, hyper=frozen)
 
@@ -186,7 +189,7 @@ def wrap(
       positions: whether `function` itself needs the positions.
     """
     inner = get_score(score)
-    frozen = by_value.freeze(
+    frozen = static_args.freeze(
         {"score": inner, **hyperparameters}, owner=f"combinator {function.__name__!r}"
     )
     return dataclasses.replace(
@@ -249,7 +252,7 @@ def init_score_params(
         size = lengths[letter]
         if not isinstance(size, int | np.integer) or size < 1:
             raise ValueError(f"{argument} must be an integer >= 1, not {size!r}")
-    return parameters.initialize(rng, score.params, lengths, jnp.dtype(dtype))
+    return initialize(rng, score.params, lengths, jnp.dtype(dtype))
 
 
 def _check_signature(score: Score) -> None:

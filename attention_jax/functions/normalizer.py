@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax import by_value, loading
-from attention_jax.registry import Registry
+from attention_jax.functions import import_reference, static_args
+from attention_jax.functions.registry import Registry
 from attention_jax.types import Array, Bool, Float
 
 normalizers: "Registry[Normalizer]" = Registry("normalizer")
@@ -34,10 +34,10 @@ class Normalizer:
 
     function: Callable[..., Array]
     ratio: Callable[..., tuple[Array, Array]] | None = None
-    hyper: by_value.Hyperparameters = ()
+    hyper: static_args.Hyperparameters = ()
 
     def __post_init__(self):
-        by_value.copy_identity(self, self.function)
+        static_args.copy_identity(self, self.function)
         _check_signature(self)
 
     def __call__(
@@ -85,10 +85,10 @@ class Normalizer:
         return jnp.asarray(weights)
 
     def _bound(self, function: Callable) -> Callable:
-        return functools.partial(function, **by_value.thaw(self.hyper))
+        return functools.partial(function, **static_args.thaw(self.hyper))
 
     def __repr__(self) -> str:
-        return by_value.describe(self.name, self.hyper)
+        return static_args.describe(self.name, self.hyper)
 
     @property
     def name(self) -> str:
@@ -103,7 +103,7 @@ def _check_signature(normalizer: Normalizer) -> None:
     except (TypeError, ValueError):
         return
     try:
-        signature.bind(None, None, **by_value.thaw(normalizer.hyper))
+        signature.bind(None, None, **static_args.thaw(normalizer.hyper))
     except TypeError as error:
         raise ValueError(
             f"the normalizer {normalizer.name!r} must take (scores, where) by position, "
@@ -173,15 +173,17 @@ def get_normalizer(normalizer: Any) -> Normalizer:
     if isinstance(normalizer, Normalizer):
         return normalizer
     if isinstance(normalizer, str):
-        if loading.is_reference(normalizer):
-            return get_normalizer(loading.load_reference("normalizer", normalizer))
+        if import_reference.is_reference(normalizer):
+            return get_normalizer(
+                import_reference.load_reference("normalizer", normalizer)
+            )
         return normalizers.get(normalizer)
     if isinstance(normalizer, functools.partial):
-        function, keywords = by_value.unwrap_partial(normalizer)
+        function, keywords = static_args.unwrap_partial(normalizer)
         inner = get_normalizer(function)
-        merged = {**by_value.thaw(inner.hyper), **keywords}
+        merged = {**static_args.thaw(inner.hyper), **keywords}
         owner = f"normalizer {inner.name!r}"
-        return dataclasses.replace(inner, hyper=by_value.freeze(merged, owner=owner))
+        return dataclasses.replace(inner, hyper=static_args.freeze(merged, owner=owner))
     if callable(normalizer):
         return Normalizer(normalizer)
     raise TypeError(

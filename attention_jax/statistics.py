@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
-from attention_jax.registry import Registry
+from attention_jax.functions.registry import Registry
 from attention_jax.types import Array, Bool, Float, Int
 
 # name -> function of one or more rows: (scores, weights, where or None) -> one number a row.

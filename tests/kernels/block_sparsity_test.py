@@ -9,7 +9,7 @@ import pytest
 
 import attention_jax as aj
 from attention_jax import masks
-from attention_jax.kernels import key_range
+from attention_jax.kernels import block_sparsity
 from attention_jax.kernels.operands import Operands
 from attention_jax.kernels.rows import Rows
 from tests.attention_cases import arrays, run
@@ -154,7 +154,7 @@ def test_a_range_is_from_the_first_to_the_last_key_that_a_block_attends_to():
         operands = Operands(
             query, keys, keys, {}, mask, jnp.arange(T), jnp.arange(S), None
         )
-        used, ranges = key_range.used_keys(operands, 5, 32)
+        used, ranges = block_sparsity.used_keys(operands, 5, 32)
         np.testing.assert_array_equal(ranges, expected)
         np.testing.assert_array_equal(used, keys_used)
 
@@ -164,7 +164,7 @@ def test_a_range_is_from_the_first_to_the_last_key_that_a_block_attends_to():
     [(0, 200, 200), (0, 150, 150), (50, 151, 150), (199, 200, 64), (0, 0, 64)],
 )
 def test_the_smallest_width_that_covers_the_range_is_taken(first, last, width):
-    assert key_range.widths(200) == (200, 150, 100, 64)
+    assert block_sparsity.widths(200) == (200, 150, 100, 64)
 
     def attend(start, width):
         assert isinstance(width, int)
@@ -175,9 +175,9 @@ def test_the_smallest_width_that_covers_the_range_is_taken(first, last, width):
             {"argmax": jnp.array([0, -1])},
             jnp.ones(width),
         )
-        return key_range.over_all_keys(rows, start, 200)
+        return block_sparsity.over_all_keys(rows, start, 200)
 
-    rows = key_range.on_needed_keys(attend, jnp.array([first, last]), 200)
+    rows = block_sparsity.on_needed_keys(attend, jnp.array([first, last]), 200)
     start, taken = map(int, rows.context)
     assert taken == width and start <= first and start + taken >= last
     placed = (np.arange(200) >= start) & (np.arange(200) < start + taken)
@@ -187,5 +187,9 @@ def test_the_smallest_width_that_covers_the_range_is_taken(first, last, width):
 
 
 def test_few_keys_are_taken_whole():
-    assert key_range.widths(64) == (64,) and key_range.widths(0) == (0,)
-    assert key_range.widths(65) == (65,) and key_range.widths(129) == (129, 97, 65)
+    assert block_sparsity.widths(64) == (64,) and block_sparsity.widths(0) == (0,)
+    assert block_sparsity.widths(65) == (65,) and block_sparsity.widths(129) == (
+        129,
+        97,
+        65,
+    )

@@ -10,8 +10,8 @@ import numpy as np
 from jax.extend.core import Literal, jaxprs_in_params
 
 from attention_jax.checks import compute_dtype
+from attention_jax.functions.prepared import PreparedKeys, run_prepare
 from attention_jax.kernels.operands import Operands, Options
-from attention_jax.prepared import PreparedKeys, run_prepare
 from attention_jax.single_query import score_keys
 
 # What one block's largest intermediate may take: large enough for matrix products to be

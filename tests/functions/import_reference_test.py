@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import attention_jax as aj
-from attention_jax.loading import defined_in
+from attention_jax.functions.import_reference import defined_in
 
 MINE = """
 import functools

@@ -4,7 +4,7 @@ import pytest
 
 import attention_jax as aj
 from attention_jax.errors import DuplicateNameError, UnknownNameError
-from attention_jax.registry import Registry
+from attention_jax.functions.registry import Registry
 from tests import oracles
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from attention_jax.batching import map_leading
 from attention_jax.checks import check_params, compute_dtype, floating
-from attention_jax.score_function import Score, get_score
+from attention_jax.functions.batching import map_leading
+from attention_jax.functions.score import Score, get_score
 from attention_jax.types import Array, ArrayLike, Bool, Float
 
 

@@ -7,7 +7,7 @@ import pytest
 import attention_jax as aj
 from attention_jax.kernels import dispatch
 from attention_jax.kernels.arguments import check_operands
-from attention_jax.kernels.block_size import bytes_per_query, rows_per_block
+from attention_jax.kernels.cost_model import bytes_per_query, rows_per_block
 from attention_jax.kernels.operands import Options
 from tests.attention_cases import arrays
 

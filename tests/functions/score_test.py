@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import attention_jax as aj
-from attention_jax.score_function import Score
+from attention_jax.functions.score import Score
 
 MINE = """
 import attention_jax as aj

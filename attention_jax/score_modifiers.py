@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax.score_function import Score, call_inner, wrap
+from attention_jax.functions.score import Score, call_inner, wrap
 
 
 def soft_cap(score: Any, cap: float) -> Score:
