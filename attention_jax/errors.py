@@ -1,7 +1,8 @@
 """The one exception class for a mistake of the user's, and its two common kinds."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class UserError(ValueError):
@@ -28,3 +29,14 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     return UnknownNameError(
         f"unknown {kind} {name!r}.{hint} Known: {', '.join(known) or 'none'}."
     )
+
+
+@contextlib.contextmanager
+def named(name: str) -> Iterator[None]:
+    """A block whose errors about what was given begin with `name: `, as UserErrors."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError) as error:
+        message = f"{name}: {error.args[0] if error.args else error}"
+        kind = UnknownNameError if isinstance(error, UnknownNameError) else UserError
+        raise kind(message) from error

@@ -22,6 +22,8 @@ MOVED: dict[str, tuple[str, ...]] = {
     "attention_jax.kernels.statistics": ("attention_jax.statistics",),
     "attention_jax.kernels.key_range": ("attention_jax.kernels.block_sparsity",),
     "attention_jax.kernels.block_size": ("attention_jax.kernels.cost_model",),
+    "attention_jax.configuration": ("attention_jax.config",),
+    "attention_jax.validation": ("attention_jax.experiment",),
 }
 # Names that have changed, by former module and name: (module, name) now.
 RENAMED: dict[tuple[str, str], tuple[str, str]] = {}
