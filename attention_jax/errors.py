@@ -1,12 +1,13 @@
 """The exception class for a user's mistake, and which line of a user's file an error is from."""
 
+import contextlib
 import difflib
 import functools
 import os
 import pathlib
 import sysconfig
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class UserError(ValueError):
@@ -84,3 +85,14 @@ def first_line(error: BaseException) -> str:
     """The first line of the error's message; jax's go on for many."""
     message = error.msg if isinstance(error, SyntaxError) else str(error)
     return message.strip().split("\n", 1)[0]
+
+
+@contextlib.contextmanager
+def named(name: str) -> Iterator[None]:
+    """A block whose errors about what was given begin with `name: `, as UserErrors."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError) as error:
+        message = f"{name}: {error.args[0] if error.args else error}"
+        kind = UnknownNameError if isinstance(error, UnknownNameError) else UserError
+        raise kind(message) from error

@@ -39,6 +39,8 @@ MOVED: dict[str, tuple[str, ...]] = {
     "attention_jax.kernels.operands": ("attention_jax.arguments",),
     "attention_jax.kernels.rows": ("attention_jax.kernels.reference",),
     "attention_jax.kernels.query_first": ("attention_jax.functions.batching",),
+    "attention_jax.configuration": ("attention_jax.config",),
+    "attention_jax.validation": ("attention_jax.experiment",),
 }
 # Names that have changed, by former module and name: (module, name) now.
 RENAMED: dict[tuple[str, str], tuple[str, str]] = {}

@@ -9,11 +9,16 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from attention_jax.configuration import DecodingConfig, ExperimentConfig
+from attention_jax.config import DecodingConfig, ExperimentConfig
 from attention_jax.data.codec import TextCodec, load_codecs
 from attention_jax.data.pairs import Pair
 from attention_jax.decoding.limits import whole
-from attention_jax.decoding.searches import check_n_best, implied_search, searches
+from attention_jax.decoding.searches import (
+    check_config,
+    check_n_best,
+    implied_search,
+    searches,
+)
 from attention_jax.decoding.sentences import (
     NOTHING,
     Translation,
@@ -28,7 +33,6 @@ from attention_jax.models.functional import Model, build_model
 from attention_jax.models.wirings import attends
 from attention_jax.training.checkpoint_reading import average_params, load_params
 from attention_jax.training.run_directory import RunDirectory
-from attention_jax.validation import validate_decoding
 
 
 class SentenceAttention(NamedTuple):
@@ -44,8 +48,7 @@ def with_decoding(config: ExperimentConfig, **fields: Any) -> ExperimentConfig:
     known = [field.name for field in dataclasses.fields(DecodingConfig)]
     for name in fields:
         if name not in known:
-            error = unknown_name("field of config.decoding", name, known)
-            raise TypeError(error.args[0])
+            raise unknown_name("field of config.decoding", name, known)
     if len(fields) < len(known):
         search = fields.get("search")
         if search is None or search in searches.names():
@@ -54,7 +57,7 @@ def with_decoding(config: ExperimentConfig, **fields: Any) -> ExperimentConfig:
             fields["search"] = search
     decoding = dataclasses.replace(config.decoding, **fields)
     config = dataclasses.replace(config, decoding=decoding)
-    validate_decoding(config)
+    check_config(config.decoding, config.model)
     return config
 
 
@@ -77,10 +80,9 @@ class Run:
         a configuration, whose `search` says it.
 
         Raises:
-          TypeError: there is no such field, or a value is of another type.
-          ValueError: a value is out of its range, or the fields are about two searches;
+          UserError: there is no such field, a value is of another type or out of its range,
+            a search or a penalty is not registered, or the fields are about two searches;
             names the field.
-          LookupError: an unknown name of a search or a penalty.
         """
         return dataclasses.replace(self, config=with_decoding(self.config, **fields))
 

@@ -13,7 +13,7 @@ most; experiments/README.md. Seed 0.
 Date: 2026-11-23.
 """
 
-from attention_jax.configuration import ExperimentConfig
+from attention_jax.config import ExperimentConfig
 from configs import cldr_zh_en, synthetic_reverse
 
 WIRINGS = ("after", "input_feeding", "before")

@@ -12,7 +12,7 @@ Result: 98.8 % exactly right (seed 0), known word 93.1 %; three seeds in experim
 Date: 2026-11-23.
 """
 
-from attention_jax.configuration import (
+from attention_jax.config import (
     DataConfig,
     DecodingConfig,
     ExperimentConfig,

@@ -13,7 +13,7 @@ on one word; 16.4 without attention. One seed; experiments/README.md.
 Date: 2026-11-23.
 """
 
-from attention_jax.configuration import ExperimentConfig
+from attention_jax.config import ExperimentConfig
 from configs import tatoeba_zh_en
 
 

@@ -12,7 +12,7 @@ Result: none claimed; a fast check of the whole pipeline.
 Date: 2026-11-22.
 """
 
-from attention_jax.configuration import (
+from attention_jax.config import (
     DataConfig,
     ExperimentConfig,
     ModelConfig,

@@ -13,7 +13,7 @@ Result: 28.0 BLEU; `dot` 28.0, no attention 16.4; experiments/README.md.
 Date: 2026-11-22.
 """
 
-from attention_jax.configuration import (
+from attention_jax.config import (
     DataConfig,
     ExperimentConfig,
     ModelConfig,

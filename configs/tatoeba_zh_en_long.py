@@ -10,7 +10,7 @@ Result: 33.4 ± 0.6 BLEU.
 Date: 2026-11-24.
 """
 
-from attention_jax.configuration import ExperimentConfig
+from attention_jax.config import ExperimentConfig
 from configs import tatoeba_zh_en
 
 

@@ -20,7 +20,7 @@ from absl import flags
 
 from experiments import benchmark_flags, command_line
 from experiments.benchmark_display import BenchmarkDisplay
-from experiments.table import print_table
+from experiments.tables import print_table
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:

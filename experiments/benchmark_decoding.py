@@ -20,7 +20,7 @@ from absl import flags
 
 from experiments import command_line, run_flags
 from experiments.arguments import UsageError, check_apart, check_output
-from experiments.table import print_table
+from experiments.tables import print_table
 
 if TYPE_CHECKING:
     from attention_jax.benchmarking.decoding_speed import Peer

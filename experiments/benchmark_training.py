@@ -17,7 +17,7 @@ from absl import flags
 
 from experiments import command_line
 from experiments.arguments import UsageError, check_output
-from experiments.table import print_table
+from experiments.tables import print_table
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -79,7 +79,7 @@ def main(arguments: types.SimpleNamespace) -> None:
         measure_training,
         report_rows,
     )
-    from attention_jax.configuration import ModelConfig
+    from attention_jax.config import ModelConfig
     from attention_jax.training.json_files import write_json
 
     # What was compiled before would say nothing about compiling.

@@ -17,7 +17,7 @@ from absl import flags
 
 from experiments import command_line
 from experiments.arguments import check_apart, check_output
-from experiments.table import print_table
+from experiments.tables import print_table
 
 if TYPE_CHECKING:
     from attention_jax.score_checking import ScoreReport

@@ -45,7 +45,7 @@ from experiments.host_memory import keep_freed_memory
 from experiments.sweep_config import SweepLoader
 
 if TYPE_CHECKING:
-    from attention_jax.configuration import ExperimentConfig
+    from attention_jax.config import ExperimentConfig
 
 HELP_FLAGS = {"--help", "-help", "-h", "--helpfull", "--helpshort", "-?"}
 
@@ -202,7 +202,7 @@ def _define_config(
 ) -> None:
     from ml_collections import config_flags
 
-    from attention_jax.configuration import ExperimentConfig
+    from attention_jax.config import ExperimentConfig
 
     config_flags.DEFINE_config_dataclass(
         "config",
@@ -217,7 +217,7 @@ def _define_config(
 
 def _validate(config: "ExperimentConfig", where: str = "") -> None:
     """Raises UsageError, beginning with `where`, unless an experiment with it can start."""
-    from attention_jax.validation import validate
+    from attention_jax.experiment import validate
 
     try:
         validate(config)

@@ -17,7 +17,7 @@ from absl import flags
 
 from experiments import command_line
 from experiments.arguments import check_apart, check_output, check_picture
-from experiments.table import print_columns
+from experiments.tables import print_table
 
 if TYPE_CHECKING:
     from attention_jax.evaluation.run_comparison import Comparison
@@ -88,7 +88,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     if arguments.metric is not None:
         comparison = sort_runs(comparison, arguments.metric)
     head, rows = table(comparison)
-    print_columns(head, rows, title=f"{len(comparison.runs)} runs, on dev")
+    print_table(rows, head=head, title=f"{len(comparison.runs)} runs, on dev")
     for line in remarks(comparison):
         print(line)
     if arguments.figure is not None:

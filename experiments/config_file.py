@@ -1,11 +1,12 @@
 """Config files: a Python file whose `get_config()` returns an ExperimentConfig.
 
 The fields, their types, defaults and comments are read from the source of
-`attention_jax/configuration.py`, so that `--help` and a mistyped field are answered
+`attention_jax/config.py`, so that `--help` and a mistyped field are answered
 without importing jax; the choices of other flags likewise.
 """
 
 import ast
+import dataclasses
 import difflib
 import functools
 import importlib.util
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from attention_jax.configuration import ExperimentConfig
+    from attention_jax.config import ExperimentConfig
 
 CONFIGS = pathlib.Path("configs")
 _LISTED = 8
@@ -55,36 +56,20 @@ def package_constant(file: str, name: str) -> Any:
 @functools.cache
 def config_fields() -> tuple[Field, ...]:
     """Every field of ExperimentConfig, nested ones as `section.field`, in source order."""
-    source = package_source("configuration.py")
-    lines = source.splitlines()
-    classes = {
-        node.name: node
-        for node in ast.parse(source).body
-        if isinstance(node, ast.ClassDef)
-    }
+    from attention_jax.config import ExperimentConfig
 
-    def comment_above(line: int) -> str:
-        block = []
-        while lines[line - 2].lstrip().startswith("#"):
-            line -= 1
-            block.append(lines[line - 1].strip().lstrip("# "))
-        return "\n".join(reversed(block))
+    def walk(section: Any, prefix: str) -> Iterable[Field]:
+        for one in dataclasses.fields(section):
+            path = prefix + one.name
+            kind: Any = one.type
+            if dataclasses.is_dataclass(kind):
+                yield from walk(kind, path + ".")
+            else:
+                yield Field(
+                    path, kind.__name__, repr(one.default), one.metadata["help"]
+                )
 
-    def walk(name: str, prefix: str) -> Iterable[Field]:
-        for node in classes[name].body:
-            if isinstance(node, ast.AnnAssign) and node.value is not None:
-                path, kind = prefix + ast.unparse(node.target), node.annotation
-                if isinstance(kind, ast.Name) and kind.id in classes:
-                    yield from walk(kind.id, path + ".")
-                else:
-                    yield Field(
-                        path,
-                        ast.unparse(kind),
-                        ast.unparse(node.value),
-                        comment_above(node.lineno),
-                    )
-
-    return tuple(walk("ExperimentConfig", ""))
+    return tuple(walk(ExperimentConfig, ""))
 
 
 def describe_fields(config: "ExperimentConfig | None" = None) -> str:
@@ -136,7 +121,7 @@ def load_config(argument: str) -> "ExperimentConfig":
     Raises:
       ConfigFileError: the file is missing, raises, or returns something else.
     """
-    from attention_jax.configuration import ExperimentConfig
+    from attention_jax.config import ExperimentConfig
 
     config, path = get_config_of(argument), argument.partition(":")[0]
     if isinstance(config, list | dict) and config:

@@ -15,7 +15,7 @@ from absl import flags
 
 from experiments import command_line
 from experiments.config_file import load_config
-from experiments.table import print_table
+from experiments.tables import print_table
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "cldr_zh_en.py"
 NUM_SHOWN = 8

@@ -24,7 +24,7 @@ from experiments import (
     search_flags,
 )
 from experiments.arguments import check_apart, check_output, check_picture
-from experiments.table import print_columns, print_table
+from experiments.tables import print_table
 
 if TYPE_CHECKING:
     from attention_jax.data.pairs import Pair
@@ -95,7 +95,7 @@ def main(arguments: types.SimpleNamespace) -> None:
         print()
     unit = systems[0].config["data.source_tokenizer"]
     for table in comparison_report.tables(comparison, title=title, unit=unit):
-        print_columns(table.head, table.rows, title=table.title)
+        print_table(table.rows, head=table.head, title=table.title)
         print(*table.notes, "", sep="\n")
     if output:
         write_json(output, comparison.to_dict())

@@ -20,7 +20,7 @@ from experiments import command_line
 from experiments.arguments import UsageError
 
 if TYPE_CHECKING:
-    from attention_jax.configuration import DataConfig
+    from attention_jax.config import DataConfig
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:

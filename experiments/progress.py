@@ -3,7 +3,7 @@
 import sys
 from typing import Any, Self, TextIO
 
-from attention_jax.configuration import TrainingConfig
+from attention_jax.config import TrainingConfig
 
 
 class TrainingDisplay:

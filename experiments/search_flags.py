@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from attention_jax.configuration import DecodingConfig
+from attention_jax.config import DecodingConfig
 from experiments.arguments import UsageError
 
 if TYPE_CHECKING:
-    from attention_jax.configuration import ExperimentConfig
+    from attention_jax.config import ExperimentConfig
     from attention_jax.run import Run
 
 HELP = {

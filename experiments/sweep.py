@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from experiments import command_line
-from experiments.table import markdown_table, print_columns
+from experiments.tables import format_table, print_table
 from experiments.termination import EXIT_STATUS, Termination
 
 if TYPE_CHECKING:
-    from attention_jax.configuration import ExperimentConfig
+    from attention_jax.config import ExperimentConfig
     from attention_jax.sweeps import Outcome, SweepDirectory
     from attention_jax.training.loop import Log
 
@@ -90,7 +90,8 @@ def main(arguments: types.SimpleNamespace) -> int:
             say(f"{outcome.name}: {_told(outcome)}")
             write_markdown(sweep)
     rows = read_json(sweep.results_path)["runs"]
-    print_columns(*table(rows), title=f"{sweep.path}, on test")
+    head, lines = table(rows)
+    print_table(lines, head=head, title=f"{sweep.path}, on test")
     for line in remarks(rows):
         print(line)
     print(f"wrote {sweep.results_path} and {sweep.markdown_path.name}")
@@ -106,7 +107,9 @@ def write_markdown(sweep: "SweepDirectory") -> None:
 
     rows = read_json(sweep.results_path)["runs"]
     below = "".join(f"- {line}\n" for line in remarks(rows))
-    write_text(sweep.markdown_path, f"{markdown_table(*table(rows))}\n{below}")
+    head, lines = table(rows)
+    shown = format_table(lines, head, markdown=True)
+    write_text(sweep.markdown_path, f"{shown}\n\n{below}")
 
 
 def say(line: str) -> None:

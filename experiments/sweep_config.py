@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.config_file import ConfigFileError, get_config_of
 
 if TYPE_CHECKING:
-    from attention_jax.configuration import ExperimentConfig
+    from attention_jax.config import ExperimentConfig
 
 
 class SweepLoader:
@@ -57,7 +57,7 @@ def load_sweep(
     Raises:
       ConfigFileError: the file is missing, raises, or returns something else.
     """
-    from attention_jax.configuration import ExperimentConfig
+    from attention_jax.config import ExperimentConfig
 
     found, path = get_config_of(argument), argument.partition(":")[0]
     if isinstance(found, ExperimentConfig):

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from attention_jax.configuration import DecodingConfig
+from attention_jax.config import DecodingConfig
 from attention_jax.data.codec import build_codec
 from attention_jax.data.pairs import Pair
 from attention_jax.data.tokenization import SPACE
@@ -336,10 +336,10 @@ def test_parameters_that_are_no_numbers_are_told(run, search):
         ({"top_p": 2.0}, ValueError, "config.decoding.top_p must be above 0"),
         (
             {"beam_size": 2.5},
-            TypeError,
+            ValueError,
             "config.decoding.beam_size must be of type int",
         ),
-        ({"beams": 2}, TypeError, "'beams'. Did you mean 'beam_size'"),
+        ({"beams": 2}, LookupError, "'beams'. Did you mean 'beam_size'"),
     ],
 )
 def test_searches_that_cannot_be(run, fields, error, message):

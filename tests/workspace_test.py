@@ -10,8 +10,8 @@ import tomllib
 import pytest
 
 import attention_jax as aj
-from attention_jax.configuration import ExperimentConfig
-from attention_jax.validation import validate
+from attention_jax.config import ExperimentConfig
+from attention_jax.experiment import validate
 from experiments.config_file import get_config_of
 from experiments.sweep_config import load_sweep
 from tests.markdown import ROOT

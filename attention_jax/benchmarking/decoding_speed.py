@@ -11,7 +11,7 @@ import jax
 
 from attention_jax.benchmarking.machine import machine_facts
 from attention_jax.benchmarking.timing import ratio, round_orders, summarize
-from attention_jax.configuration import DecodingConfig
+from attention_jax.config import DecodingConfig
 from attention_jax.run import Run
 from attention_jax.training.provenance import versions
 

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 
 from attention_jax.benchmarking.decoding_speed import Peer, Timed
-from attention_jax.configuration import DecodingConfig
+from attention_jax.config import DecodingConfig
 
 _SECONDS = re.compile(r"Generation took ([\d.]+)\[sec\]")
 _PARAMETERS = re.compile(r"Total params: (\d+)")

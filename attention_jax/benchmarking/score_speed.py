@@ -14,7 +14,7 @@ from attention_jax.benchmarking.training_speed import (
     step_figures,
     stepping,
 )
-from attention_jax.configuration import ModelConfig
+from attention_jax.config import ModelConfig
 
 WITHOUT = "none"
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from attention_jax.benchmarking.candidates import Unsupported
-from attention_jax.configuration import ModelConfig, TrainingConfig
+from attention_jax.config import ModelConfig, TrainingConfig
 
 # What the twin is written for; any other value of these fields has no twin.
 WIRED = {

@@ -27,7 +27,7 @@ from attention_jax.benchmarking.torch_twin import (
     make_twin_step,
     twin_loss,
 )
-from attention_jax.configuration import ModelConfig, TrainingConfig
+from attention_jax.config import ModelConfig, TrainingConfig
 from attention_jax.data.batches import Batch
 from attention_jax.data.vocabulary import SPECIAL_TOKENS
 from attention_jax.decoding.greedy import greedy_decode

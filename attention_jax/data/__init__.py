@@ -1,5 +1,7 @@
 """Sentence pairs: where they come from, how they become tokens, ids and batches."""
 
+from attention_jax.config import DataConfig
+
 # Importing a source registers it.
 from attention_jax.data import cldr as cldr
 from attention_jax.data import tatoeba as tatoeba
@@ -53,6 +55,7 @@ from attention_jax.data.vocabulary import (
     build_vocabulary,
 )
 from attention_jax.data.word_tokenizer import WordTokenizer
+from attention_jax.errors import UserError, named
 
 __all__ = [
     "BOS",
@@ -79,6 +82,7 @@ __all__ = [
     "build_codec",
     "build_codecs",
     "build_vocabulary",
+    "check_config",
     "data_sources",
     "encode_pairs",
     "encode_sources",
@@ -100,3 +104,36 @@ __all__ = [
     "tokenizer_names",
     "tokenizers",
 ]
+
+
+def check_config(config: DataConfig) -> None:
+    """Returns if every name is registered and the fields agree with one another.
+
+    Raises:
+      UserError: names the field.
+    """
+    with named("config.data.source"):
+        data_sources.get(config.source)
+    with named("config.data.task"):
+        synthetic_tasks.get(config.task)
+    with named("config.data.source_tokenizer"):
+        tokenizers.get(config.source_tokenizer)
+    with named("config.data.target_tokenizer"):
+        tokenizers.get(config.target_tokenizer)
+    if config.min_length > config.max_length:
+        raise UserError(
+            f"config.data.min_length must be at most config.data.max_length, "
+            f"got {config.min_length} and {config.max_length}"
+        )
+    needed = {"tsv": ("path",), "text": ("path", "target_path")}
+    for field in needed.get(config.source, ()):
+        if not getattr(config, field):
+            raise UserError(
+                f"config.data.{field} must name a file for config.data.source "
+                f"{config.source}, got ''"
+            )
+    if config.source in ("cldr", "synthetic") and config.num_pairs == 0:
+        raise UserError(
+            f"config.data.num_pairs must be at least 1 for config.data.source "
+            f"{config.source}, got 0"
+        )

@@ -9,7 +9,7 @@ import datetime
 import random
 from collections.abc import Callable, Sequence
 
-from attention_jax.configuration import DataConfig
+from attention_jax.config import DataConfig
 from attention_jax.data import cldr_rendering as render
 from attention_jax.data.cldr_inventory import Inventory, shared_inventory
 from attention_jax.data.cldr_locales import parse_locale

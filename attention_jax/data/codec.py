@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
-from attention_jax.configuration import DataConfig
+from attention_jax.config import DataConfig
 from attention_jax.data.pairs import Pair
 from attention_jax.data.tokenization import (
     Token,

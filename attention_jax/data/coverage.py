@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from attention_jax.configuration import DataConfig
+from attention_jax.config import DataConfig
 from attention_jax.data.codec import lower_case
 from attention_jax.data.pairs import Pair
 from attention_jax.data.splits import Splits, split_by_group

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from attention_jax.configuration import DataConfig
+from attention_jax.config import DataConfig
 from attention_jax.data.splits import Splits, find_leaks
 from attention_jax.functions.registry import Registry
 

@@ -8,7 +8,7 @@ import itertools
 import random
 from collections.abc import Callable, Sequence
 
-from attention_jax.configuration import DataConfig
+from attention_jax.config import DataConfig
 from attention_jax.data.pairs import Link, Pair
 from attention_jax.data.sources import register_data_source
 from attention_jax.data.splits import Splits, split_by_group

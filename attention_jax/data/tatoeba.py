@@ -8,7 +8,7 @@ import pathlib
 import re
 import unicodedata
 
-from attention_jax.configuration import DataConfig
+from attention_jax.config import DataConfig
 from attention_jax.data.download import cache_folder, fetch
 from attention_jax.data.files import read_lines
 from attention_jax.data.pairs import Pair

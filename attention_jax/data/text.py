@@ -1,6 +1,6 @@
 """The user's own pairs: one file of columns, or two files of lines."""
 
-from attention_jax.configuration import DataConfig
+from attention_jax.config import DataConfig
 from attention_jax.data.files import read_lines
 from attention_jax.data.pairs import Pair
 from attention_jax.data.sources import keep_at_most, register_data_source

@@ -6,14 +6,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from attention_jax.configuration import DecodingConfig
+from attention_jax.config import DecodingConfig, ModelConfig, check_fields
 from attention_jax.decoding.beam import Ranking, beam_decode
 from attention_jax.decoding.decoded import Decoded
 from attention_jax.decoding.greedy import greedy_decode
 from attention_jax.decoding.limits import Limits, whole
+from attention_jax.decoding.penalties import coverage_penalties, length_penalties
 from attention_jax.decoding.sampling import Sampling, sample_decode
+from attention_jax.errors import UserError, named
 from attention_jax.functions.registry import Registry
 from attention_jax.models.functional import Model, Params
+from attention_jax.models.wirings import attends
 from attention_jax.types import ArrayLike, Int
 
 
@@ -176,6 +179,39 @@ register_search(
         describe=describe_sample,
     ),
 )
+
+
+def check_config(config: DecodingConfig, model: ModelConfig) -> None:
+    """Returns if translations of such a model can be searched for as `config` says.
+
+    Raises:
+      UserError: a value of another type or out of its range, an unknown name, fields that
+        disagree; names the field.
+    """
+    check_fields(config, "config.decoding")
+    with named("config.decoding.search"):
+        searches.get(config.search)
+    with named("config.decoding.length_penalty"):
+        length_penalties.get(config.length_penalty)
+    with named("config.decoding.coverage_penalty"):
+        coverage_penalties.get(config.coverage_penalty)
+    if config.max_length_ratio == 0 and config.max_length_offset == 0:
+        raise UserError(
+            "config.decoding.max_length_ratio and config.decoding.max_length_offset "
+            "must not both be 0: every output would be empty"
+        )
+    if attends(model):
+        return
+    if config.coverage_penalty != "none":
+        raise UserError(
+            f"config.decoding.coverage_penalty {config.coverage_penalty} is about "
+            f"attention, but config.model.attention is {model.attention}"
+        )
+    if config.replace_unknown:
+        raise UserError(
+            "config.decoding.replace_unknown needs attention, but "
+            f"config.model.attention is {model.attention}"
+        )
 
 
 def implied_search(fields: Collection[str], search: str | None) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from attention_jax.configuration import DecodingConfig
+from attention_jax.config import DecodingConfig
 from attention_jax.data.batches import eval_batches
 from attention_jax.data.codec import TextCodec
 from attention_jax.data.examples import encode_pairs, encode_tokens

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import logging
 
-from attention_jax.configuration import DecodingConfig
+from attention_jax.config import DecodingConfig
 from attention_jax.data.alignment import link_tokens
 from attention_jax.data.pairs import Pair
 from attention_jax.data.sources import load_splits

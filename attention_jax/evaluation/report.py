@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from attention_jax.configuration import DecodingConfig
+from attention_jax.config import DecodingConfig
 from attention_jax.decoding.searches import searches
 from attention_jax.evaluation.attention_alignment import ArgmaxAccuracy
 from attention_jax.evaluation.attention_statistics import LEAST_COVERED

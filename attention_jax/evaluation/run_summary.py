@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from attention_jax.configuration import ExperimentConfig
+from attention_jax.config import ExperimentConfig
 from attention_jax.training.ending import MINUTES, PATIENCE, STEPS, reason_to_end
 from attention_jax.training.json_files import read_json
 from attention_jax.training.run_directory import RunDirectory

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 from flax import nnx
 
-from attention_jax.configuration import ModelConfig
+from attention_jax.config import ModelConfig
 from attention_jax.models.bridge import Bridge
 from attention_jax.models.decoder import Decoder
 from attention_jax.models.encoder import Encoder

@@ -12,7 +12,8 @@ from flax import nnx
 
 from attention_jax import errors
 from attention_jax.attention import attention
-from attention_jax.configuration import ModelConfig
+from attention_jax.config import ModelConfig, check_fields
+from attention_jax.errors import UserError, named
 from attention_jax.functions.normalizer import get_normalizer
 from attention_jax.functions.score import get_score, init_score_params
 from attention_jax.models.encoder_decoder import EncoderDecoder, ModelOutput
@@ -21,7 +22,6 @@ from attention_jax.models.readouts import readouts
 from attention_jax.models.recurrent import cells
 from attention_jax.models.wirings import wirings
 from attention_jax.types import Array
-from attention_jax.validation import check_range
 
 Params = dict[str, Any]
 
@@ -46,6 +46,30 @@ class Model(NamedTuple):
     step: Callable[
         [Params, Memory, DecoderState, Array], tuple[DecoderState, Array, Array]
     ]
+
+
+def check_config(config: ModelConfig) -> None:
+    """Returns if such a model can be built, having executed the score's own file, if any.
+
+    Raises:
+      UserError: names the field.
+    """
+    lookups: dict[str, Callable[[str], Any]] = {
+        "attention": wirings.get,
+        "score": get_score,
+        "normalizer": get_normalizer,
+        "cell": cells.get,
+        "readout": readouts.get,
+    }
+    for field, look_up in lookups.items():
+        with named(f"config.model.{field}"):
+            look_up(getattr(config, field))
+    try:
+        # Takes no memory before its parameters are drawn.
+        build_model(config, 1, 1)
+    except UserError as error:
+        # Its messages begin with the field's name inside the model's section.
+        raise UserError(f"config.{error}") from error
 
 
 def build_model(
@@ -124,15 +148,14 @@ def _build(
 def _check_numbers(
     config: ModelConfig, source_vocabulary: int, target_vocabulary: int
 ) -> None:
-    for field, value in vars(config).items():
-        check_range(f"model.{field}", value, name=f"model.{field}")
+    check_fields(config, "model")
     vocabularies = {
         "source_vocabulary": source_vocabulary,
         "target_vocabulary": target_vocabulary,
     }
     for name, size in vocabularies.items():
         if size < 1:
-            raise ValueError(f"{name} must be at least 1, got {size}")
+            raise UserError(f"{name} must be at least 1, got {size}")
 
 
 def _check_score(config: ModelConfig, score: Any, normalizer: Any) -> None:
@@ -182,7 +205,7 @@ def _check_score(config: ModelConfig, score: Any, normalizer: Any) -> None:
             )
         elif not by_user:
             what += ":"
-        raise ValueError(f"{what} {told}") from error
+        raise UserError(f"{what} {told}") from error
 
 
 def _works(run: Callable[[], Array]) -> bool:
@@ -204,7 +227,7 @@ def _check_tied(config: ModelConfig) -> None:
     if config.tied_embeddings and (
         config.readout != "tanh" or size != config.embedding_size
     ):
-        raise ValueError(
+        raise UserError(
             "model.tied_embeddings needs model.readout=tanh with model.readout_size="
             f"model.embedding_size={config.embedding_size}, but got "
             f"model.readout={config.readout} and model.readout_size="

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from attention_jax import masks
 from attention_jax.attention import attention
-from attention_jax.configuration import ModelConfig
+from attention_jax.config import ModelConfig
 from attention_jax.functions.registry import Registry
 from attention_jax.models.linear import linear
 from attention_jax.models.memory import DecoderState, Memory

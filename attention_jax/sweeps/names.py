@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from attention_jax.configuration import ExperimentConfig
+from attention_jax.config import ExperimentConfig
 from attention_jax.training.config_variation import (
     brief_fields,
     brief_values,

@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attention_jax.configuration import ExperimentConfig
+from attention_jax.config import ExperimentConfig
 from attention_jax.evaluation.run_summary import summarize
 from attention_jax.training.config_variation import varying_fields
 from attention_jax.training.json_files import read_json, write_json

@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from attention_jax import errors
-from attention_jax.configuration import ExperimentConfig
+from attention_jax.config import ExperimentConfig
 from attention_jax.errors import unknown_name
 from attention_jax.evaluation import held_out
 from attention_jax.evaluation.run_summary import summarize
+from attention_jax.experiment import validate
 from attention_jax.run import load_run
 from attention_jax.sweeps.results import (
     BUSY,
@@ -25,7 +26,6 @@ from attention_jax.training.meter import NonFiniteLossError
 from attention_jax.training.resumption import ChangedRunError, check_same_config
 from attention_jax.training.run_directory import RunDirectory
 from attention_jax.training.start import train
-from attention_jax.validation import validate
 
 # What each run is measured on, and whose parameters: the best on dev.
 SPLIT, CHECKPOINT = "test", "best"

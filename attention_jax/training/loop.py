@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from attention_jax.configuration import TrainingConfig
+from attention_jax.config import TrainingConfig
 from attention_jax.training.checkpoints import Checkpoints
 from attention_jax.training.compilation import CompilationCounter
 from attention_jax.training.development import make_dev_evaluation, make_samples

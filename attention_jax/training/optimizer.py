@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from attention_jax.configuration import TrainingConfig
+from attention_jax.config import TrainingConfig
+from attention_jax.errors import UserError, named
 from attention_jax.functions.registry import Registry
 
 
@@ -60,6 +61,22 @@ def inverse_sqrt(step, *, warmup_steps, steps):
     del steps
     warmup = float(max(warmup_steps, 1))
     return jnp.sqrt(warmup / jnp.maximum(step, warmup))
+
+
+def check_config(config: TrainingConfig) -> None:
+    """Returns if the schedule is registered and the fields agree with one another.
+
+    Raises:
+      UserError: names the field.
+    """
+    with named("config.training.schedule"):
+        schedules.get(config.schedule)
+    if config.steps % config.accumulate:
+        raise UserError(
+            "config.training.steps must be a multiple of config.training.accumulate, "
+            "because the steps after the last update would have no effect: got "
+            f"{config.steps} and {config.accumulate}"
+        )
 
 
 def make_schedule(config: TrainingConfig) -> optax.Schedule:

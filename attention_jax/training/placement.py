@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from attention_jax.configuration import TrainingConfig
+from attention_jax.config import TrainingConfig
 
 _AXIS = "data"
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from attention_jax.configuration import ExperimentConfig
+from attention_jax.config import ExperimentConfig
 from attention_jax.data.batches import TrainBatches
 from attention_jax.data.codec import TextCodec, build_codecs, load_codecs
 from attention_jax.data.examples import Examples, encode_pairs, keep_short

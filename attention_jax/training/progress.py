@@ -3,7 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
-from attention_jax.configuration import TrainingConfig
+from attention_jax.config import TrainingConfig
 from attention_jax.training.meter import NO_SUMS, MeterSums
 
 

@@ -1,6 +1,6 @@
 """Whether a run may go on: it must be the same experiment on the same data."""
 
-from attention_jax.configuration import ExperimentConfig
+from attention_jax.config import ExperimentConfig
 from attention_jax.data.splits import Splits, split_hash
 from attention_jax.training.run_directory import RunDirectory
 from attention_jax.training.stored_config import differences, with_absolute_paths

@@ -21,7 +21,7 @@ from typing import Any
 
 from absl import logging
 
-from attention_jax.configuration import ExperimentConfig
+from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UnknownNameError
 from attention_jax.training.json_files import read_json, write_json
 from attention_jax.training.provenance import environment, file_hash

@@ -7,8 +7,12 @@ from typing import Any, NamedTuple
 
 import jax
 
-from attention_jax.configuration import ExperimentConfig
+from attention_jax import data
+from attention_jax.config import ExperimentConfig, check_fields
 from attention_jax.data.codec import save_codecs
+from attention_jax.decoding import searches
+from attention_jax.models import functional
+from attention_jax.training import optimizer
 from attention_jax.training.checkpoint_reading import best_metrics
 from attention_jax.training.checkpoints import Checkpoints
 from attention_jax.training.ending import TrainResult
@@ -28,7 +32,6 @@ from attention_jax.training.resumption import (
 from attention_jax.training.run_directory import RunDirectory
 from attention_jax.training.state import TrainState, init_state
 from attention_jax.training.stored_config import with_absolute_paths
-from attention_jax.validation import validate
 
 
 def train(
@@ -51,7 +54,7 @@ def train(
     and the first of them writes everything but the checkpoints' arrays.
 
     Args:
-      config: checked by `validate`; file names may start with ~.
+      config: checked as a whole; file names may start with ~.
       workdir: the run's directory; made when data and model have been built.
       log: receives each row of metrics, a dict with its kind as "event".
       command: what the run's record says it was started by.
@@ -70,7 +73,11 @@ def train(
         or the disk is full, and what was saved before stays.
       ValueError, LookupError: data or model cannot be built.
     """
-    validate(config)
+    check_fields(config)
+    data.check_config(config.data)
+    functional.check_config(config.model)
+    optimizer.check_config(config.training)
+    searches.check_config(config.decoding, config.model)
     config = with_absolute_paths(config)
     run, first_process = RunDirectory(workdir), jax.process_index() == 0
     placement = make_placement(config.training)

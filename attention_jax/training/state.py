@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from attention_jax.configuration import TrainingConfig
+from attention_jax.config import TrainingConfig
 
 
 class TrainState(NamedTuple):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from attention_jax.configuration import TrainingConfig
+from attention_jax.config import TrainingConfig
 from attention_jax.training.loss import TokenSums, mean_objective, token_sums
 from attention_jax.training.placement import ONE_DEVICE, Placement
 from attention_jax.training.state import TrainState, run_rngs

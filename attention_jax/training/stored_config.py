@@ -8,7 +8,7 @@ from typing import Any
 
 from absl import logging
 
-from attention_jax.configuration import ExperimentConfig
+from attention_jax.config import ExperimentConfig
 from attention_jax.errors import unknown_name
 from attention_jax.functions.import_reference import split_reference, users_module
 

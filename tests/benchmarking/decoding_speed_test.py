@@ -14,7 +14,7 @@ from attention_jax.benchmarking.decoding_speed import (
     searches_to_time,
 )
 from attention_jax.benchmarking.joeynmt_peer import joeynmt_peer
-from attention_jax.configuration import DecodingConfig
+from attention_jax.config import DecodingConfig
 from attention_jax.run import load_run
 from experiments import benchmark_decoding, command_line
 from tests.markdown import ROOT

@@ -3,7 +3,7 @@ import datetime
 import pytest
 from babel import dates, lists, numbers, units
 
-from attention_jax.configuration import DataConfig
+from attention_jax.config import DataConfig
 from attention_jax.data import (
     build_codecs,
     cldr,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attention_jax import data
-from attention_jax.configuration import DataConfig
+from attention_jax.config import DataConfig
 from attention_jax.data import (
     Pair,
     Splits,

@@ -1,6 +1,6 @@
 import pytest
 
-from attention_jax.configuration import DataConfig
+from attention_jax.config import DataConfig
 from attention_jax.data import (
     find_leaks,
     link_tokens,

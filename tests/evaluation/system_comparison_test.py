@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from attention_jax.configuration import DecodingConfig, ExperimentConfig
+from attention_jax.config import DecodingConfig, ExperimentConfig
 from attention_jax.data.pairs import Pair
 from attention_jax.decoding.sentences import NOTHING
 from attention_jax.evaluation import comparison_report

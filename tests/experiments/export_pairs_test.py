@@ -9,7 +9,7 @@ from experiments.config_file import load_config
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = """
-from attention_jax.configuration import *
+from attention_jax.config import *
 
 def get_config():
     return ExperimentConfig(
@@ -76,7 +76,7 @@ def test_the_data_itself_is_not_replaced(tmp_path):
     before = (folder / "train.target").read_text()
     config = tmp_path / "text.py"
     config.write_text(
-        "from attention_jax.configuration import *\n\n\ndef get_config():\n"
+        "from attention_jax.config import *\n\n\ndef get_config():\n"
         "    return ExperimentConfig(data=DataConfig(source='text', num_pairs=0, "
         f"path={str(folder / 'train.source')!r}, num_dev=1, num_test=1, "
         f"target_path={str(folder / 'train.target')!r}))\n"

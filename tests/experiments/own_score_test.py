@@ -8,7 +8,7 @@ from attention_jax.run import load_run
 from tests.markdown import ROOT, blocks
 
 CONFIG = """
-from attention_jax.configuration import *
+from attention_jax.config import *
 
 def get_config():
     return ExperimentConfig(

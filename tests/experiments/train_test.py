@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from attention_jax.data.batches import eval_batches
+from attention_jax.experiment import validate
 from attention_jax.run import load_run
 from attention_jax.training import RunDirectory, start, train
 from attention_jax.training.checkpoint_reading import best_metrics
@@ -29,14 +30,13 @@ from attention_jax.training.preparation import prepare
 from attention_jax.training.resumption import ChangedRunError
 from attention_jax.training.state import init_state
 from attention_jax.training.step import make_eval_step
-from attention_jax.validation import validate
 from experiments.config_file import load_config
 from experiments.progress import TrainingDisplay
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 TINY = """
-from attention_jax.configuration import *
+from attention_jax.config import *
 
 def get_config():
     return ExperimentConfig(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax.configuration import ModelConfig
+from attention_jax.config import ModelConfig
 
 SOURCE_VOCABULARY, TARGET_VOCABULARY = 13, 11
 WIRINGS = ("after", "input_feeding", "before", "none")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from attention_jax.configuration import ModelConfig
+from attention_jax.config import ModelConfig
 from attention_jax.errors import UnknownNameError
 from attention_jax.models.functional import build_model
 from tests.models.cases import batch, config, rough
@@ -125,7 +125,7 @@ def test_unknown_names(field, kind, wiring):
         (
             "dropout",
             float("nan"),
-            "model.dropout must be at least 0 and below 1, got nan",
+            "model.dropout must be finite, got nan",
         ),
     ],
 )

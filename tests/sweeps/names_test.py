@@ -2,7 +2,7 @@
 
 import pytest
 
-from attention_jax.configuration import ExperimentConfig
+from attention_jax.config import ExperimentConfig
 from attention_jax.sweeps.names import name_runs
 
 

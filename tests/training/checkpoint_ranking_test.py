@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from attention_jax.configuration import TrainingConfig
+from attention_jax.config import TrainingConfig
 from attention_jax.training.checkpoint_ranking import dev_metrics, standing
 from attention_jax.training.checkpoint_reading import best_metrics, load_params
 from attention_jax.training.checkpoints import Checkpoints

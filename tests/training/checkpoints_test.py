@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from attention_jax.configuration import TrainingConfig
+from attention_jax.config import TrainingConfig
 from attention_jax.training.checkpoint_reading import load_params
 from attention_jax.training.checkpoints import Checkpoints, Progress
 from attention_jax.training.compilation import CompilationCounter

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from attention_jax.configuration import TrainingConfig
+from attention_jax.config import TrainingConfig
 from attention_jax.training import checkpoint_reading as reading
 from attention_jax.training import checkpoints as writing
 from attention_jax.training.checkpoint_reading import (

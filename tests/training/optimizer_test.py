@@ -5,7 +5,7 @@ import numpy as np
 import optax
 import pytest
 
-from attention_jax.configuration import TrainingConfig
+from attention_jax.config import TrainingConfig
 from attention_jax.errors import UnknownNameError
 from attention_jax.training.optimizer import make_optimizer, make_schedule, schedules
 

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from attention_jax.configuration import TrainingConfig
+from attention_jax.config import TrainingConfig
 from attention_jax.training.meter import MeterSums
 from attention_jax.training.progress import Progress
 

@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from attention_jax.configuration import ExperimentConfig, ModelConfig
+from attention_jax.config import ExperimentConfig, ModelConfig
 from attention_jax.data.codec import load_codecs
 from attention_jax.errors import UnknownNameError
 from attention_jax.training.run_directory import RunDirectory

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from attention_jax.configuration import TrainingConfig
+from attention_jax.config import TrainingConfig
 from attention_jax.training.compilation import CompilationCounter
 from attention_jax.training.optimizer import make_optimizer
 from attention_jax.training.state import init_state

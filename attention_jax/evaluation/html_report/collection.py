@@ -26,7 +26,7 @@ from attention_jax.evaluation.translation_quality import sentence_chrf
 from attention_jax.training.development import NUM_TRANSLATED
 
 if TYPE_CHECKING:
-    from attention_jax.configuration import ExperimentConfig
+    from attention_jax.config import ExperimentConfig
     from attention_jax.evaluation.held_out import Evaluation
     from attention_jax.run import Run
 

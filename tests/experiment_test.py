@@ -2,25 +2,25 @@ import dataclasses
 
 import pytest
 
-from attention_jax.configuration import DecodingConfig, ExperimentConfig
-from attention_jax.errors import UnknownNameError
-from attention_jax.validation import RANGES, validate
+from attention_jax.config import DecodingConfig, ExperimentConfig, Range
+from attention_jax.errors import UnknownNameError, UserError
+from attention_jax.experiment import validate
 
 
-def numbers():
-    """The full names of the fields that hold a number."""
-    found = []
-    for field in dataclasses.fields(ExperimentConfig()):
-        value = getattr(ExperimentConfig(), field.name)
-        if dataclasses.is_dataclass(value):
-            found += [
-                f"{field.name}.{inner.name}"
-                for inner in dataclasses.fields(value)
-                if inner.type in (int, float)
-            ]
-        elif field.type in (int, float):
-            found.append(field.name)
-    return found
+def fields(section=None, prefix=""):
+    """Every field and its full name."""
+    for field in dataclasses.fields(section or ExperimentConfig):
+        if dataclasses.is_dataclass(field.type):
+            yield from fields(field.type, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, field
+
+
+RANGES = {
+    name: field.metadata["allowed"]
+    for name, field in fields()
+    if isinstance(field.metadata["allowed"], Range)
+}
 
 
 def with_field(path, value):
@@ -34,13 +34,14 @@ def test_the_defaults_are_valid():
     validate(ExperimentConfig())
 
 
-def test_every_number_has_a_range_and_every_range_a_field():
-    assert set(RANGES) == set(numbers())
+def test_every_field_has_help_and_every_number_a_range():
+    assert all(field.metadata["help"] for _, field in fields())
+    assert set(RANGES) == {n for n, field in fields() if field.type in (int, float)}
 
 
 @pytest.mark.parametrize("path", RANGES)
 def test_a_number_below_its_range_is_named(path):
-    with pytest.raises(ValueError, match=rf"config\.{path} must be .*got -1"):
+    with pytest.raises(UserError, match=rf"config\.{path} must be .*got -1"):
         validate(with_field(path, -1))
 
 
@@ -48,7 +49,7 @@ def test_a_number_below_its_range_is_named(path):
     "path", [path for path, allowed in RANGES.items() if allowed.below]
 )
 def test_a_probability_of_one_is_refused(path):
-    with pytest.raises(ValueError, match=rf"config\.{path} must be .*below 1, got 1"):
+    with pytest.raises(UserError, match=rf"config\.{path} must be .*below 1, got 1"):
         validate(with_field(path, 1.0))
 
 
@@ -60,12 +61,12 @@ def test_what_float32_and_int32_cannot_hold_is_refused(path):
         value = 2**32
     else:
         value = 1e300 if type(getattr(DecodingConfig(), path[9:])) is float else 10**12
-    with pytest.raises(ValueError, match=rf"config\.{path} must be .*and at most"):
+    with pytest.raises(UserError, match=rf"config\.{path} must be .*and at most"):
         validate(with_field(path, value))
 
 
 def test_a_learning_rate_of_zero_is_refused():
-    with pytest.raises(ValueError, match="learning_rate must be above 0, got 0"):
+    with pytest.raises(UserError, match="learning_rate must be above 0, got 0"):
         validate(with_field("training.learning_rate", 0.0))
 
 
@@ -102,7 +103,7 @@ def test_an_unknown_registered_name_is_named_with_the_nearest(path, nearest):
     ],
 )
 def test_a_value_of_the_wrong_type_is_named(path, value):
-    with pytest.raises(TypeError, match=rf"config\.{path} must be of type"):
+    with pytest.raises(UserError, match=rf"config\.{path} must be of type"):
         validate(with_field(path, value))
 
 
@@ -112,9 +113,7 @@ def test_an_int_is_a_fine_float():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_float_must_be_finite(value):
-    with pytest.raises(
-        ValueError, match=r"config\.training\.learning_rate must be fin"
-    ):
+    with pytest.raises(UserError, match=r"config\.training\.learning_rate must be fin"):
         validate(with_field("training.learning_rate", value))
 
 
@@ -152,5 +151,5 @@ def test_fields_that_disagree_are_named(changes, message):
     for path, value in changes.items():
         section, field = path.split(".")
         setattr(getattr(config, section), field, value)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         validate(config)

@@ -1,0 +1,25 @@
+"""An experiment: its whole configuration checked before any work starts."""
+
+from attention_jax import data
+from attention_jax.config import ExperimentConfig, check_fields
+from attention_jax.decoding import searches
+from attention_jax.models import functional
+from attention_jax.training import optimizer
+
+
+def validate(config: ExperimentConfig) -> None:
+    """Returns if an experiment with `config` can start.
+
+    Checks that there are no misspelt attributes, each value's type and range, the names
+    against what is registered, and the fields that must agree with one another. It reads
+    no data, but executes the file of a `path/file.py:function`.
+
+    Raises:
+      UserError: names the field, what was expected and what was given; an UnknownNameError
+        for a name that is not registered.
+    """
+    check_fields(config)
+    data.check_config(config.data)
+    functional.check_config(config.model)
+    optimizer.check_config(config.training)
+    searches.check_config(config.decoding, config.model)
