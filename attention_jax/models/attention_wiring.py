@@ -21,10 +21,10 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax import masks
+from attention_jax.attention import attention
 from attention_jax.config import ModelConfig
 from attention_jax.functions.prepared import PreparedKeys
 from attention_jax.functions.registry import Registry
-from attention_jax.kernels.dispatch import attention
 from attention_jax.nn.layers import linear
 from attention_jax.nn.recurrent import Cell, advance_cell, scan_cell
 from attention_jax.nn.scan import Product, recurrent_scan

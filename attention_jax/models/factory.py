@@ -8,13 +8,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from attention_jax import user_code
+from attention_jax import errors
+from attention_jax.attention import attention
 from attention_jax.config import ModelConfig, check_fields
 from attention_jax.errors import UserError, named
 from attention_jax.functions.normalizer import get_normalizer
 from attention_jax.functions.score import get_score, init_score_params
-from attention_jax.kernels.dispatch import attention
-from attention_jax.models.attention_wiring import DecoderState, Memory, wirings
 from attention_jax.models.base import Model, ModelOutput, Params
 from attention_jax.models.decoder import readouts
 from attention_jax.models.encoder_decoder import EncoderDecoder
@@ -160,10 +159,10 @@ def _check_score(config: ModelConfig, score: Any, normalizer: Any) -> None:
             jax.eval_shape(functools.partial(attend_with, one))
         except Exception as error:
             what = f"model.{field}={getattr(config, field)}"
-            if user_code.place(error):
-                message = f"{what} raised {user_code.told(error)}"
+            if errors.error_location(error):
+                message = f"{what} raised {errors.format_error(error)}"
             elif isinstance(error, TypeError | ValueError):
-                message = f"{what}: {user_code.first_line(error)}"
+                message = f"{what}: {errors.first_line(error)}"
             else:
                 raise
             if field == "score" and config.decoder_size != source_size:

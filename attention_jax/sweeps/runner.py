@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from attention_jax import user_code
+from attention_jax import errors
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import unknown_name
 from attention_jax.evaluation import held_out
@@ -184,5 +184,5 @@ def _measured(run: RunDirectory) -> dict[str, Any]:
 def _reason(error: Exception) -> str:
     """One line: our own messages as they are, others with their type and place."""
     own = isinstance(error, NonFiniteLossError | ChangedRunError | OSError)
-    text = str(error) if own else user_code.told(error)
+    text = str(error) if own else errors.format_error(error)
     return " ".join(text.split())

@@ -149,7 +149,7 @@ def test_a_score_of_equal_widths_says_which_sizes_disagree(score):
     build_model(config(**{**fits, "decoder_size": 5}, attention="none"), 13, 11)
     with pytest.raises(
         ValueError,
-        match=f"model.score={score}.* model.decoder_size=5 .*"
+        match=f"model.score={score}.* model.decoder_size=5, .*"
         "2 x model.encoder_size=3 = 6",
     ) as raised:
         build_model(config(**{**fits, "decoder_size": 5}), 13, 11)
