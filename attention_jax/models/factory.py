@@ -14,6 +14,7 @@ from attention_jax.config import ModelConfig, check_fields
 from attention_jax.errors import UserError, named
 from attention_jax.functions.normalizer import get_normalizer
 from attention_jax.functions.score import get_score, init_score_params
+from attention_jax.models.attention_wiring import DecoderState, Memory, wirings
 from attention_jax.models.base import Model, ModelOutput, Params
 from attention_jax.models.decoder import readouts
 from attention_jax.models.encoder_decoder import EncoderDecoder
