@@ -62,6 +62,23 @@ MOVED: dict[str, tuple[str, ...]] = {
         "attention_jax.evaluation.alignment",
     ),
     "attention_jax.evaluation.eflomal_links": ("attention_jax.evaluation.alignment",),
+    "attention_jax.models.attention_layer": ("attention_jax.nn.attention",),
+    "attention_jax.models.recurrent": ("attention_jax.nn.recurrent",),
+    "attention_jax.models.scans": ("attention_jax.nn.scan",),
+    "attention_jax.models.functional": (
+        "attention_jax.models.factory",
+        "attention_jax.models.base",
+    ),
+    "attention_jax.models.wirings": ("attention_jax.models.attention_wiring",),
+    "attention_jax.models.memory": ("attention_jax.models.attention_wiring",),
+    "attention_jax.models.readouts": ("attention_jax.models.decoder",),
+    "attention_jax.decoding.sentences": ("attention_jax.decoding.translate",),
+    "attention_jax.decoding.slots": ("attention_jax.decoding.continuous_batching",),
+    "attention_jax.decoding.decoded": ("attention_jax.decoding.base",),
+    "attention_jax.decoding.limits": ("attention_jax.decoding.base",),
+    "attention_jax.decoding.greedy": ("attention_jax.decoding.autoregressive",),
+    "attention_jax.decoding.sampling": ("attention_jax.decoding.autoregressive",),
+    "attention_jax.decoding.forced": ("attention_jax.decoding.scoring",),
 }
 # Names that have changed, by former module and name: (module, name) now.
 RENAMED: dict[tuple[str, str], tuple[str, str]] = {

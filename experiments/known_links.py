@@ -56,7 +56,7 @@ def check_links(
     if len(given) > 1:
         raise UsageError("--alignments and --aligner exclude each other")
     if given:
-        from attention_jax.models.wirings import attends
+        from attention_jax.models.attention_wiring import attends
 
         if not any(attends(one.load_config().model) for one in directories):
             raise UsageError(

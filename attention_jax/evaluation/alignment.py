@@ -18,7 +18,7 @@ from jaxtyping import Float
 from attention_jax.data.alignment import link_tokens
 from attention_jax.data.files import read_lines
 from attention_jax.data.pairs import Pair
-from attention_jax.decoding.sentences import Translation
+from attention_jax.decoding.translate import Translation
 from attention_jax.errors import UserError
 from attention_jax.run import Run, SentenceAttention
 

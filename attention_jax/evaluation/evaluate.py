@@ -12,7 +12,7 @@ from absl import logging
 from attention_jax.config import DecodingConfig
 from attention_jax.data.pairs import Pair
 from attention_jax.data.sources import load_splits
-from attention_jax.decoding.sentences import Translation
+from attention_jax.decoding.translate import Translation
 from attention_jax.errors import UserError
 from attention_jax.evaluation.alignment import (
     Alignment,

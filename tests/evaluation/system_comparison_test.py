@@ -8,7 +8,7 @@ import pytest
 
 from attention_jax.config import DecodingConfig, ExperimentConfig
 from attention_jax.data.pairs import Pair
-from attention_jax.decoding.sentences import NOTHING
+from attention_jax.decoding.translate import NOTHING
 from attention_jax.evaluation import comparison_report
 from attention_jax.evaluation.evaluate import Evaluation, write_translations
 from attention_jax.evaluation.quality import translation_quality

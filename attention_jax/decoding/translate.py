@@ -12,12 +12,12 @@ from attention_jax.data.codec import TextCodec
 from attention_jax.data.examples import encode_pairs, encode_tokens
 from attention_jax.data.pairs import Pair
 from attention_jax.data.tokenization import SPACE
-from attention_jax.decoding.decoded import Decoded
-from attention_jax.decoding.forced import force_decode
+from attention_jax.decoding.base import Decoded
 from attention_jax.decoding.limits import Limits, length_limits
+from attention_jax.decoding.scoring import force_decode
 from attention_jax.decoding.searches import Request, searches
 from attention_jax.decoding.unknown_words import sources_of_unknown
-from attention_jax.models.functional import Model
+from attention_jax.models.base import Model
 
 # Elements of a batch's largest arrays, weights [B, N, L, S] and logits: where they would be
 # more there are fewer rows, and a sentence that would not fit alone is refused.

@@ -8,8 +8,8 @@ import pytest
 from flax import nnx
 
 from attention_jax.errors import DuplicateNameError, UnknownNameError
-from attention_jax.models.linear import linear
-from attention_jax.models.recurrent import (
+from attention_jax.nn.layers import linear
+from attention_jax.nn.recurrent import (
     RecurrentLayer,
     cells,
     register_cell,

@@ -1,10 +1,8 @@
 """From a configuration to pure functions of a plain dict of parameters."""
 
 import functools
-import inspect
-import traceback
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,36 +14,12 @@ from attention_jax.config import ModelConfig, check_fields
 from attention_jax.errors import UserError, named
 from attention_jax.functions.normalizer import get_normalizer
 from attention_jax.functions.score import get_score, init_score_params
-from attention_jax.models.encoder_decoder import EncoderDecoder, ModelOutput
-from attention_jax.models.memory import DecoderState, Memory
-from attention_jax.models.readouts import readouts
-from attention_jax.models.recurrent import cells
-from attention_jax.models.wirings import wirings
+from attention_jax.models.attention_wiring import DecoderState, Memory, wirings
+from attention_jax.models.base import Model, ModelOutput, Params
+from attention_jax.models.decoder import readouts
+from attention_jax.models.encoder_decoder import EncoderDecoder
+from attention_jax.nn.recurrent import cells
 from attention_jax.types import Array
-
-Params = dict[str, Any]
-
-
-class Model(NamedTuple):
-    """An encoder-decoder as pure functions; hashable, so it may be a static argument.
-
-    Attributes:
-      init: rng -> params, a nested dict of float32 arrays with string keys.
-      apply: (params, batch, rng=None) -> ModelOutput: teacher forcing; dropout iff rng is
-        given. Reads batch.source, .source_lengths and .target_inputs.
-      encode: (params, source [B, S], source_lengths [B]) -> Memory, every leaf [B, ...].
-      start: memory -> the decoder's first state, every leaf [B, ...].
-      step: (params, memory, state, words [B]) ->
-        (state, logits [B, W] float32, weights [B, S]).
-    """
-
-    init: Callable[[Array], Params]
-    apply: Callable[..., ModelOutput]
-    encode: Callable[[Params, Array, Array], Memory]
-    start: Callable[[Memory], DecoderState]
-    step: Callable[
-        [Params, Memory, DecoderState, Array], tuple[DecoderState, Array, Array]
-    ]
 
 
 def check_config(config: ModelConfig) -> None:
@@ -138,9 +112,9 @@ def _build(
         return memory.state
 
     def step(
-        params: Params, memory: Memory, state: DecoderState, words: Array
+        params: Params, memory: Memory, state: DecoderState, tokens: Array
     ) -> tuple[DecoderState, Array, Array]:
-        return module_with(params).step(memory, state, words)
+        return module_with(params).decoder.step(memory, state, tokens)
 
     return Model(init, apply, encode, start, step)
 
@@ -159,21 +133,21 @@ def _check_numbers(
 
 
 def _check_score(config: ModelConfig, score: Any, normalizer: Any) -> None:
-    """Runs the score on abstract states of the configured widths."""
+    """Runs the score, then the normaliser too, on abstract states of these widths."""
     source_size = (2 if config.bidirectional else 1) * config.encoder_size
     extra = {"alignment_size": config.alignment_size} if config.alignment_size else {}
 
-    def run(query_size: int) -> Array:
+    def attend_with(normalizer: Any) -> Array:
         params = init_score_params(
             jax.random.key(0),
             score,
-            query_size=query_size,
+            query_size=config.decoder_size,
             key_size=source_size,
             **extra,
         )
         states = jnp.zeros((1, 2, source_size))
         return attention(
-            jnp.zeros((1, 1, query_size)),
+            jnp.zeros((1, 1, config.decoder_size)),
             states,
             states,
             score=score,
@@ -181,45 +155,26 @@ def _check_score(config: ModelConfig, score: Any, normalizer: Any) -> None:
             params=params,
         ).context
 
-    try:
-        jax.eval_shape(functools.partial(run, config.decoder_size))
-    except Exception as error:
-        by_user = bool(errors.error_location(error))
-        if not by_user and not isinstance(error, TypeError | ValueError):
-            raise
-        told = (
-            f"raised {errors.format_error(error)}"
-            if by_user
-            else errors.first_line(error)
-        )
-        field = "normalizer" if _came_by(error, normalizer.function) else "score"
-        what = f"model.{field}={getattr(config, field)}"
-        if _works(functools.partial(run, source_size)):
-            wide = f"model.encoder_size={config.encoder_size}"
-            if config.bidirectional:
-                wide = f"2 x {wide} = {source_size}"
-            what += (
-                " does not take queries of width "
-                f"model.decoder_size={config.decoder_size} with keys of the encoder's "
-                f"output width {wide}:{' it' * by_user}"
-            )
-        elif not by_user:
-            what += ":"
-        raise UserError(f"{what} {told}") from error
-
-
-def _works(run: Callable[[], Array]) -> bool:
-    try:
-        jax.eval_shape(run)
-    except Exception:  # noqa: BLE001 - whatever a user's function raises
-        return False
-    return True
-
-
-def _came_by(error: BaseException, function: Any) -> bool:
-    """Whether the body of `function` was being executed when `error` was raised."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return any(f.f_code is code for f, _ in traceback.walk_tb(error.__traceback__))
+    for field, one in (("score", "softmax"), ("normalizer", normalizer)):
+        try:
+            jax.eval_shape(functools.partial(attend_with, one))
+        except Exception as error:
+            what = f"model.{field}={getattr(config, field)}"
+            if errors.error_location(error):
+                message = f"{what} raised {errors.format_error(error)}"
+            elif isinstance(error, TypeError | ValueError):
+                message = f"{what}: {errors.first_line(error)}"
+            else:
+                raise
+            if field == "score" and config.decoder_size != source_size:
+                both = config.bidirectional
+                message += (
+                    f" (queries have width model.decoder_size={config.decoder_size}, "
+                    f"keys the encoder's output width {'2 x ' * both}"
+                    f"model.encoder_size={config.encoder_size}"
+                    f"{f' = {source_size}' * both})"
+                )
+            raise UserError(message) from error
 
 
 def _check_tied(config: ModelConfig) -> None:

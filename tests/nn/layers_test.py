@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.models.dropout import dropout
-from attention_jax.models.linear import linear
+from attention_jax.nn.layers import dropout, linear
 
 
 def test_dropout_zeroes_its_share_and_scales_the_rest():

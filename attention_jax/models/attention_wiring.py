@@ -1,13 +1,16 @@
-"""How attention is wired into the decoder: one pure step each, and its run over a target.
+"""Ways to wire attention into a recurrent decoder: one pure step each, and its unrolling.
 
-    after          s_t = cell(x_t, s_{t-1})             o_t = attend(s_t)
-    input_feeding  s_t = cell([x_t ; h̃_{t-1}], s_{t-1})  o_t = attend(s_t)   h̃_t = tanh(W_c [o_t ; s_t])
+    after          s_t = cell(x_t, s_{t-1})              o_t = attend(s_t)
+    input_feeding  s_t = cell([x_t ; h̃_{t-1}], s_{t-1})  o_t = attend(s_t)
+                   h̃_t = tanh(W_c [o_t ; s_t])
     before         o_t = attend(s_{t-1})                 s_t = cell([x_t ; o_t], s_{t-1})
     none           s_t = cell(x_t, s_{t-1})
 
-x_t is the embedded previous word, s_t the top layer's hidden state. A wiring is a step
-(product, constants, state, inputs) -> (state, (features, weights)) as `recurrent_scan`
-takes it; the readout predicts from the features.
+x_t is the embedded previous token, s_t the top layer's hidden state. `after` and
+`input_feeding` are Luong, Pham and Manning's (2015, arXiv:1508.04025), without and with
+their input feeding; `before` is Bahdanau, Cho and Bengio's (2015, arXiv:1409.0473).
+A wiring is a step (product, constants, state, inputs) -> (state, (features, weights)) as
+`recurrent_scan` takes it; the readout predicts from the features.
 """
 
 import functools
@@ -20,12 +23,42 @@ import jax.numpy as jnp
 from attention_jax import masks
 from attention_jax.attention import attention
 from attention_jax.config import ModelConfig
+from attention_jax.functions.prepared import PreparedKeys
 from attention_jax.functions.registry import Registry
-from attention_jax.models.linear import linear
-from attention_jax.models.memory import DecoderState, Memory
-from attention_jax.models.recurrent import Cell, advance_cell, scan_cell
-from attention_jax.models.scans import Product, recurrent_scan
+from attention_jax.nn.layers import linear
+from attention_jax.nn.recurrent import Cell, advance_cell, scan_cell
+from attention_jax.nn.scan import Product, recurrent_scan
 from attention_jax.types import Array, Float, Int
+
+
+class DecoderState(NamedTuple):
+    """What the decoder carries from step to step; every leaf is [B, ...].
+
+    Attributes:
+      cells: one cell state per layer, the lowest first.
+      fed: h̃_{t-1} with input feeding, else None.
+      position: t, what scores by position see.
+    """
+
+    cells: tuple[Any, ...]
+    fed: Float[Array, "B F"] | None
+    position: Int[Array, " B"]
+
+
+class Memory(NamedTuple):
+    """An encoded batch of source sentences; every leaf is [B, ...].
+
+    Attributes:
+      keys: the encoder's states as the score prepared them; None without attention.
+      values: the encoder's states, zero at padding.
+      lengths: valid source tokens; 0 for a padding row.
+      state: the decoder's first state, from the bridge.
+    """
+
+    keys: PreparedKeys | None
+    values: Float[Array, "B S D"]
+    lengths: Int[Array, " B"]
+    state: DecoderState
 
 
 class Plan(NamedTuple):
@@ -66,33 +99,25 @@ class StepInputs(NamedTuple):
     rng: Array | None
 
 
-class Sizes(NamedTuple):
-    """Widths that a wiring chooses from: o_t, s_t and h̃_t."""
-
-    context: int
-    state: int
-    attentional: int
-
-
 class Wiring(NamedTuple):
     """One way to wire attention into a decoder.
 
     Attributes:
       step: (plan, product, constants, state, inputs) -> (state, (features, weights)).
         Weights by name: hidden_0, hidden_1, … and input_1, … of the layers, `feed` for
-        what joins the embedding, `combine` for W_c.
+        what joins the embedding, `combine` for W_c. Features are [o_t ; s_t], or s_t
+        where nothing is attended to, or h̃_t.
       unroll: (wiring, plan, weights, constants, state, inputs, rng) ->
         (features [B, T, F], weights [B, T, S]): all steps of a given target.
-      feeds: the width of what joins the embedding in the lowest layer's input; 0: nothing.
-      features: the width of the features.
+      feeds: what joins the embedding in the lowest layer's input: "context" for o_t,
+        "attentional" for h̃_{t-1}, "" for nothing.
       attends: whether there is an o_t.
       attentional: whether the features are h̃_t already, so that no readout maps follow.
     """
 
     step: Callable[..., Any]
     unroll: Callable[..., tuple[Array, Array]]
-    feeds: Callable[[Sizes], int]
-    features: Callable[[Sizes], int]
+    feeds: str = ""
     attends: bool = True
     attentional: bool = False
 
@@ -260,40 +285,15 @@ def register_wiring(name: str, wiring: Wiring) -> Wiring:
     return wirings.register(name, wiring, function=wiring.step)
 
 
-def _nothing(sizes: Sizes) -> int:
-    del sizes
-    return 0
-
-
 def attends(config: ModelConfig) -> bool:
     """Whether the wiring that `config` names looks at the source at each step."""
     return wirings.get(config.attention).attends
 
 
-register_wiring(
-    "after",
-    Wiring(step_after, unroll_after, _nothing, lambda n: n.context + n.state),
-)
+register_wiring("after", Wiring(step_after, unroll_after))
 register_wiring(
     "input_feeding",
-    Wiring(
-        step_input_feeding,
-        unroll_by_step,
-        lambda n: n.attentional,
-        lambda n: n.attentional,
-        attentional=True,
-    ),
+    Wiring(step_input_feeding, unroll_by_step, feeds="attentional", attentional=True),
 )
-register_wiring(
-    "before",
-    Wiring(
-        step_before,
-        unroll_by_step,
-        lambda n: n.context,
-        lambda n: n.context + n.state,
-    ),
-)
-register_wiring(
-    "none",
-    Wiring(step_none, unroll_none, _nothing, lambda n: n.state, attends=False),
-)
+register_wiring("before", Wiring(step_before, unroll_by_step, feeds="context"))
+register_wiring("none", Wiring(step_none, unroll_none, attends=False))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attention_jax.decoding.top_words import first_maximum, log_sum_exp, top_words
+from attention_jax.decoding.top_k import first_maximum, log_sum_exp, top_words
 
 
 @pytest.mark.parametrize("size", [1, 5, 63, 64, 65, 700, 4_223])

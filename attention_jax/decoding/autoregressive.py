@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from attention_jax.data.vocabulary import BOS, EOS, PAD
-from attention_jax.decoding.decoded import Decoded
+from attention_jax.decoding.base import Decoded
+from attention_jax.decoding.continuous_batching import encode_all, search_all
 from attention_jax.decoding.limits import Limits, restricted
-from attention_jax.decoding.slots import encode_all, search_all
-from attention_jax.decoding.top_words import log_sum_exp
-from attention_jax.models.functional import Model, Params
-from attention_jax.models.memory import Memory
+from attention_jax.decoding.top_k import log_sum_exp
+from attention_jax.models.attention_wiring import Memory
+from attention_jax.models.base import Model, Params
 from attention_jax.types import Array, Float, Int
 
 # (logits, -inf for what may not come next; time; key) -> word.

@@ -8,7 +8,7 @@ from flax import nnx
 
 from attention_jax.config import ModelConfig
 from attention_jax.errors import UnknownNameError
-from attention_jax.models.functional import build_model
+from attention_jax.models.factory import build_model
 from tests.models.cases import batch, config, rough
 
 
@@ -149,7 +149,7 @@ def test_a_score_of_equal_widths_says_which_sizes_disagree(score):
     build_model(config(**{**fits, "decoder_size": 5}, attention="none"), 13, 11)
     with pytest.raises(
         ValueError,
-        match=f"model.score={score}.* model.decoder_size=5 .*"
+        match=f"model.score={score}.* model.decoder_size=5, .*"
         "2 x model.encoder_size=3 = 6",
     ) as raised:
         build_model(config(**{**fits, "decoder_size": 5}), 13, 11)
@@ -191,7 +191,7 @@ def normalizer(scores, where):
 @pytest.mark.parametrize(
     ("field", "function", "size", "message"),
     [
-        ("score", "broken", 4, "raised RuntimeError in line 5 of mine.py: boom$"),
+        ("score", "broken", 4, "raised RuntimeError in line 5 of mine.py: boom .que"),
         ("score", "mistaken", 4, "raised TypeError in line 8 of mine.py: add got inco"),
         (
             "score",
@@ -204,7 +204,7 @@ def normalizer(scores, where):
             "score",
             "picky",
             4,
-            "does not .* 2 x model.encoder_size=3 = 6: it raised ValueError in line 18 of",
+            "raised ValueError in line 18 of .* 2 x model.encoder_size=3 = 6",
         ),
         ("normalizer", "normalizer", 4, "raised NameError in line 22 of mine.py: name"),
     ],

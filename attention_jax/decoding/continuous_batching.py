@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from attention_jax.models.functional import Model, Params
-from attention_jax.models.memory import Memory
+from attention_jax.models.attention_wiring import Memory
+from attention_jax.models.base import Model, Params
 from attention_jax.types import Array, Bool, Int
 
 # Trees of arrays with a sentence, or a slot, in front: [N, ...] and [B, ...].

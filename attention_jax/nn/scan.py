@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from attention_jax.models.linear import linear
+from attention_jax.nn.layers import linear
 from attention_jax.types import Array, Float
 
 # product(name, v [B, F]) -> v @ weights[name] [B, G]

@@ -7,8 +7,8 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 from jax.test_util import check_grads
 
-from attention_jax.models.recurrent import cells
-from attention_jax.models.scans import plain_scan, recurrent_scan
+from attention_jax.nn.recurrent import cells
+from attention_jax.nn.scan import plain_scan, recurrent_scan
 
 T, B, H = 5, 3, 4
 CASES = pytest.mark.parametrize("cell", ["lstm", "gru"])

@@ -13,8 +13,8 @@ from flax import nnx
 
 from attention_jax.functions.params import fan_in_normal
 from attention_jax.functions.registry import Registry
-from attention_jax.models.linear import linear
-from attention_jax.models.scans import Product, recurrent_scan
+from attention_jax.nn.layers import linear
+from attention_jax.nn.scan import Product, recurrent_scan
 from attention_jax.types import Array, Bool, Float
 
 

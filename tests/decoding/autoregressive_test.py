@@ -8,7 +8,7 @@ import pytest
 from attention_jax.data.vocabulary import BOS, EOS, PAD
 from attention_jax.decoding import greedy
 from attention_jax.decoding.greedy import greedy_decode
-from attention_jax.models.wirings import wirings
+from attention_jax.models.attention_wiring import wirings
 from tests.decoding.cases import LENGTHS, make, sources
 
 MAX_LENGTH = 9

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from attention_jax.data.batches import Batch
 from attention_jax.data.vocabulary import EOS, PAD
-from attention_jax.decoding.decoded import Decoded
-from attention_jax.decoding.top_words import log_sum_exp
-from attention_jax.models.functional import Model, Params
+from attention_jax.decoding.base import Decoded
+from attention_jax.decoding.top_k import log_sum_exp
+from attention_jax.models.base import Model, Params
 
 
 @functools.partial(jax.jit, static_argnums=0)
