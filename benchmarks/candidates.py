@@ -129,7 +129,12 @@ def prepare_jax(
     """
 
     def gradient(query: Any, keys: Any, values: Any, cotangent: Any, extra: Any) -> Any:
-        context, pull = jax.vjp(lambda *a: attend(*a, extra), query, keys, values)
+        context, pull = jax.vjp(
+            lambda query, keys, values: attend(query, keys, values, extra),
+            query,
+            keys,
+            values,
+        )
         return (context, *pull(cotangent))
 
     def forward(query: Any, keys: Any, values: Any, extra: Any) -> Any:

@@ -80,13 +80,10 @@ def main(arguments: types.SimpleNamespace) -> int:
         return 0
     try:
         old = read("compare", arguments)
-        result = read("input", arguments)
-        plan = None if result else make_plan(arguments)
+        result = read("input", arguments) or measure(arguments)
     except UserError as error:
         raise UsageError(str(error)) from error
-    if plan:
-        result = measure(plan, arguments)
-    elif not arguments.summary:
+    if arguments.input and not arguments.summary:
         print("\n".join(map(report.case_table, result["cases"])))
     if arguments.summary:
         print(report.summary_table(result))
@@ -105,8 +102,9 @@ def read(flag: str, arguments: types.SimpleNamespace) -> dict[str, Any] | None:
         return report.read_result(path) if path else None
 
 
-def measure(plan: Plan, arguments: types.SimpleNamespace) -> dict[str, Any]:
+def measure(arguments: types.SimpleNamespace) -> dict[str, Any]:
     """Runs the plan, printing each case when it is done and writing --output."""
+    plan = make_plan(arguments)
     output = check_output(arguments.output)
 
     def save(result: dict[str, Any]) -> None:

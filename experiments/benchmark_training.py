@@ -79,8 +79,13 @@ def main(arguments: types.SimpleNamespace) -> None:
     print_table(rows, head=HEAD, title="the training step by its score")
     if output:
         command = ["python", "-m", "experiments.benchmark_training", *sys.argv[1:]]
-        result = {"schema": SCHEMA, "version": 1, "command": command, "steps": steps}
-        result["environment"] = {**environment(), "cpus": os.cpu_count()}
+        result = {
+            "schema": SCHEMA,
+            "version": 1,
+            "command": command,
+            "environment": {**environment(), "cpus": os.cpu_count()},
+            "steps": steps,
+        }
         write_json(output, result)
         print(f"wrote {output}")
 
@@ -107,10 +112,11 @@ def measure(scores: Sequence[str], *, repeats: int) -> dict[str, dict[str, Any]]
     rows: dict[str, dict[str, Any]] = {}
     runs: dict[str, Callable[[], Any]] = {}
     for name in scores:
-        changed = {"attention": name} if name == WITHOUT else {"score": name}
-        model = build_model(
-            dataclasses.replace(MODEL, **changed), SOURCE_VOCABULARY, TARGET_VOCABULARY
-        )
+        if name == WITHOUT:
+            config = dataclasses.replace(MODEL, attention="none")
+        else:
+            config = dataclasses.replace(MODEL, score=name)
+        model = build_model(config, SOURCE_VOCABULARY, TARGET_VOCABULARY)
         optimizer = make_optimizer(training)
         state = init_state(model, optimizer, seed=0, training=training)
         step: Any = make_train_step(model, optimizer, training)

@@ -12,9 +12,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from attention_jax.evaluation import fonts
-from attention_jax.evaluation.figure_files import check_path
-from attention_jax.evaluation.figures import (
+from attention_jax.evaluation.plots import (
     Panel,
+    check_path,
     plot_weights,
     plot_weights_grid,
 )
@@ -337,7 +337,7 @@ def test_matplotlibs_settings_stay_and_pyplot_is_not_imported(tmp_path):
     plot_weights([[0.5, 0.5]], "我 你", "x", title="t", path=tmp_path / "a.png")
     assert dict(matplotlib.rcParams) == before
     program = (
-        "import sys; from attention_jax.evaluation.figures import plot_weights; "
+        "import sys; from attention_jax.evaluation.plots import plot_weights; "
         "assert 'matplotlib' not in sys.modules; plot_weights([[1.0]], 'a', 'b'); "
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

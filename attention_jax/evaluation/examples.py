@@ -5,13 +5,13 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from attention_jax.data.pairs import Link, Pair
-from attention_jax.evaluation.figures import Panel, plot_weights_grid
-from attention_jax.evaluation.held_out import Evaluation, is_exact, known_links
+from attention_jax.evaluation.alignment import gold_links
+from attention_jax.evaluation.evaluate import Evaluation, is_exact
+from attention_jax.evaluation.plots import Panel, plot_weights_grid
+from attention_jax.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from attention_jax.run import Run
 
 # Words; longer sentences make a picture that is too large beside another.
 _MAX_DRAWN = 16
@@ -63,7 +63,7 @@ def pick_examples(candidates: Sequence[Candidate], number: int) -> list[int]:
 
 
 def translation_lines(
-    run: "Run", pairs: Sequence[Pair], evaluation: Evaluation, *, number: int
+    run: Run, pairs: Sequence[Pair], evaluation: Evaluation, *, number: int
 ) -> list[str]:
     """The first `number` translations: source, hypothesis with ✓ or ✗, reference if ✗."""
     lines = []
@@ -79,7 +79,7 @@ def translation_lines(
 
 
 def draw_examples(
-    run: "Run",
+    run: Run,
     pairs: Sequence[Pair],
     evaluation: Evaluation,
     *,
@@ -111,7 +111,7 @@ def draw_examples(
             translations[i].weights,
             translations[i].source_tokens,
             translations[i].target_tokens,
-            links=known_links(run, pairs[i]) if i in exact else frozenset(),
+            links=gold_links(run, pairs[i]) if i in exact else frozenset(),
         )
         for i in picked or drawable[:number]
     ]

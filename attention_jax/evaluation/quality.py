@@ -1,4 +1,4 @@
-"""How near translations come to their references: BLEU, chrF, TER, exact match."""
+"""Translation quality: BLEU, chrF, TER and exact match, by sacrebleu."""
 
 import dataclasses
 import re

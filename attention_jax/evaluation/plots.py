@@ -1,5 +1,6 @@
 """Pictures of attention weights: which source words each target word looked at."""
 
+import io
 import os
 import pathlib
 import unicodedata
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from attention_jax.evaluation import figure_layout, fonts
-from attention_jax.evaluation.figure_files import check_path, save_figure
+from attention_jax.whole_files import check_writable, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -286,3 +287,37 @@ def _shortened(text: str, most: int = _LONGEST_WORD) -> str:
             end += character
         ends.append(end)
     return f"{ends[0]}…{ends[1][::-1]}"
+
+
+FORMATS = (".png", ".pdf", ".svg")
+
+
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Raises unless `path` is a figure file that could be written here.
+
+    Raises:
+      ValueError: the suffix is none of FORMATS.
+      OSError: as `check_writable`.
+    """
+    path = pathlib.Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(
+            f"a figure is saved as one of {', '.join(FORMATS)}, got {str(path)!r}"
+        )
+    check_writable(path)
+
+
+def save_figure(
+    figure: "Figure",
+    path: str | os.PathLike[str],
+    *,
+    metadata: dict[str, Any] | None = None,
+) -> None:
+    """Writes the figure in the format that the suffix names, replacing a file in one step.
+
+    Raises:
+      OSError: it cannot be written; names the file and the reason.
+    """
+    path, data = pathlib.Path(path), io.BytesIO()
+    figure.savefig(data, format=path.suffix[1:].lower(), metadata=metadata)
+    write_bytes(path, data.getvalue())

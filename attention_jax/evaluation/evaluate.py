@@ -1,62 +1,59 @@
 """A run's quality on one split of its data: every figure, and where it comes from."""
 
-import collections
 import dataclasses
+import os
+import pathlib
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from absl import logging
 
 from attention_jax.config import DecodingConfig
-from attention_jax.data.alignment import link_tokens
 from attention_jax.data.pairs import Pair
 from attention_jax.data.sources import load_splits
-from attention_jax.evaluation.alignment_error_rate import AlignmentErrorRate
-from attention_jax.evaluation.attention_alignment import (
-    AlignedPhrase,
+from attention_jax.decoding.translate import Translation
+from attention_jax.errors import UserError
+from attention_jax.evaluation.alignment import (
+    Alignment,
     AlignmentAccuracy,
+    AlignmentErrorRate,
     ArgmaxAccuracy,
     alignment_accuracy,
+    check_gold,
+    gold_alignment,
+    gold_links,
+    reference_alignment,
 )
 from attention_jax.evaluation.attention_statistics import (
     AttentionStatistics,
     attention_statistics,
     mean_statistics,
 )
-from attention_jax.evaluation.pharaoh import Alignment
-from attention_jax.evaluation.reference_alignment import (
-    check_links,
-    reference_alignment,
-)
-from attention_jax.evaluation.translation_quality import (
-    Metric,
-    translation_quality,
-)
+from attention_jax.evaluation.quality import Metric, translation_quality
+from attention_jax.run import Run
 from attention_jax.training.provenance import environment
 from attention_jax.training.resumption import check_same_data
 from attention_jax.training.run_directory import RunDirectory
-
-if TYPE_CHECKING:
-    from attention_jax.run import Run, Translation
+from attention_jax.whole_files import write_text
 
 SPLITS = ("test", "dev", "train")
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found.
+    """The figures of one run on one split, and the translations behind them.
 
     Attributes:
       metrics: BLEU, chrF2, exact match and TER, with signatures.
-      alignment: over the exactly translated phrases; None for a run without attention or
-        pairs without links.
+      alignment: argmax accuracy over the exactly translated sentences; None for a run
+        without attention or pairs without links.
       statistics: of attention in each translation; empty without attention.
-      aligned: attention's links in the references against known ones; None without
+      aligned: attention's links in the forced references against gold ones; None without
         either.
       shift: of these links, as `attention_links` takes it.
       seconds: of translating, compilation not counted.
-      shapes, compile_seconds: how many shapes that compiled, and how long it took.
+      shapes, compile_seconds: the number of shapes compiled, and how long it took.
       translations: of each pair, in order.
       references: what they were measured against.
       decoding: how they were searched for.
@@ -65,7 +62,7 @@ class Evaluation:
     metrics: tuple[Metric, ...]
     alignment: AlignmentAccuracy | None
     seconds: float
-    translations: "tuple[Translation, ...]"
+    translations: tuple[Translation, ...]
     references: tuple[str, ...]
     decoding: DecodingConfig
     statistics: tuple[AttentionStatistics, ...] = ()
@@ -86,7 +83,7 @@ class Evaluation:
 
     @property
     def source_lengths(self) -> tuple[int, ...]:
-        """How many tokens the run cuts each source into."""
+        """The number of tokens of each source."""
         return tuple(len(found.source_tokens) for found in self.translations)
 
     @property
@@ -111,30 +108,31 @@ class Evaluation:
 
 
 def evaluate(
-    run: "Run",
+    run: Run,
     pairs: Sequence[Pair],
     *,
     alignments: Sequence[Alignment] | None = None,
     shift: int = 0,
 ) -> Evaluation:
-    """Translates the pairs' sources as `run.config.decoding` says and measures the result.
+    """The quality of the pairs' translations, searched for as `run.config.decoding` says.
 
     Where the run lower-cases its text, so do the references and the metrics.
 
     Args:
       run: what is measured.
-      pairs: on what.
+      pairs: on which sentences.
       alignments: of each pair, between the run's tokens; by default the pairs' own links,
-        if they have any, as `known_alignment` gives them.
-      shift: which step links a target word, as `attention_links` takes it.
+        if they have any, as `gold_alignment` gives them.
+      shift: which step links a target token, as `attention_links` takes it.
 
     Raises:
-      ValueError: there are no pairs, or the alignments do not fit them.
+      UserError: there are no pairs.
+      ValueError: the alignments do not fit them.
     """
     if not pairs:
-        raise ValueError("pairs is empty: there is nothing to evaluate on")
+        raise UserError("pairs is empty: there is nothing to evaluate on")
     if alignments is not None:
-        check_links(run, pairs, alignments)
+        check_gold(run, pairs, alignments)
     sources = [pair.source for pair in pairs]
     started = time.perf_counter()
     shapes = run.compile(sources)
@@ -151,16 +149,16 @@ def evaluate(
     attends = run.attends
     linked = attends and any(pair.links for pair in pairs)
     if alignments is None and linked:
-        alignments = [known_alignment(run, pair) for pair in pairs]
+        alignments = [gold_alignment(run, pair) for pair in pairs]
     aligned = None
     if attends and alignments is not None:
         aligned = reference_alignment(run, pairs, alignments, shift=shift)
-    phrases = [
-        AlignedPhrase(translation.weights, known_links(run, pair), target)
+    exact = [
+        (translation, gold_links(run, pair))
         for pair, translation in zip(pairs, translations, strict=True)
-        if (target := translation.target_tokens) and is_exact(run, pair, translation)
+        if translation.target_tokens and is_exact(run, pair, translation)
     ]
-    alignment = alignment_accuracy(phrases) if linked else None
+    alignment = alignment_accuracy(exact) if linked else None
     return Evaluation(
         metrics,
         alignment,
@@ -178,34 +176,14 @@ def evaluate(
     )
 
 
-def is_exact(run: "Run", pair: Pair, translation: "Translation") -> bool:
-    """Whether the translation is the pair's target, word by word."""
+def is_exact(run: Run, pair: Pair, translation: Translation) -> bool:
+    """Whether the translation is the pair's target, token by token."""
     return translation.text == _reference(run, pair) and len(
         translation.target_tokens
     ) == len(run.target_codec.tokens(pair.target))
 
 
-def known_links(run: "Run", pair: Pair) -> set[tuple[int, int]]:
-    """The pair's links, between the tokens that the run cuts it into."""
-    return link_tokens(
-        pair, run.source_codec.tokens(pair.source), run.target_codec.tokens(pair.target)
-    )
-
-
-def known_alignment(run: "Run", pair: Pair) -> Alignment:
-    """The pair's links; those of words that have no other are sure, the rest possible.
-
-    Where a piece of meaning is several words on either side, that the pieces translate
-    each other is known, but not which of their words do.
-    """
-    links = known_links(run, pair)
-    of_source = collections.Counter(source for source, _ in links)
-    of_target = collections.Counter(target for _, target in links)
-    sure = {(s, t) for s, t in links if of_source[s] == 1 == of_target[t]}
-    return Alignment(sure=frozenset(sure), possible=frozenset(links))
-
-
-def _reference(run: "Run", pair: Pair) -> str:
+def _reference(run: Run, pair: Pair) -> str:
     """The target as a perfect translation is spelt: case folded, plain white space."""
     return " ".join(run.target_codec.normalize(pair.target).split())
 
@@ -216,13 +194,13 @@ def load_split(
     """The pairs of a run's split, its first `max_sentences` (0: all).
 
     Raises:
-      ValueError: no such split, a negative number, or an empty split.
+      UserError: no such split, a negative number, or an empty split.
       ChangedRunError: the data are no longer those that the run was trained on.
     """
     if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+        raise UserError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     if max_sentences < 0:
-        raise ValueError(f"max_sentences must be at least 0, got {max_sentences}")
+        raise UserError(f"max_sentences must be at least 0, got {max_sentences}")
     splits = load_splits(directory.load_config().data)
     check_same_data(directory, splits)
     sessions = directory.load_record().get("sessions") or [{}]
@@ -234,7 +212,7 @@ def load_split(
         )
     pairs = getattr(splits, split)
     if not pairs:
-        raise ValueError(f"the {split} split of {directory.path} is empty")
+        raise UserError(f"the {split} split of {directory.path} is empty")
     return pairs[: max_sentences or None]
 
 
@@ -246,14 +224,14 @@ def load_same_split(
     What they were trained on may differ.
 
     Raises:
-      ValueError: they do not; names two runs and the hashes of their splits.
+      UserError: they do not; names two runs and the hashes of their splits.
     """
     first, *others = directories
     pairs = load_split(first, split, max_sentences=max_sentences)
     for other in others:
         theirs = load_split(other, split, max_sentences=max_sentences)
         if _texts(theirs) != _texts(pairs):
-            raise ValueError(
+            raise UserError(
                 f"{first.path} and {other.path} have different {split} sentences "
                 f"({len(pairs):,} and {len(theirs):,}; split hashes "
                 f"{_split_hash(first)[:12]} and {_split_hash(other)[:12]}): figures on "
@@ -273,11 +251,13 @@ def _split_hash(directory: RunDirectory) -> str:
 
 
 def provenance(
-    directory: RunDirectory, run: "Run", **asked: str | None
+    directory: RunDirectory, run: Run, **asked: str | None
 ) -> dict[str, Any]:
-    """What belongs beside any figure: seeds, the splits' hash, model, versions, device.
+    """The facts that belong beside any figure: seeds, split hash, model, versions, device.
 
-    And `asked`: which split, checkpoint and links it was asked for.
+    Args:
+      directory, run: where the figure is from.
+      asked: which split, checkpoint and gold links were asked for.
     """
     return {
         **asked,
@@ -292,6 +272,31 @@ def provenance(
         "decoding": dataclasses.asdict(run.config.decoding),
         **environment(),
     }
+
+
+def write_translations(
+    path: str | os.PathLike[str],
+    pairs: Sequence[Pair],
+    evaluations: Sequence[Evaluation],
+) -> None:
+    """Writes a line a sentence, cells separated by tabs: source, reference, translations.
+
+    References are as they were measured against, case folded where the run folds it. White
+    space within a cell becomes one space.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    columns = [
+        [pair.source for pair in pairs],
+        evaluations[0].references,
+        *(evaluation.hypotheses for evaluation in evaluations),
+    ]
+    lines = [
+        "\t".join(" ".join(cell.split()) for cell in cells) + "\n"
+        for cells in zip(*columns, strict=True)
+    ]
+    write_text(pathlib.Path(path), "".join(lines))
 
 
 def _alignment_dict(alignment: AlignmentAccuracy) -> dict[str, Any]:

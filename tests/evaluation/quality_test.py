@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from attention_jax.evaluation.translation_quality import (
+from attention_jax.evaluation.quality import (
     Metric,
     bleu,
     chrf,

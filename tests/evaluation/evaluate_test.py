@@ -7,7 +7,7 @@ import pytest
 
 from attention_jax.data.sources import load_splits
 from attention_jax.data.splits import split_hash
-from attention_jax.evaluation import held_out, report
+from attention_jax.evaluation import alignment, evaluate, report
 from attention_jax.evaluation.attention_statistics import attention_statistics
 from attention_jax.run import load_run
 from attention_jax.training.resumption import ChangedRunError
@@ -27,12 +27,12 @@ def run(directory):
 
 @pytest.fixture(scope="module")
 def pairs(directory):
-    return held_out.load_split(directory, "test")
+    return evaluate.load_split(directory, "test")
 
 
 @pytest.fixture(scope="module")
 def evaluation(run, pairs):
-    return held_out.evaluate(run, pairs)
+    return evaluate.evaluate(run, pairs)
 
 
 def score(evaluation, name):
@@ -65,7 +65,7 @@ def test_only_exactly_translated_phrases_count_for_alignment(run, pairs):
         dataclasses.replace(pair, target=pair.target + " and more", links=pair.links)
         for pair in pairs[:6]
     ]
-    evaluation = held_out.evaluate(run, wrong)
+    evaluation = evaluate.evaluate(run, wrong)
     assert score(evaluation, "exact match") == 0
     assert evaluation.alignment is not None
     assert evaluation.alignment.phrases == 0
@@ -76,21 +76,21 @@ def test_known_links_of_a_reversal(run, pairs):
     pair = pairs[0]
     last = len(pair.source.split()) - 1
     expected = {(place, last - place) for place in range(last + 1)}
-    assert held_out.known_links(run, pair) == expected
+    assert alignment.gold_links(run, pair) == expected
 
 
 def test_pairs_without_links_have_no_alignment(run, pairs):
     plain = [dataclasses.replace(pair, links=()) for pair in pairs[:3]]
-    assert held_out.evaluate(run, plain).alignment is None
+    assert evaluate.evaluate(run, plain).alignment is None
 
 
 def test_nothing_to_evaluate_on(run):
     with pytest.raises(ValueError, match="pairs is empty"):
-        held_out.evaluate(run, [])
+        evaluate.evaluate(run, [])
 
 
 def test_the_figures_are_json(evaluation, directory, run):
-    facts = held_out.provenance(directory, run)
+    facts = evaluate.provenance(directory, run)
     text = json.dumps({**evaluation.to_dict(), **facts}, allow_nan=False)
     read = json.loads(text)
     assert read["sentences"] == 40
@@ -103,16 +103,16 @@ def test_the_figures_are_json(evaluation, directory, run):
 
 def test_the_splits_of_a_run(directory):
     splits = load_splits(tiny_config().data)
-    for name in held_out.SPLITS:
-        assert held_out.load_split(directory, name) == getattr(splits, name)
-    assert held_out.load_split(directory, "dev", max_sentences=3) == splits.dev[:3]
+    for name in evaluate.SPLITS:
+        assert evaluate.load_split(directory, name) == getattr(splits, name)
+    assert evaluate.load_split(directory, "dev", max_sentences=3) == splits.dev[:3]
 
 
 def test_splits_that_there_are_not(directory):
     with pytest.raises(ValueError, match="split must be one of test, dev, train"):
-        held_out.load_split(directory, "valid")
+        evaluate.load_split(directory, "valid")
     with pytest.raises(ValueError, match="at least 0, got -1"):
-        held_out.load_split(directory, "test", max_sentences=-1)
+        evaluate.load_split(directory, "test", max_sentences=-1)
 
 
 def test_data_that_have_changed_are_refused(directory, tmp_path):
@@ -124,11 +124,11 @@ def test_data_that_have_changed_are_refused(directory, tmp_path):
     with pytest.raises(
         ChangedRunError, match="begun with other data.* was 000000000000"
     ):
-        held_out.load_split(copy, "test")
+        evaluate.load_split(copy, "test")
 
 
 def test_the_report_has_every_figure(evaluation, directory, run):
-    facts = held_out.provenance(directory, run)
+    facts = evaluate.provenance(directory, run)
     rows = report.rows(evaluation, facts)
     names = [name for name, _, _ in rows]
     assert names[:3] == ["BLEU", "chrF2", "exact match"]
@@ -142,14 +142,14 @@ def test_the_report_has_every_figure(evaluation, directory, run):
 
 
 def test_the_report_without_alignment(evaluation, directory, run):
-    facts = held_out.provenance(directory, run)
+    facts = evaluate.provenance(directory, run)
     without = dataclasses.replace(evaluation, alignment=None)
     names = [name for name, _, _ in report.rows(without, facts)]
     assert not any("known word" in name for name in names)
 
 
 def test_attention_is_described_where_there_is_some(evaluation, directory, run):
-    facts = held_out.provenance(directory, run)
+    facts = evaluate.provenance(directory, run)
     mean = evaluation.attention
     each = [attention_statistics(t.weights) for t in evaluation.translations]
     assert mean.entropy == pytest.approx(np.mean([one.entropy for one in each]))
