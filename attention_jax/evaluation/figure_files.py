@@ -5,7 +5,7 @@ import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from attention_jax.whole_files import check_writable, write_bytes
+from attention_jax.atomic_write import check_writable, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

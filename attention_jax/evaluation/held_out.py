@@ -34,7 +34,6 @@ from attention_jax.evaluation.translation_quality import (
     translation_quality,
 )
 from attention_jax.training.provenance import environment
-from attention_jax.training.resumption import check_same_data
 from attention_jax.training.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -224,7 +223,7 @@ def load_split(
     if max_sentences < 0:
         raise ValueError(f"max_sentences must be at least 0, got {max_sentences}")
     splits = load_splits(directory.load_config().data)
-    check_same_data(directory, splits)
+    directory.check_same_data(splits)
     sessions = directory.load_record().get("sessions") or [{}]
     if "split_hash" not in sessions[-1]:
         logging.warning(

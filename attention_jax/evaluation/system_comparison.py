@@ -5,6 +5,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from attention_jax.evaluation.config_variation import (
+    alike_but_for_seed,
+    varying_fields,
+)
 from attention_jax.evaluation.held_out import Evaluation
 from attention_jax.evaluation.quality_by_length import (
     LengthBin,
@@ -12,10 +16,6 @@ from attention_jax.evaluation.quality_by_length import (
     equal_count_edges,
 )
 from attention_jax.evaluation.significance import Estimate, paired_bootstrap
-from attention_jax.training.config_variation import (
-    alike_but_for_seed,
-    varying_fields,
-)
 
 
 class System(NamedTuple):

@@ -4,9 +4,9 @@ import os
 import pathlib
 from collections.abc import Sequence
 
+from attention_jax.atomic_write import write_text
 from attention_jax.data.pairs import Pair
 from attention_jax.evaluation.system_comparison import System
-from attention_jax.whole_files import write_text
 
 
 def write_translations(
