@@ -11,7 +11,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from attention_jax import masks, moved
-from attention_jax.averaging import average
+from attention_jax.attention import (
+    Attended,
+    AttentionOutput,
+    attend,
+    attention,
+    attention_rows,
+    average,
+    explain_attention,
+    implementation_names,
+    prepare_keys,
+)
 from attention_jax.errors import DuplicateNameError, UnknownNameError, UserError
 from attention_jax.functions.normalizer import (
     Normalizer,
@@ -20,7 +30,7 @@ from attention_jax.functions.normalizer import (
     register_normalizer,
 )
 from attention_jax.functions.params import Param, log_constant
-from attention_jax.functions.prepared import PreparedKeys, prepare_keys
+from attention_jax.functions.prepared import PreparedKeys
 from attention_jax.functions.score import (
     Score,
     call_inner,
@@ -30,13 +40,7 @@ from attention_jax.functions.score import (
     score_names,
     wrap,
 )
-from attention_jax.kernels.chosen_rows import attention_rows
-from attention_jax.kernels.dispatch import (
-    AttentionOutput,
-    attention,
-    implementation_names,
-)
-from attention_jax.kernels.explain import Explanation, explain_attention
+from attention_jax.kernels.explain import Explanation
 from attention_jax.masks import Mask
 from attention_jax.normalizers import (
     entmax15,
@@ -60,12 +64,11 @@ from attention_jax.scores import (
     project_keys,
     scaled_dot,
 )
-from attention_jax.single_query import Attended, attend
 from attention_jax.statistics import statistic_names, top_k
 
 if TYPE_CHECKING:
-    from attention_jax.evaluation.figures import plot_weights
-    from attention_jax.models.attention_layer import Attention
+    from attention_jax.evaluation.plots import plot_weights
+    from attention_jax.nn.attention import Attention
     from attention_jax.run import load_run
     from attention_jax.score_checking import CheckResult, ScoreReport, check_score
 
@@ -75,12 +78,12 @@ moved.install()
 
 # Imported on first use: flax, orbax and matplotlib take seconds that `attention` needs not.
 _LATE = {
-    "Attention": "attention_jax.models.attention_layer",
+    "Attention": "attention_jax.nn.attention",
     "CheckResult": "attention_jax.score_checking",
     "ScoreReport": "attention_jax.score_checking",
     "check_score": "attention_jax.score_checking",
     "load_run": "attention_jax.run",
-    "plot_weights": "attention_jax.evaluation.figures",
+    "plot_weights": "attention_jax.evaluation.plots",
 }
 
 

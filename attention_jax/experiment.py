@@ -3,11 +3,10 @@
 import os
 from typing import Any
 
-from attention_jax import data
+from attention_jax import data, models
 from attention_jax.config import ExperimentConfig, check_fields
 from attention_jax.decoding import searches
 from attention_jax.evaluation.dev_evaluation import dev_evaluation
-from attention_jax.models import functional
 from attention_jax.training import optimizer
 from attention_jax.training.loop import TrainResult
 from attention_jax.training.trainer import train
@@ -26,7 +25,7 @@ def validate(config: ExperimentConfig) -> None:
     """
     check_fields(config)
     data.check_config(config.data)
-    functional.check_config(config.model)
+    models.check_config(config.model)
     optimizer.check_config(config.training)
     searches.check_config(config.decoding, config.model)
 

@@ -14,7 +14,10 @@ MOVED: dict[str, tuple[str, ...]] = {
     "attention_jax.score_function": ("attention_jax.functions.score",),
     "attention_jax.normalizer_function": ("attention_jax.functions.normalizer",),
     "attention_jax.parameters": ("attention_jax.functions.params",),
-    "attention_jax.prepared": ("attention_jax.functions.prepared",),
+    "attention_jax.prepared": (
+        "attention_jax.functions.prepared",
+        "attention_jax.attention",
+    ),
     "attention_jax.by_value": ("attention_jax.functions.static_args",),
     "attention_jax.batching": ("attention_jax.functions.batching",),
     "attention_jax.loading": ("attention_jax.functions.import_reference",),
@@ -22,11 +25,101 @@ MOVED: dict[str, tuple[str, ...]] = {
     "attention_jax.kernels.statistics": ("attention_jax.statistics",),
     "attention_jax.kernels.key_range": ("attention_jax.kernels.block_sparsity",),
     "attention_jax.kernels.block_size": ("attention_jax.kernels.cost_model",),
+    "attention_jax.single_query": (
+        "attention_jax.attention",
+        "attention_jax.kernels.reference",
+    ),
+    "attention_jax.averaging": ("attention_jax.attention",),
+    "attention_jax.checks": ("attention_jax.arguments",),
+    "attention_jax.kernels.dispatch": (
+        "attention_jax.attention",
+        "attention_jax.kernels.cost_model",
+    ),
+    "attention_jax.kernels.chosen_rows": ("attention_jax.attention",),
+    "attention_jax.kernels.operands": ("attention_jax.arguments",),
+    "attention_jax.kernels.rows": ("attention_jax.kernels.reference",),
+    "attention_jax.kernels.query_first": ("attention_jax.functions.batching",),
     "attention_jax.configuration": ("attention_jax.config",),
     "attention_jax.validation": ("attention_jax.experiment",),
+    "attention_jax.evaluation.held_out": ("attention_jax.evaluation.evaluate",),
+    "attention_jax.evaluation.translation_quality": (
+        "attention_jax.evaluation.quality",
+    ),
+    "attention_jax.evaluation.quality_by_length": (
+        "attention_jax.evaluation.significance",
+    ),
+    "attention_jax.evaluation.figures": ("attention_jax.evaluation.plots",),
+    "attention_jax.evaluation.figure_files": ("attention_jax.evaluation.plots",),
+    "attention_jax.evaluation.pharaoh": ("attention_jax.evaluation.alignment",),
+    "attention_jax.evaluation.alignment_error_rate": (
+        "attention_jax.evaluation.alignment",
+    ),
+    "attention_jax.evaluation.attention_alignment": (
+        "attention_jax.evaluation.alignment",
+    ),
+    "attention_jax.evaluation.attention_links": ("attention_jax.evaluation.alignment",),
+    "attention_jax.evaluation.reference_alignment": (
+        "attention_jax.evaluation.alignment",
+    ),
+    "attention_jax.evaluation.eflomal_links": ("attention_jax.evaluation.alignment",),
+    "attention_jax.models.attention_layer": ("attention_jax.nn.attention",),
+    "attention_jax.models.recurrent": ("attention_jax.nn.recurrent",),
+    "attention_jax.models.scans": ("attention_jax.nn.scan",),
+    "attention_jax.models.functional": (
+        "attention_jax.models.factory",
+        "attention_jax.models.base",
+    ),
+    "attention_jax.models.wirings": ("attention_jax.models.attention_wiring",),
+    "attention_jax.models.memory": ("attention_jax.models.attention_wiring",),
+    "attention_jax.models.readouts": ("attention_jax.models.decoder",),
+    "attention_jax.decoding.sentences": ("attention_jax.decoding.translate",),
+    "attention_jax.decoding.slots": ("attention_jax.decoding.continuous_batching",),
+    "attention_jax.decoding.decoded": ("attention_jax.decoding.base",),
+    "attention_jax.decoding.limits": ("attention_jax.decoding.base",),
+    "attention_jax.decoding.greedy": ("attention_jax.decoding.autoregressive",),
+    "attention_jax.decoding.sampling": ("attention_jax.decoding.autoregressive",),
+    "attention_jax.decoding.forced": ("attention_jax.decoding.scoring",),
+    "attention_jax.whole_files": ("attention_jax.atomic_write",),
+    "attention_jax.training.json_files": ("attention_jax.atomic_write",),
+    "attention_jax.training.checkpoint_reading": (
+        "attention_jax.training.checkpoints",
+    ),
+    "attention_jax.training.config_variation": (
+        "attention_jax.evaluation.config_variation",
+    ),
+    "attention_jax.training.development": ("attention_jax.evaluation.dev_evaluation",),
+    "attention_jax.training.compilation": ("attention_jax.training.metrics",),
+    "attention_jax.training.event_files": ("attention_jax.training.metrics",),
+    "attention_jax.training.meter": ("attention_jax.training.metrics",),
+    "attention_jax.training.ending": ("attention_jax.training.loop",),
+    "attention_jax.training.progress": ("attention_jax.training.loop",),
+    "attention_jax.training.lock": ("attention_jax.training.run_directory",),
+    "attention_jax.training.resumption": ("attention_jax.training.run_directory",),
+    "attention_jax.training.stored_config": ("attention_jax.training.run_directory",),
+    "attention_jax.training.placement": ("attention_jax.training.sharding",),
+    "attention_jax.training.preparation": ("attention_jax.training.setup",),
+    "attention_jax.training.start": ("attention_jax.training.trainer",),
+    "attention_jax.training.state": ("attention_jax.training.step",),
 }
 # Names that have changed, by former module and name: (module, name) now.
-RENAMED: dict[tuple[str, str], tuple[str, str]] = {}
+RENAMED: dict[tuple[str, str], tuple[str, str]] = {
+    ("attention_jax.training.placement", "make_placement"): (
+        "attention_jax.training.sharding",
+        "make_sharding",
+    ),
+    ("attention_jax.training.placement", "Placement"): (
+        "attention_jax.training.sharding",
+        "DataSharding",
+    ),
+    ("attention_jax.evaluation.held_out", "known_links"): (
+        "attention_jax.evaluation.alignment",
+        "gold_links",
+    ),
+    ("attention_jax.evaluation.held_out", "known_alignment"): (
+        "attention_jax.evaluation.alignment",
+        "gold_alignment",
+    ),
+}
 
 
 class _FormerModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):

@@ -38,7 +38,7 @@ def check_output(path: str | None, flag: str = "output") -> pathlib.Path | None:
 
 def check_picture(path: str, flag: str = "figure") -> None:
     """Raises UsageError unless the picture that the flag names could be written."""
-    from attention_jax.evaluation.figure_files import check_path
+    from attention_jax.evaluation.plots import check_path
 
     try:
         check_path(path)

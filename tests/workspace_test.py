@@ -65,7 +65,7 @@ def test_every_recipe_starts_from_a_test():
 
 
 def test_nothing_computes_scores_with_flax():
-    for name in ("scores", "normalizers", "averaging", "masks", "score_modifiers"):
+    for name in ("scores", "normalizers", "masks", "statistics", "score_modifiers"):
         tree = ast.parse((ROOT / f"attention_jax/{name}.py").read_text())
         imported = [
             (getattr(node, "module", None) or node.names[0].name)

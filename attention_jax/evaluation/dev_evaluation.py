@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from attention_jax.evaluation.translation_quality import bleu, exact_match
+from attention_jax.evaluation.quality import bleu, exact_match
 from attention_jax.run import Run
 from attention_jax.training.loop import DevTranslations, EvaluateParams
 from attention_jax.training.setup import Experiment

@@ -7,12 +7,11 @@ from typing import Any
 
 import jax
 
-from attention_jax import data
+from attention_jax import data, models
 from attention_jax.atomic_write import drop_lines_after, write_json
 from attention_jax.config import ExperimentConfig, check_fields
 from attention_jax.data.codec import save_codecs
 from attention_jax.errors import UserError
-from attention_jax.models import functional
 from attention_jax.training import optimizer
 from attention_jax.training.checkpoints import Checkpoints, best_metrics
 from attention_jax.training.loop import (
@@ -79,7 +78,7 @@ def train(
     """
     check_fields(config)
     data.check_config(config.data)
-    functional.check_config(config.model)
+    models.check_config(config.model)
     optimizer.check_config(config.training)
     if evaluate is None and config.training.best_by == "bleu":
         raise UserError("config.training.best_by is bleu, but nothing evaluates BLEU")

@@ -261,7 +261,7 @@ def test_a_sentence_without_memory_for_it_is_a_long_line(
     workdir, monkeypatch, capfdbinary
 ):
     # The weights of 16 source words with 10 + 2 x 16 words, EOS, in a beam of 2.
-    monkeypatch.setattr("attention_jax.decoding.sentences._MAX_SENTENCE", 16 * 43 * 2)
+    monkeypatch.setattr("attention_jax.decoding.translate._MAX_SENTENCE", 16 * 43 * 2)
     lines = b"ba bi\n" + b"ba " * 17 + b"\nbo\n"
     flags = [f"--workdir={workdir}", "--beam_size=2"]
     piped(monkeypatch, lines)
