@@ -18,11 +18,11 @@ from typing import Any
 
 from absl import flags
 
+from attention_jax.atomic_write import write_json
 from attention_jax.attention import implementation_names
 from attention_jax.errors import UserError, named, unknown_name
 from attention_jax.functions.normalizer import get_normalizer, normalizer_names
 from attention_jax.functions.score import get_score, score_names
-from attention_jax.training.json_files import write_json
 from benchmarks import report
 from benchmarks.harness import BASELINES, Plan, benchmark
 from benchmarks.workloads import DTYPES, PASSES, WORKLOADS, select_workloads

@@ -18,17 +18,16 @@ import jax
 import numpy as np
 from absl import flags
 
+from attention_jax.atomic_write import write_json
 from attention_jax.config import ModelConfig, TrainingConfig
 from attention_jax.data.batches import Batch
 from attention_jax.data.vocabulary import SPECIAL_TOKENS
 from attention_jax.errors import UserError, named
 from attention_jax.functions.score import get_score, score_names
 from attention_jax.models.factory import build_model
-from attention_jax.training.json_files import write_json
 from attention_jax.training.optimizer import make_optimizer
 from attention_jax.training.provenance import environment
-from attention_jax.training.state import init_state
-from attention_jax.training.step import make_train_step
+from attention_jax.training.step import init_state, make_train_step
 from benchmarks.timing import interleave, ratio, summarize
 from experiments import command_line
 from experiments.arguments import UsageError, check_output
