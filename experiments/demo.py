@@ -38,11 +38,12 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Trains, evaluates, shows and draws."""
+    from attention_jax.atomic_write import write_json
     from attention_jax.evaluation import examples, report
     from attention_jax.evaluation.evaluate import evaluate, load_split, provenance
+    from attention_jax.experiment import run_experiment
     from attention_jax.run import load_run
-    from attention_jax.training import RunDirectory, train
-    from attention_jax.training.json_files import write_json
+    from attention_jax.training import RunDirectory
     from experiments.progress import TrainingDisplay
 
     workdir = pathlib.Path(arguments.workdir)
@@ -56,7 +57,7 @@ def main(arguments: types.SimpleNamespace) -> None:
             events.add(row["event"])
             display(row)
 
-        result = train(config, workdir, log=log, command=sys.argv)
+        result = run_experiment(config, workdir, log=log, command=sys.argv)
     trained = time.perf_counter()
     now = f"trained now, {trained - started:.0f} seconds with the data"
     print(

@@ -11,7 +11,7 @@ from attention_jax.config import ExperimentConfig
 from attention_jax.errors import unknown_name
 from attention_jax.evaluation.evaluate import evaluate, load_split, provenance
 from attention_jax.evaluation.run_summary import summarize
-from attention_jax.experiment import validate
+from attention_jax.experiment import run_experiment, validate
 from attention_jax.run import load_run
 from attention_jax.sweeps.results import (
     BUSY,
@@ -20,12 +20,13 @@ from attention_jax.sweeps.results import (
     STOPPED,
     SweepDirectory,
 )
-from attention_jax.training.lock import WorkdirInUseError
 from attention_jax.training.loop import Log
-from attention_jax.training.meter import NonFiniteLossError
-from attention_jax.training.resumption import ChangedRunError, check_same_config
-from attention_jax.training.run_directory import RunDirectory
-from attention_jax.training.start import train
+from attention_jax.training.metrics import NonFiniteLossError
+from attention_jax.training.run_directory import (
+    ChangedRunError,
+    RunDirectory,
+    WorkdirInUseError,
+)
 
 # What each run is measured on, and whose parameters: the best on dev.
 SPLIT, CHECKPOINT = "test", "best"
@@ -104,7 +105,7 @@ def run_sweep(
                 f"measures on the {SPLIT} set"
             )
     for name, config in configs.items():
-        check_same_config(sweep.run(name), config)
+        sweep.run(name).check_same_config(config)
     chosen = [name for name in configs if name in only or not only]
     return _run(sweep, configs, chosen, watch, command, should_stop)
 
@@ -147,7 +148,7 @@ def _train_and_measure(
     result: dict[str, Any]
     try:
         with watch(name, config) as log:
-            trained = train(
+            trained = run_experiment(
                 config, run.path, log=log, command=command, should_stop=should_stop
             )
         if trained.reason == "stopped":

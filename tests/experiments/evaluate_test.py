@@ -12,8 +12,8 @@ from attention_jax.data.tokenization import CharacterTokenizer
 from attention_jax.evaluation import alignment
 from attention_jax.evaluation import evaluate as held_out
 from attention_jax.evaluation.alignment import Alignment, format_alignment
+from attention_jax.experiment import run_experiment
 from attention_jax.run import CHECKPOINTS, load_run
-from attention_jax.training import train
 from attention_jax.training.run_directory import RunDirectory
 from experiments import command_line, evaluate, known_links
 from tests.tiny_run import tiny_config, tiny_run
@@ -328,7 +328,7 @@ def test_runs_of_other_sentences_do_not_compare(workdir, tmp_path, capsys):
     other = tmp_path / "other"
     config = tiny_config()
     config.data.seed, config.training.steps = 5, 1
-    train(config, other)
+    run_experiment(config, other)
     assert run(f"--workdir={workdir}", f"--workdir={other}") == 1
     err = capsys.readouterr().err
     assert "different test sentences (40 and 40; split hashes" in err
