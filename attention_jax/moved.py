@@ -100,6 +100,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "attention_jax.training.preparation": ("attention_jax.training.setup",),
     "attention_jax.training.start": ("attention_jax.training.trainer",),
     "attention_jax.training.state": ("attention_jax.training.step",),
+    "attention_jax.score_checking": ("attention_jax.testing.check_score",),
 }
 # Names that have changed, by former module and name: (module, name) now.
 RENAMED: dict[tuple[str, str], tuple[str, str]] = {

@@ -11,16 +11,17 @@ check failed, 1 if one did, 2 for a mistake on the command line or a score that 
 import sys
 import textwrap
 import types
-from typing import TYPE_CHECKING
 
 from absl import flags
 
+from attention_jax.atomic_write import write_json
+from attention_jax.errors import UserError, unknown_name
+from attention_jax.functions.score import get_score
+from attention_jax.testing.check_score import ScoreReport, check_score
+from attention_jax.testing.checks import CHECKS, check_names
 from experiments import command_line
 from experiments.arguments import check_apart, check_output
 from experiments.tables import print_table
-
-if TYPE_CHECKING:
-    from attention_jax.score_checking import ScoreReport
 
 SIZES = (
     ("query_size", "Q, for a score that needs a certain one."),
@@ -76,8 +77,6 @@ def main(arguments: types.SimpleNamespace) -> int:
         options["checks"] = arguments.checks
     check_references(arguments.positional, arguments.checks)
 
-    from attention_jax import check_score
-
     reports = []
     for reference in arguments.positional:
         report = check_score(reference, **options)
@@ -85,8 +84,6 @@ def main(arguments: types.SimpleNamespace) -> int:
         print_table(report.rows(), title=report.summary)
         print(f"\n{what_next(report, reference)}\n")
     if output:
-        from attention_jax.atomic_write import write_json
-
         pairs = zip(arguments.positional, reports, strict=True)
         write_json(output, [{"reference": r, **one.to_dict()} for r, one in pairs])
         print(f"wrote {output}")
@@ -95,8 +92,6 @@ def main(arguments: types.SimpleNamespace) -> int:
 
 def print_checks() -> None:
     """Every check and its promise."""
-    from attention_jax.score_checking import CHECKS
-
     width = max(len(check.name) for check in CHECKS)
     for check in CHECKS:
         print(
@@ -110,10 +105,6 @@ def print_checks() -> None:
 
 def check_references(references: list[str], checks: list[str]) -> None:
     """Raises UsageError unless every score, and every check, is there."""
-    from attention_jax import get_score
-    from attention_jax.errors import unknown_name
-    from attention_jax.score_checking import check_names
-
     try:
         for name in checks:
             if name not in check_names():
@@ -124,7 +115,7 @@ def check_references(references: list[str], checks: list[str]) -> None:
         raise command_line.UsageError(str(error)) from error
 
 
-def what_next(report: "ScoreReport", reference: str) -> str:
+def what_next(report: ScoreReport, reference: str) -> str:
     """What to do now: about the first failure, or with a score that has none."""
     if report.failed:
         first = report.failed[0]
