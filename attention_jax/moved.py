@@ -57,6 +57,9 @@ MOVED: dict[str, tuple[str, ...]] = {
     "attention_jax.decoding.limits": ("attention_jax.decoding.base",),
     "attention_jax.decoding.greedy": ("attention_jax.decoding.autoregressive",),
     "attention_jax.decoding.sampling": ("attention_jax.decoding.autoregressive",),
+    "attention_jax.decoding.top_words": ("attention_jax.decoding.top_k",),
+    "attention_jax.decoding.word_by_word": ("attention_jax.decoding.autoregressive",),
+    "attention_jax.decoding.back_pointers": ("attention_jax.decoding.beam",),
     "attention_jax.decoding.forced": ("attention_jax.decoding.scoring",),
 }
 # Names that have changed, by former module and name: (module, name) now.
