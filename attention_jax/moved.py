@@ -41,6 +41,27 @@ MOVED: dict[str, tuple[str, ...]] = {
     "attention_jax.kernels.query_first": ("attention_jax.functions.batching",),
     "attention_jax.configuration": ("attention_jax.config",),
     "attention_jax.validation": ("attention_jax.experiment",),
+    "attention_jax.evaluation.held_out": ("attention_jax.evaluation.evaluate",),
+    "attention_jax.evaluation.translation_quality": (
+        "attention_jax.evaluation.quality",
+    ),
+    "attention_jax.evaluation.quality_by_length": (
+        "attention_jax.evaluation.significance",
+    ),
+    "attention_jax.evaluation.figures": ("attention_jax.evaluation.plots",),
+    "attention_jax.evaluation.figure_files": ("attention_jax.evaluation.plots",),
+    "attention_jax.evaluation.pharaoh": ("attention_jax.evaluation.alignment",),
+    "attention_jax.evaluation.alignment_error_rate": (
+        "attention_jax.evaluation.alignment",
+    ),
+    "attention_jax.evaluation.attention_alignment": (
+        "attention_jax.evaluation.alignment",
+    ),
+    "attention_jax.evaluation.attention_links": ("attention_jax.evaluation.alignment",),
+    "attention_jax.evaluation.reference_alignment": (
+        "attention_jax.evaluation.alignment",
+    ),
+    "attention_jax.evaluation.eflomal_links": ("attention_jax.evaluation.alignment",),
     "attention_jax.models.attention_layer": ("attention_jax.nn.attention",),
     "attention_jax.models.recurrent": ("attention_jax.nn.recurrent",),
     "attention_jax.models.scans": ("attention_jax.nn.scan",),
@@ -61,9 +82,47 @@ MOVED: dict[str, tuple[str, ...]] = {
     "attention_jax.decoding.word_by_word": ("attention_jax.decoding.autoregressive",),
     "attention_jax.decoding.back_pointers": ("attention_jax.decoding.beam",),
     "attention_jax.decoding.forced": ("attention_jax.decoding.scoring",),
+    "attention_jax.whole_files": ("attention_jax.atomic_write",),
+    "attention_jax.training.json_files": ("attention_jax.atomic_write",),
+    "attention_jax.training.checkpoint_reading": (
+        "attention_jax.training.checkpoints",
+    ),
+    "attention_jax.training.config_variation": (
+        "attention_jax.evaluation.config_variation",
+    ),
+    "attention_jax.training.development": ("attention_jax.evaluation.dev_evaluation",),
+    "attention_jax.training.compilation": ("attention_jax.training.metrics",),
+    "attention_jax.training.event_files": ("attention_jax.training.metrics",),
+    "attention_jax.training.meter": ("attention_jax.training.metrics",),
+    "attention_jax.training.ending": ("attention_jax.training.loop",),
+    "attention_jax.training.progress": ("attention_jax.training.loop",),
+    "attention_jax.training.lock": ("attention_jax.training.run_directory",),
+    "attention_jax.training.resumption": ("attention_jax.training.run_directory",),
+    "attention_jax.training.stored_config": ("attention_jax.training.run_directory",),
+    "attention_jax.training.placement": ("attention_jax.training.sharding",),
+    "attention_jax.training.preparation": ("attention_jax.training.setup",),
+    "attention_jax.training.start": ("attention_jax.training.trainer",),
+    "attention_jax.training.state": ("attention_jax.training.step",),
 }
 # Names that have changed, by former module and name: (module, name) now.
-RENAMED: dict[tuple[str, str], tuple[str, str]] = {}
+RENAMED: dict[tuple[str, str], tuple[str, str]] = {
+    ("attention_jax.training.placement", "make_placement"): (
+        "attention_jax.training.sharding",
+        "make_sharding",
+    ),
+    ("attention_jax.training.placement", "Placement"): (
+        "attention_jax.training.sharding",
+        "DataSharding",
+    ),
+    ("attention_jax.evaluation.held_out", "known_links"): (
+        "attention_jax.evaluation.alignment",
+        "gold_links",
+    ),
+    ("attention_jax.evaluation.held_out", "known_alignment"): (
+        "attention_jax.evaluation.alignment",
+        "gold_alignment",
+    ),
+}
 
 
 class _FormerModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):

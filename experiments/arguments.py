@@ -27,7 +27,7 @@ def check_output(path: str | None, flag: str = "output") -> pathlib.Path | None:
     if not path:
         raise UsageError(f"--{flag} is empty; it takes a file")
     # Not above: the package takes longer to import than most mistakes to find.
-    from attention_jax.whole_files import check_writable
+    from attention_jax.atomic_write import check_writable
 
     try:
         check_writable(path)
@@ -38,7 +38,7 @@ def check_output(path: str | None, flag: str = "output") -> pathlib.Path | None:
 
 def check_picture(path: str, flag: str = "figure") -> None:
     """Raises UsageError unless the picture that the flag names could be written."""
-    from attention_jax.evaluation.figure_files import check_path
+    from attention_jax.evaluation.plots import check_path
 
     try:
         check_path(path)

@@ -38,10 +38,12 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Trains, evaluates, shows and draws."""
-    from attention_jax.evaluation import held_out, report, showcase
+    from attention_jax.atomic_write import write_json
+    from attention_jax.evaluation import examples, report
+    from attention_jax.evaluation.evaluate import evaluate, load_split, provenance
+    from attention_jax.experiment import run_experiment
     from attention_jax.run import load_run
-    from attention_jax.training import RunDirectory, train
-    from attention_jax.training.json_files import write_json
+    from attention_jax.training import RunDirectory
     from experiments.progress import TrainingDisplay
 
     workdir = pathlib.Path(arguments.workdir)
@@ -55,7 +57,7 @@ def main(arguments: types.SimpleNamespace) -> None:
             events.add(row["event"])
             display(row)
 
-        result = train(config, workdir, log=log, command=sys.argv)
+        result = run_experiment(config, workdir, log=log, command=sys.argv)
     trained = time.perf_counter()
     now = f"trained now, {trained - started:.0f} seconds with the data"
     print(
@@ -64,19 +66,19 @@ def main(arguments: types.SimpleNamespace) -> None:
     )
 
     run, directory = load_run(workdir), RunDirectory(workdir)
-    pairs = held_out.load_split(directory, "test")
-    evaluation = held_out.evaluate(run, pairs)
-    for line in showcase.translation_lines(run, pairs, evaluation, number=NUM_SHOWN):
+    pairs = load_split(directory, "test")
+    evaluation = evaluate(run, pairs)
+    for line in examples.translation_lines(run, pairs, evaluation, number=NUM_SHOWN):
         print(line)
     print()
-    facts = held_out.provenance(directory, run, split="test", checkpoint="best")
+    facts = provenance(directory, run, split="test", checkpoint="best")
     print_table(
         report.rows(evaluation, facts), title=f"{len(pairs):,} held-out phrases"
     )
     print(f"\nevaluated in {time.perf_counter() - trained:.0f} seconds")
 
     figure, figures = workdir / "attention.png", workdir / "demo.json"
-    showcase.draw_examples(run, pairs, evaluation, number=NUM_DRAWN, path=figure)
+    examples.draw_examples(run, pairs, evaluation, number=NUM_DRAWN, path=figure)
     write_json(
         figures,
         {**evaluation.to_dict(), **facts, "training_minutes": result.minutes},

@@ -44,7 +44,7 @@ def main(arguments: types.SimpleNamespace) -> None:
         check_suffix(output)
     except ValueError as error:
         raise UsageError(f"--output: {error}") from error
-    from attention_jax.evaluation.held_out import provenance
+    from attention_jax.evaluation.evaluate import provenance
     from attention_jax.run import load_run
     from attention_jax.training.run_directory import RunDirectory
 

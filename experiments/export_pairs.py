@@ -35,10 +35,10 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Loads, tokenises and writes."""
+    from attention_jax.atomic_write import write_text
     from attention_jax.data.codec import build_codecs
     from attention_jax.data.sources import load_splits
     from attention_jax.data.vocabulary import SPECIAL_TOKENS
-    from attention_jax.whole_files import write_text
 
     folder, data = pathlib.Path(arguments.output), arguments.config.data
     if folder.exists() and not folder.is_dir():

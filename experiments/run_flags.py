@@ -25,8 +25,8 @@ def define_checkpoint(flag_values: flags.FlagValues) -> None:
 
 
 def define_split(flag_values: flags.FlagValues) -> None:
-    """Defines --split, whose choices are those of `held_out.load_split`."""
-    choices = package_constant("evaluation/held_out.py", "SPLITS")
+    """Defines --split, whose choices are those of `evaluate.load_split`."""
+    choices = package_constant("evaluation/evaluate.py", "SPLITS")
     flags.DEFINE_enum(
         "split", choices[0], choices, "Which pairs.", flag_values=flag_values
     )

@@ -31,7 +31,7 @@ def define_sentences(flag_values: flags.FlagValues, *, number: int) -> None:
     flags.DEFINE_enum(
         "split",
         None,
-        package_constant("evaluation/held_out.py", "SPLITS"),
+        package_constant("evaluation/evaluate.py", "SPLITS"),
         "... or a split of the run's data.",
         flag_values=flag_values,
     )
@@ -87,7 +87,7 @@ def pairs_of(
       OSError: --input cannot be read.
     """
     from attention_jax.data.pairs import Pair
-    from attention_jax.evaluation.held_out import load_split
+    from attention_jax.evaluation.evaluate import load_split
     from attention_jax.training.run_directory import RunDirectory
 
     if not run.attends:

@@ -46,10 +46,10 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def main(arguments: types.SimpleNamespace) -> int:
     """Runs `arguments.configs` in `arguments.workdir`."""
     configs, only = arguments.configs, arguments.only
+    from attention_jax.atomic_write import read_json
     from attention_jax.errors import unknown_name
     from attention_jax.sweeps import SweepDirectory, run_sweep
     from attention_jax.sweeps.results import FINISHED, STOPPED
-    from attention_jax.training.json_files import read_json
 
     for name in only:
         if name not in configs:
@@ -61,7 +61,7 @@ def main(arguments: types.SimpleNamespace) -> int:
 
     @contextlib.contextmanager
     def watch(name: str, config: "ExperimentConfig") -> Iterator["Log"]:
-        from attention_jax.training.event_files import EventFiles
+        from attention_jax.training.metrics import EventFiles
         from experiments.progress import TrainingDisplay
 
         say(f"run {chosen.index(name) + 1} of {len(chosen)}: {name}")
@@ -102,8 +102,7 @@ def main(arguments: types.SimpleNamespace) -> int:
 
 def write_markdown(sweep: "SweepDirectory") -> None:
     """Writes results.md from results.json."""
-    from attention_jax.training.json_files import read_json
-    from attention_jax.whole_files import write_text
+    from attention_jax.atomic_write import read_json, write_text
 
     rows = read_json(sweep.results_path)["runs"]
     below = "".join(f"- {line}\n" for line in remarks(rows))
@@ -124,7 +123,7 @@ def _told(outcome: "Outcome") -> str:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """The head and the rows of the table, of the rows of results.json."""
-    from attention_jax.training.config_variation import brief_fields, brief_values
+    from attention_jax.evaluation.config_variation import brief_fields, brief_values
 
     fields = list(rows[0]["differs"])
     brief = brief_fields(fields)

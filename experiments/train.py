@@ -43,8 +43,9 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(arguments: types.SimpleNamespace) -> int:
     """Trains `arguments.config` in `arguments.workdir`."""
-    from attention_jax.training import RunDirectory, train
-    from attention_jax.training.event_files import EventFiles
+    from attention_jax.experiment import run_experiment
+    from attention_jax.training import RunDirectory
+    from attention_jax.training.metrics import EventFiles
     from experiments.progress import TrainingDisplay
 
     config, workdir = arguments.config, arguments.workdir
@@ -58,7 +59,7 @@ def main(arguments: types.SimpleNamespace) -> int:
             display(row)
             events(row)
 
-        result = train(
+        result = run_experiment(
             config,
             workdir,
             log=log,

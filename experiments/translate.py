@@ -164,8 +164,7 @@ def columns(
         # Nothing has no score: a figure would be the best of all.
         yield f"{translation.score:.4f}" if translation.source_tokens else ""
     if arguments.alignments:
-        from attention_jax.evaluation.attention_links import attention_links
-        from attention_jax.evaluation.pharaoh import format_alignment
+        from attention_jax.evaluation.alignment import attention_links, format_alignment
 
         yield format_alignment(attention_links(translation.weights))
     if arguments.tokens:

@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 from attention_jax.config import ExperimentConfig
-from attention_jax.training.config_variation import (
+from attention_jax.evaluation.config_variation import (
     brief_fields,
     brief_values,
     varying_fields,
 )
-from attention_jax.training.stored_config import config_to_dict, flatten
+from attention_jax.training.run_directory import config_to_dict, flatten
 
 # Names are folders, and stand between commas in --only.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+@-]*")

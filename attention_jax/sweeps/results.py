@@ -10,12 +10,11 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attention_jax.atomic_write import read_json, write_json
 from attention_jax.config import ExperimentConfig
+from attention_jax.evaluation.config_variation import varying_fields
 from attention_jax.evaluation.run_summary import summarize
-from attention_jax.training.config_variation import varying_fields
-from attention_jax.training.json_files import read_json, write_json
-from attention_jax.training.run_directory import RunDirectory
-from attention_jax.training.stored_config import config_to_dict, flatten
+from attention_jax.training.run_directory import RunDirectory, config_to_dict, flatten
 
 # What a run has come to. Only the first two are stored; BUSY: another process trains it.
 FINISHED, FAILED = "finished", "failed"

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from attention_jax import errors
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import unknown_name
-from attention_jax.evaluation import held_out
+from attention_jax.evaluation.evaluate import evaluate, load_split, provenance
 from attention_jax.evaluation.run_summary import summarize
-from attention_jax.experiment import validate
+from attention_jax.experiment import run_experiment, validate
 from attention_jax.run import load_run
 from attention_jax.sweeps.results import (
     BUSY,
@@ -20,12 +20,13 @@ from attention_jax.sweeps.results import (
     STOPPED,
     SweepDirectory,
 )
-from attention_jax.training.lock import WorkdirInUseError
 from attention_jax.training.loop import Log
-from attention_jax.training.meter import NonFiniteLossError
-from attention_jax.training.resumption import ChangedRunError, check_same_config
-from attention_jax.training.run_directory import RunDirectory
-from attention_jax.training.start import train
+from attention_jax.training.metrics import NonFiniteLossError
+from attention_jax.training.run_directory import (
+    ChangedRunError,
+    RunDirectory,
+    WorkdirInUseError,
+)
 
 # What each run is measured on, and whose parameters: the best on dev.
 SPLIT, CHECKPOINT = "test", "best"
@@ -104,7 +105,7 @@ def run_sweep(
                 f"measures on the {SPLIT} set"
             )
     for name, config in configs.items():
-        check_same_config(sweep.run(name), config)
+        sweep.run(name).check_same_config(config)
     chosen = [name for name in configs if name in only or not only]
     return _run(sweep, configs, chosen, watch, command, should_stop)
 
@@ -147,7 +148,7 @@ def _train_and_measure(
     result: dict[str, Any]
     try:
         with watch(name, config) as log:
-            trained = train(
+            trained = run_experiment(
                 config, run.path, log=log, command=command, should_stop=should_stop
             )
         if trained.reason == "stopped":
@@ -169,7 +170,7 @@ def _train_and_measure(
 def _measured(run: RunDirectory) -> dict[str, Any]:
     """The run's figures on the test set, and all that belongs beside them."""
     loaded = load_run(run.path, checkpoint=CHECKPOINT)
-    evaluation = held_out.evaluate(loaded, held_out.load_split(run, SPLIT))
+    evaluation = evaluate(loaded, load_split(run, SPLIT))
     summary = summarize(run.path, name=run.path.name)
     return {
         "parameters": summary.parameters,
@@ -177,7 +178,7 @@ def _measured(run: RunDirectory) -> dict[str, Any]:
         "minutes": summary.minutes,
         "tokens_per_second": summary.tokens_per_second,
         **evaluation.to_dict(),
-        **held_out.provenance(run, loaded, split=SPLIT, checkpoint=CHECKPOINT),
+        **provenance(run, loaded, split=SPLIT, checkpoint=CHECKPOINT),
     }
 
 

@@ -351,7 +351,7 @@ def test_os_errors_are_one_line_and_status_1(folder, capsys):
 
 def test_checks_of_this_project_are_one_line_and_status_1(folder, capsys):
     def value_error(arguments):
-        from attention_jax.training.stored_config import config_from_dict
+        from attention_jax.training.run_directory import config_from_dict
 
         config_from_dict({"sead": 3})
 

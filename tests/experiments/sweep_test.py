@@ -13,12 +13,11 @@ import time
 import pytest
 from absl import flags
 
-from attention_jax.evaluation import held_out
+from attention_jax.evaluation import evaluate
 from attention_jax.evaluation.run_comparison import compare_runs
 from attention_jax.run import load_run
 from attention_jax.sweeps import Outcome, SweepDirectory, run_sweep, runner
 from attention_jax.training import RunDirectory
-from attention_jax.training.lock import sole_trainer
 from experiments import command_line, sweep, train
 from tests.experiments.train_test import ROOT, TINY, compilation_cache
 
@@ -107,8 +106,8 @@ def test_each_run_is_a_row_measured_on_test(finished):
     assert len(dot["split_hash"]) == 64 and dot["versions"]["jax"]
 
     directory = finished.run("score=dot")
-    pairs = held_out.load_split(directory, "test")
-    measured = held_out.evaluate(load_run(directory.path), pairs).to_dict()
+    pairs = evaluate.load_split(directory, "test")
+    measured = evaluate.evaluate(load_run(directory.path), pairs).to_dict()
     assert dot["metrics"] == measured["metrics"]
     names = [m["name"] for m in dot["metrics"]]
     assert names == ["BLEU", "chrF2", "exact match", "TER"]
@@ -384,7 +383,7 @@ def test_a_runs_own_directory_is_no_sweeps(finished, two, monkeypatch, capsys):
 def test_a_run_that_another_process_trains_is_left_to_it(two, tmp_path):
     path = tmp_path / NAMES[0]
     path.mkdir()
-    with sole_trainer(RunDirectory(path).lock_path):
+    with RunDirectory(path).lock():
         configs = parsed(f"--config={two}")
         [outcome] = run_sweep(configs, tmp_path, only=NAMES[:1])
     assert outcome.status == "busy" and "is being trained in by" in outcome.reason
