@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import benchmark_flags, command_line
+from experiments import benchmark_flags, cli
 from experiments.benchmark_display import BenchmarkDisplay
 from experiments.tables import print_table
 
@@ -94,7 +94,7 @@ def print_case(case: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     sys.exit(
-        command_line.run(
+        cli.run(
             main,
             define_flags,
             interrupted="interrupted; the file of --output has what was measured",

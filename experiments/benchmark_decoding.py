@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments import command_line, run_flags
-from experiments.arguments import UsageError, check_apart, check_output
+from attention_jax.errors import UserError
+from experiments import cli, run_flags
+from experiments.outputs import check_apart, check_output
 from experiments.tables import print_table
 
 if TYPE_CHECKING:
@@ -118,26 +119,26 @@ def beam_sizes(texts: Sequence[str]) -> list[int]:
     """The numbers that --beam_sizes names, each once.
 
     Raises:
-      UsageError: one is no number from 1 on.
+      UserError: one is no number from 1 on.
     """
     for text in texts:
         if not text.strip().isdecimal() or not int(text):
-            raise UsageError(
+            raise UserError(
                 f"--beam_sizes must be whole numbers from 1 on, got {text!r}"
             )
     return list(dict.fromkeys(map(int, texts)))
 
 
 def check_joeynmt(arguments: types.SimpleNamespace) -> None:
-    """Raises UsageError unless both or neither of JoeyNMT's flags name a file."""
+    """Raises UserError unless both or neither of JoeyNMT's flags name a file."""
     names = ("joeynmt", "joeynmt_config")
     given = [name for name in names if getattr(arguments, name) is not None]
     if len(given) == 1:
         [missing] = set(names) - set(given)
-        raise UsageError(f"--{given[0]} needs --{missing} beside it")
+        raise UserError(f"--{given[0]} needs --{missing} beside it")
     for name in given:
         if not pathlib.Path(getattr(arguments, name)).is_file():
-            raise UsageError(f"--{name}: there is no file {getattr(arguments, name)!r}")
+            raise UserError(f"--{name}: there is no file {getattr(arguments, name)!r}")
 
 
 def joeynmt(arguments: types.SimpleNamespace) -> "list[Peer]":
@@ -149,8 +150,8 @@ def joeynmt(arguments: types.SimpleNamespace) -> "list[Peer]":
     try:
         return [joeynmt_peer(arguments.joeynmt, arguments.joeynmt_config)]
     except (OSError, RuntimeError) as error:
-        raise UsageError(f"--joeynmt: {error}") from error
+        raise UserError(f"--joeynmt: {error}") from error
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.run(main, define_flags, required=("workdir",)))
+    sys.exit(cli.run(main, define_flags, required=("workdir",)))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.arguments import UsageError, check_output, check_picture
+from attention_jax.errors import UserError
+from experiments.outputs import check_output, check_picture
 
 if TYPE_CHECKING:
     from attention_jax.benchmarking import Plan
@@ -86,9 +87,9 @@ def define(flag_values: flags.FlagValues) -> None:
 
 
 def check_files(arguments: types.SimpleNamespace) -> None:
-    """Raises UsageError unless --output and --figure could be written."""
+    """Raises UserError unless --output and --figure could be written."""
     if arguments.input and arguments.output:
-        raise UsageError("--output is for what is measured; --input measures nothing")
+        raise UserError("--output is for what is measured; --input measures nothing")
     check_output(arguments.output)
     if arguments.figure:
         check_picture(arguments.figure)
@@ -98,7 +99,7 @@ def read(flag: str, path: str | None) -> dict[str, Any] | None:
     """The results in a file that a flag names, None if it was not given.
 
     Raises:
-      UsageError: there is no such file, or it holds something else.
+      UserError: there is no such file, or it holds something else.
     """
     from attention_jax.benchmarking.results import read_result
 
@@ -107,16 +108,16 @@ def read(flag: str, path: str | None) -> dict[str, Any] | None:
     try:
         return read_result(path)
     except OSError as error:
-        raise UsageError(f"--{flag}: {path!r}: {error.strerror}") from error
+        raise UserError(f"--{flag}: {path!r}: {error.strerror}") from error
     except ValueError as error:
-        raise UsageError(f"--{flag}: {error}") from error
+        raise UserError(f"--{flag}: {error}") from error
 
 
 def plan(arguments: types.SimpleNamespace) -> "Plan":
     """What the flags ask for.
 
     Raises:
-      UsageError: a name is unknown; says which flag, and the nearest name.
+      UserError: a name is unknown; says which flag, and the nearest name.
     """
     from attention_jax.benchmarking import Plan, select_workloads
     from attention_jax.benchmarking.cases import DTYPES, PASSES
@@ -131,7 +132,7 @@ def plan(arguments: types.SimpleNamespace) -> "Plan":
 
     for flag in ("max_seconds", "budget_gib"):
         if not math.isfinite(value := getattr(arguments, flag)):
-            raise UsageError(f"--{flag} must be a finite number, not {value}")
+            raise UserError(f"--{flag} must be a finite number, not {value}")
     scores = tuple(arguments.scores)
     scores = score_names() if scores == ("all",) else scores
     normalizers = tuple(arguments.normalizers)
@@ -144,7 +145,7 @@ def plan(arguments: types.SimpleNamespace) -> "Plan":
     implementations = chosen("implementations", implementation_names())
     peers = chosen("peers", peer_names())
     if not (implementations or peers):
-        raise UsageError("nothing to measure: no implementation and no peer")
+        raise UserError("nothing to measure: no implementation and no peer")
     candidates = (*implementation_names(), *peer_names())
     _named("baseline", lambda: _expand("baseline", [arguments.baseline], candidates))
     found = Plan(
@@ -163,7 +164,7 @@ def plan(arguments: types.SimpleNamespace) -> "Plan":
     )
     if not found.cases():
         names = ", ".join(workload.name for workload in workloads)
-        raise UsageError(f"nothing to measure: {names} without a gradient")
+        raise UserError(f"nothing to measure: {names} without a gradient")
     return found
 
 
@@ -191,4 +192,4 @@ def _named(flag: str, find: Callable[[], Any]) -> Any:
         return find()
     except (LookupError, TypeError, ValueError) as error:
         message = error.args[0] if error.args else error
-        raise UsageError(f"--{flag}: {message}") from error
+        raise UserError(f"--{flag}: {message}") from error

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments import command_line
-from experiments.arguments import UsageError, check_output
+from attention_jax.errors import UserError
+from experiments import cli
+from experiments.outputs import check_output
 from experiments.tables import print_table
 
 
@@ -86,10 +87,10 @@ def main(arguments: types.SimpleNamespace) -> None:
     jax.config.update("jax_enable_compilation_cache", False)
     installed = importlib.util.find_spec("torch") is not None
     if arguments.twin == "yes" and not installed:
-        raise UsageError("--twin=yes needs torch, which is not installed: `make peers`")
+        raise UserError("--twin=yes needs torch, which is not installed: `make peers`")
     twin = installed and arguments.twin != "no" and arguments.compute_dtype == "float32"
     if arguments.twin == "yes" and arguments.compute_dtype != "float32":
-        raise UsageError(
+        raise UserError(
             "--twin=yes needs --compute_dtype=float32, which is what the twin computes in, "
             f"got {arguments.compute_dtype}"
         )
@@ -140,7 +141,7 @@ def checked_scores(names: Sequence[str], without: str) -> list[str]:
     """The scores that --scores names, `without` for none at all.
 
     Raises:
-      UsageError: there is no such score.
+      UserError: there is no such score.
     """
     from attention_jax import get_score, score_names
     from attention_jax.errors import UnknownNameError
@@ -152,9 +153,9 @@ def checked_scores(names: Sequence[str], without: str) -> list[str]:
             if name != without:
                 get_score(name)
         except UnknownNameError as error:
-            raise UsageError(f"--scores: {error}") from error
+            raise UserError(f"--scores: {error}") from error
     return list(dict.fromkeys(names))
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.run(main, define_flags))
+    sys.exit(cli.run(main, define_flags))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.arguments import UsageError
+from attention_jax.errors import UserError
 
 if TYPE_CHECKING:
     from attention_jax.data.pairs import Pair
@@ -49,18 +49,18 @@ def define_links(flag_values: flags.FlagValues) -> None:
 def check_links(
     arguments: types.SimpleNamespace, directories: "Sequence[RunDirectory]"
 ) -> None:
-    """Raises UsageError if there can be no such links, or nothing to compare them with."""
+    """Raises UserError if there can be no such links, or nothing to compare them with."""
     names = ("alignments", "aligner")
     given = [name for name in names if getattr(arguments, name) is not None]
     if arguments.alignments == "":
-        raise UsageError("--alignments is empty; it takes a file")
+        raise UserError("--alignments is empty; it takes a file")
     if len(given) > 1:
-        raise UsageError("--alignments and --aligner exclude each other")
+        raise UserError("--alignments and --aligner exclude each other")
     if given:
         from attention_jax.models.wirings import attends
 
         if not any(attends(one.load_config().model) for one in directories):
-            raise UsageError(
+            raise UserError(
                 f"--{given[0]}: links are compared with attention, and no run here has "
                 "any"
             )
@@ -70,7 +70,7 @@ def check_links(
         try:
             eflomal_links.load_eflomal()
         except eflomal_links.AlignerNotInstalledError as error:
-            raise UsageError(f"--aligner: {error}") from error
+            raise UserError(f"--aligner: {error}") from error
 
 
 class KnownLinks:
