@@ -11,7 +11,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from attention_jax import masks, moved
-from attention_jax.averaging import average
+from attention_jax.attention import (
+    Attended,
+    AttentionOutput,
+    attend,
+    attention,
+    attention_rows,
+    average,
+    explain_attention,
+    implementation_names,
+    prepare_keys,
+)
 from attention_jax.errors import DuplicateNameError, UnknownNameError, UserError
 from attention_jax.functions.normalizer import (
     Normalizer,
@@ -20,7 +30,7 @@ from attention_jax.functions.normalizer import (
     register_normalizer,
 )
 from attention_jax.functions.params import Param, log_constant
-from attention_jax.functions.prepared import PreparedKeys, prepare_keys
+from attention_jax.functions.prepared import PreparedKeys
 from attention_jax.functions.score import (
     Score,
     call_inner,
@@ -30,13 +40,7 @@ from attention_jax.functions.score import (
     score_names,
     wrap,
 )
-from attention_jax.kernels.chosen_rows import attention_rows
-from attention_jax.kernels.dispatch import (
-    AttentionOutput,
-    attention,
-    implementation_names,
-)
-from attention_jax.kernels.explain import Explanation, explain_attention
+from attention_jax.kernels.explain import Explanation
 from attention_jax.masks import Mask
 from attention_jax.normalizers import (
     entmax15,
@@ -60,7 +64,6 @@ from attention_jax.scores import (
     project_keys,
     scaled_dot,
 )
-from attention_jax.single_query import Attended, attend
 from attention_jax.statistics import statistic_names, top_k
 
 if TYPE_CHECKING:

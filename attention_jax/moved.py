@@ -14,7 +14,10 @@ MOVED: dict[str, tuple[str, ...]] = {
     "attention_jax.score_function": ("attention_jax.functions.score",),
     "attention_jax.normalizer_function": ("attention_jax.functions.normalizer",),
     "attention_jax.parameters": ("attention_jax.functions.params",),
-    "attention_jax.prepared": ("attention_jax.functions.prepared",),
+    "attention_jax.prepared": (
+        "attention_jax.functions.prepared",
+        "attention_jax.attention",
+    ),
     "attention_jax.by_value": ("attention_jax.functions.static_args",),
     "attention_jax.batching": ("attention_jax.functions.batching",),
     "attention_jax.loading": ("attention_jax.functions.import_reference",),
@@ -22,6 +25,20 @@ MOVED: dict[str, tuple[str, ...]] = {
     "attention_jax.kernels.statistics": ("attention_jax.statistics",),
     "attention_jax.kernels.key_range": ("attention_jax.kernels.block_sparsity",),
     "attention_jax.kernels.block_size": ("attention_jax.kernels.cost_model",),
+    "attention_jax.single_query": (
+        "attention_jax.attention",
+        "attention_jax.kernels.reference",
+    ),
+    "attention_jax.averaging": ("attention_jax.attention",),
+    "attention_jax.checks": ("attention_jax.arguments",),
+    "attention_jax.kernels.dispatch": (
+        "attention_jax.attention",
+        "attention_jax.kernels.cost_model",
+    ),
+    "attention_jax.kernels.chosen_rows": ("attention_jax.attention",),
+    "attention_jax.kernels.operands": ("attention_jax.arguments",),
+    "attention_jax.kernels.rows": ("attention_jax.kernels.reference",),
+    "attention_jax.kernels.query_first": ("attention_jax.functions.batching",),
     "attention_jax.configuration": ("attention_jax.config",),
     "attention_jax.validation": ("attention_jax.experiment",),
 }

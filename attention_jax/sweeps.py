@@ -141,7 +141,10 @@ def name_runs(
         raise UserError("the sweep is empty: it needs a configuration")
     if isinstance(configs, Mapping):
         named = dict(configs)
+        _check_distinct(list(named), list(named.values()))
     else:
+        numbers = [f"number {number}" for number in range(1, len(configs) + 1)]
+        _check_distinct(numbers, list(configs))
         names = _derived_names(configs, single)
         named = dict(zip(names, configs, strict=True))
     for name in named:
@@ -150,14 +153,17 @@ def name_runs(
                 "the name of a run must be a file name of at most 120 letters, digits "
                 f"and . = + @ - _, got {name!r}"
             )
-    for number, (name, config) in enumerate(named.items()):
-        for earlier, other in list(named.items())[:number]:
-            if config == other:
-                raise UserError(f"the runs {earlier} and {name} are the same")
+        if [n.casefold() for n in named].count(name.casefold()) > 1:
             # Some file systems do not tell them apart.
-            if name.casefold() == earlier.casefold():
-                raise UserError(f"the names {earlier} and {name} differ in case only")
+            raise UserError(f"two runs of the sweep have the name {name}, or its case")
     return named
+
+
+def _check_distinct(names: Sequence[str], configs: Sequence[ExperimentConfig]) -> None:
+    for number, config in enumerate(configs):
+        if config in configs[:number]:
+            first = names[configs.index(config)]
+            raise UserError(f"the runs {first} and {names[number]} are the same")
 
 
 def _derived_names(configs: Sequence[ExperimentConfig], single: str) -> list[str]:
@@ -169,7 +175,7 @@ def _derived_names(configs: Sequence[ExperimentConfig], single: str) -> list[str
         for field in fields
     ]
     names = ["+".join(cells) for cells in zip(*columns, strict=True)]
-    names = names or [single] * len(configs)
+    names = names or [single]
     fit = [_UNFIT.sub("-", name)[:110].lstrip(".-=+@") or "run" for name in names]
     # What does not fit into a file name may have been all the difference.
     folded = [name.casefold() for name in fit]

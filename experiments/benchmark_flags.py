@@ -119,13 +119,13 @@ def plan(arguments: types.SimpleNamespace) -> "Plan":
     Raises:
       UserError: a name is unknown; says which flag, and the nearest name.
     """
+    from attention_jax.attention import implementation_names
     from attention_jax.benchmarking import Plan, select_workloads
     from attention_jax.benchmarking.cases import DTYPES, PASSES
     from attention_jax.benchmarking.length_figure import check_workloads
     from attention_jax.benchmarking.peers import peer_names
     from attention_jax.functions.normalizer import get_normalizer, normalizer_names
     from attention_jax.functions.score import get_score, score_names
-    from attention_jax.kernels.dispatch import implementation_names
 
     def chosen(flag: str, known: Sequence[str]) -> tuple[str, ...]:
         return _named(flag, lambda: _expand(flag, getattr(arguments, flag), known))

@@ -110,17 +110,20 @@ def run(
         return status
     except UserError as error:
         return _report(error.args[0], 2)
+    except (ValueError, LookupError) as error:
+        # Until every check of the library raises UserError.
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        if "attention_jax" not in last.filename or "raise" not in (last.line or ""):
+            raise
+        return _report(error.args[0], 2)
     except KeyboardInterrupt:
         return _report(interrupted, 130)
     except BrokenPipeError:
         _discard_output()  # the reader (head, less) has what it wanted
         return 0
     except OSError as error:
-        try:
-            # What could not be written may still be in the buffer.
-            sys.stdout.flush()
-        except OSError:
-            _discard_output()
+        if error.strerror and not error.filename:
+            _discard_output()  # files are named: this is standard output
             return _report(f"standard output: {error.strerror}", 1)
         return _report(error, 1)
 

@@ -93,7 +93,7 @@ def with_search_of(
 
     wanted = search_given(arguments)
     if search is not None:
-        own = [name for entry in searches.entries() for name in entry.fields]
+        own = [name for entry in searches.entries.values() for name in entry.fields]
         wanted = {name: value for name, value in wanted.items() if name not in own}
         wanted["search"] = search
     try:

@@ -81,7 +81,10 @@ def main(arguments: types.SimpleNamespace) -> None:
     run = run_flags.with_search(run, arguments)
     if arguments.alignments and not run.attends:
         raise UserError("--alignments come from attention, and this run has none")
-    fits = run.longest_sentence(arguments.n_best)
+    try:
+        fits = run.longest_sentence(arguments.n_best)
+    except ValueError as error:  # the search does not give so many
+        raise UserError(f"--{error}") from error
     if not fits:
         raise UserError(
             "this search has no memory for a single token's translations: give a smaller "

@@ -137,7 +137,11 @@ def test_keys_prepared_for_another_score():
         ({"values": ONES((4, 2))}, ValueError, r"equally many.*5 keys.*\(4, 2\)"),
         ({"where": np.ones(5, int)}, TypeError, "where must be boolean"),
         ({"where": np.ones(4, bool)}, ValueError, r"where must be \[5\].*\(4,\)"),
-        ({"key_positions": np.arange(4)}, ValueError, r"key_positions must be \[5\]"),
+        (
+            {"key_positions": np.arange(4)},
+            ValueError,
+            r"key_positions must be broadcastable to \[5\]",
+        ),
         ({"query": np.ones(4, int)}, TypeError, "query must be floating-point"),
         (
             {"keys": aj.prepare_keys("scaled_dot", ONES((2, 5, 4)))},

@@ -42,7 +42,7 @@ def x64():
 @pytest.fixture(autouse=True)
 def registrations_end_with_the_test():
     """What one test registers, no other sees: tests run in any order."""
-    before = [(r, dict(r._entries), dict(r._origins)) for r in (scores, normalizers)]
+    before = [(registry, dict(registry.entries)) for registry in (scores, normalizers)]
     yield
-    for registry, entries, origins in before:
-        registry._entries, registry._origins = entries, origins
+    for registry, entries in before:
+        registry.entries = entries

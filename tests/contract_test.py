@@ -11,7 +11,7 @@ from jax.test_util import check_grads
 
 import attention_jax as aj
 from attention_jax import masks
-from attention_jax.kernels import dispatch
+from attention_jax.attention import attend_checked
 from tests import oracles
 from tests.attention_cases import (
     IMPLEMENTATIONS,
@@ -342,10 +342,10 @@ def test_one_decoding_step_is_a_row_of_the_whole(score):
 @pytest.mark.parametrize(("score", "normalizer"), FEWER)
 def test_a_second_call_does_not_trace_and_repeats_bit_for_bit(score, normalizer):
     first = run(arrays(score, seed=1), score, normalizer)
-    before = dispatch.attend_checked._cache_size()
+    before = attend_checked._cache_size()
     second = run(arrays(score, seed=1), score, normalizer)
     run(arrays(score, seed=2), aj.get_score(score), aj.get_normalizer(normalizer))
-    assert dispatch.attend_checked._cache_size() == before
+    assert attend_checked._cache_size() == before
     np.testing.assert_array_equal(first.context, second.context)
 
 
@@ -359,9 +359,9 @@ def test_a_second_call_does_not_trace_and_repeats_bit_for_bit(score, normalizer)
 def test_equal_partials_share_a_compilation(equal):
     case = arrays("scaled_dot")
     run(case, aj.soft_cap("scaled_dot", 3.0), equal())
-    before = dispatch.attend_checked._cache_size()
+    before = attend_checked._cache_size()
     run(case, aj.soft_cap("scaled_dot", 3.0), equal())
-    assert dispatch.attend_checked._cache_size() == before
+    assert attend_checked._cache_size() == before
 
 
 @pytest.mark.parametrize("score", aj.score_names())

@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from attention_jax.attention import attention, prepare_keys
 from attention_jax.benchmarking.cases import GRADIENT, Case, Inputs
-from attention_jax.functions.prepared import prepare_keys
-from attention_jax.kernels.dispatch import attention
 
 
 class Unsupported(Exception):

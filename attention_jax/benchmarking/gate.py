@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from attention_jax.attention import attention
 from attention_jax.benchmarking.candidates import OUTPUTS, xla_facts
 from attention_jax.benchmarking.cases import GRADIENT, Case, Inputs, flops
-from attention_jax.kernels.dispatch import attention
 
 # Largest error over largest expected magnitude, (forward, gradient).
 TOLERANCES = {

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from attention_jax import user_code
+from attention_jax import errors
 from attention_jax.errors import UnknownNameError, unknown_name
 
 _loaded_files: dict[tuple[Path, str], Any] = {}
@@ -71,7 +71,7 @@ def users_module(name: str) -> Path | None:
         spec = importlib.util.find_spec(name)
     except Exception:  # noqa: BLE001 - it imports the packages that the module is in
         return None
-    if spec is None or not spec.origin or not user_code.is_users(spec.origin):
+    if spec is None or not spec.origin or not errors.is_user_file(spec.origin):
         return None
     return Path(spec.origin)
 
@@ -141,5 +141,5 @@ def _cannot_import(
 ) -> UnknownNameError:
     return UnknownNameError(
         f"cannot import {place!r} for the {kind}: "
-        f"{user_code.told(error, file=file or '')}"
+        f"{errors.format_error(error, file=file or '')}"
     )

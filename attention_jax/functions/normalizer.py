@@ -85,6 +85,8 @@ class Normalizer:
         return jnp.asarray(weights)
 
     def _bound(self, function: Callable) -> Callable:
+        if not self.hyper:
+            return function
         return functools.partial(function, **static_args.thaw(self.hyper))
 
     def __repr__(self) -> str:
@@ -173,6 +175,8 @@ def get_normalizer(normalizer: Any) -> Normalizer:
     if isinstance(normalizer, Normalizer):
         return normalizer
     if isinstance(normalizer, str):
+        if normalizer in normalizers.entries:
+            return normalizers.entries[normalizer]
         if import_reference.is_reference(normalizer):
             return get_normalizer(
                 import_reference.load_reference("normalizer", normalizer)

@@ -1,4 +1,4 @@
-"""Keys on which a score's `prepare` has been done: once per sentence, not per query."""
+"""Precomputed (projected) keys: a score's `prepare` done once per sentence, not per query."""
 
 import dataclasses
 import functools
@@ -7,10 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from attention_jax.checks import check_params, compute_dtype, floating
 from attention_jax.functions.batching import map_leading
-from attention_jax.functions.score import Score, get_score
-from attention_jax.types import Array, ArrayLike, Bool, Float
+from attention_jax.functions.score import Score
+from attention_jax.types import Array, Bool, Float
 
 
 @functools.partial(
@@ -73,49 +72,14 @@ class PreparedKeys:
         return dataclasses.replace(self, arrays=cast)
 
 
-def prepare_keys(
-    score: Any, keys: Float[ArrayLike, "... S K"], params: Any = None
-) -> PreparedKeys:
-    """Everything a score does that does not depend on the query, done once.
-
-    `attention(query, prepare_keys(score, keys, params), values, score=score,
-    params=params)` equals `attention(query, keys, ...)`, so a decoder that attends at
-    every step projects its keys once per sentence.
-
-    Args:
-      score: anything `get_score` takes.
-      keys: [..., S, K].
-      params: the score's parameters.
-
-    Returns:
-      The prepared keys, computed in promote(keys dtype, float32).
-
-    Raises:
-      ValueError: keys have fewer than two axes, or params are missing or misshapen.
-      TypeError: keys are not floating-point.
-
-    A NaN in a padded key stays a NaN in its prepared row. `attention` still silences it in
-    its outputs and in the gradient of the keys, but the gradient of a parameter used
-    in `prepare` sees it here: zero such keys first, or pass raw keys.
-    """
-    score = get_score(score)
-    keys = floating("keys", keys)
-    if keys.ndim < 2:
-        raise ValueError(f"keys must be [..., S, K], but their shape is {keys.shape}")
-    params = check_params(score, params, key_size=keys.shape[-1])
-    return run_prepare(score, keys, params, compute_dtype(keys))
-
-
 def run_prepare(
-    score: Score, keys: Array, params: dict[str, Array], dtype: Any
+    score: Score, keys: Float[Array, "... S K"], params: dict[str, Array]
 ) -> PreparedKeys:
-    """`prepare_keys` for checked arguments, in `dtype`."""
-    params = {name: value.astype(dtype) for name, value in params.items()}
-    arrays = keys.astype(dtype)
+    """The keys through the score's `prepare`, over their leading axes."""
+    arrays: Any = keys
     if score.prepare is not None:
         prepare = functools.partial(score.prepare, **params)
-        leading = keys.shape[:-2]
-        arrays = map_leading(prepare, leading, [arrays], [2])
+        arrays = map_leading(prepare, keys.shape[:-2], [keys], [2])
     leaves = jax.tree.leaves(arrays)
     if not leaves:
         raise ValueError(f"prepare of the score {score.name!r} returned no array")

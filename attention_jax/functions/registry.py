@@ -8,7 +8,7 @@ from attention_jax.errors import DuplicateNameError, unknown_name
 T = TypeVar("T")
 
 
-def origin(function: Callable) -> tuple[str, str]:
+def _origin(function: Callable) -> tuple[str, str]:
     """Where a function was written: its module and qualified name."""
     return (
         getattr(function, "__module__", "") or "",
@@ -21,11 +21,14 @@ class Registry(Generic[T]):
 
     Registering the same module and function again replaces the entry, so that a notebook
     cell can be run twice; another function under a taken name is an error.
+
+    Attributes:
+      entries: what is registered, by name.
     """
 
     def __init__(self, kind: str):
         self.kind = kind
-        self._entries: dict[str, T] = {}
+        self.entries: dict[str, T] = {}
         self._origins: dict[str, tuple[str, str]] = {}
 
     def register(self, name: str, entry: T, *, function: Callable) -> T:
@@ -34,14 +37,14 @@ class Registry(Generic[T]):
         Raises:
           DuplicateNameError: the name belongs to a function written elsewhere.
         """
-        where = origin(function)
-        taken = self._origins.get(name)
+        where = _origin(function)
+        taken = self._origins.get(name) if name in self.entries else None
         if taken is not None and taken != where:
             raise DuplicateNameError(
                 f"the {self.kind} name {name!r} is taken by {':'.join(taken)}; "
                 f"{':'.join(where)} needs another name"
             )
-        self._entries[name] = entry
+        self.entries[name] = entry
         self._origins[name] = where
         return entry
 
@@ -52,14 +55,10 @@ class Registry(Generic[T]):
           UnknownNameError: there is none; lists the names and the nearest match.
         """
         try:
-            return self._entries[name]
+            return self.entries[name]
         except KeyError:
-            raise unknown_name(self.kind, name, self._entries) from None
-
-    def entries(self) -> tuple[T, ...]:
-        """What is registered, in the same order as `names`."""
-        return tuple(self._entries.values())
+            raise unknown_name(self.kind, name, self.entries) from None
 
     def names(self) -> tuple[str, ...]:
         """The names, in the order they were first registered."""
-        return tuple(self._entries)
+        return tuple(self.entries)

@@ -49,9 +49,9 @@ class Score:
         _check_signature(self)
 
     def __call__(self, query: Any, keys: Any, **arguments: Any) -> Array:
-        return self.function(
-            query, keys, **{**static_args.thaw(self.hyper), **arguments}
-        )
+        if self.hyper:
+            arguments = {**static_args.thaw(self.hyper), **arguments}
+        return self.function(query, keys, **arguments)
 
     def __repr__(self) -> str:
         return static_args.describe(self.name, self.hyper)
@@ -132,6 +132,8 @@ def get_score(score: Any) -> Score:
     if isinstance(score, Score):
         return score
     if isinstance(score, str):
+        if score in scores.entries:
+            return scores.entries[score]
         if import_reference.is_reference(score):
             return get_score(import_reference.load_reference("score", score))
         return scores.get(score)
@@ -151,7 +153,7 @@ def get_score(score: Any) -> Score:
 def _bare(function: Callable[..., Array], keywords: Mapping[str, Any]) -> Score:
     """The score of a function that is none yet, with `keywords` bound."""
     # register_score(f, ...) without rebinding f leaves the bare function behind.
-    for entry in scores.entries():
+    for entry in scores.entries.values():
         if entry.function is function and not entry.hyper:
             return bind(entry, **keywords) if keywords else entry
     name = getattr(function, "__name__", repr(function))

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from attention_jax.arguments import Operands
 from attention_jax.functions.batching import map_leading
 from attention_jax.kernels.masking import mask_leading, mask_rows
-from attention_jax.kernels.operands import Operands
-from attention_jax.kernels.rows import Rows
+from attention_jax.kernels.reference import Rows
 from attention_jax.statistics import KEY_INDICES
 from attention_jax.types import Array, Bool, Int
 

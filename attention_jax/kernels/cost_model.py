@@ -1,5 +1,6 @@
-"""What attention costs, bytes and FLOPs, read off what the score computes."""
+"""What attention costs, bytes and FLOPs, read off what the score computes; what `auto` picks."""
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -9,10 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal, jaxprs_in_params
 
-from attention_jax.checks import compute_dtype
-from attention_jax.functions.prepared import PreparedKeys, run_prepare
-from attention_jax.kernels.operands import Operands, Options
-from attention_jax.single_query import score_keys
+from attention_jax.arguments import Operands, Options, compute_dtype
+from attention_jax.kernels.reference import attend_one
+from attention_jax.types import Array
 
 # What one block's largest intermediate may take: large enough for matrix products to be
 # worth their call, small enough to stay near the cache.
@@ -25,11 +25,21 @@ ROWS_OF_SCORES = 256
 ROWS_OF_FEATURES = 8
 
 
-def prepared_keys(operands: Operands, options: Options, dtype: Any) -> PreparedKeys:
-    """The operands' keys, prepared if they are not yet, in `dtype`."""
-    if isinstance(operands.keys, PreparedKeys):
-        return operands.keys.astype(dtype)
-    return run_prepare(options.score, operands.keys, operands.params, dtype)
+# Up to here `auto` computes all rows at once. Between what was measured on two cores, where
+# at 24 MiB a loop over blocks costs time and at 32 it saves some.
+REFERENCE_BYTES = 28 * 2**20
+
+
+def choose(operands: Operands, options: Options) -> str:
+    """The kernel that `auto` stands for.
+
+    `reference` while the largest array it computes through, for all queries of the call,
+    takes at most `REFERENCE_BYTES`; `chunked` beyond.
+    """
+    leading, num_queries, _ = operands.shape
+    queries = math.prod(leading) * num_queries
+    large = queries * bytes_per_query(operands, options) > REFERENCE_BYTES
+    return "chunked" if large else "reference"
 
 
 def bytes_per_query(operands: Operands, options: Options) -> int:
@@ -57,37 +67,49 @@ def flops_per_query(operands: Operands, options: Options) -> int:
 
 def flops_to_prepare(operands: Operands, options: Options) -> int:
     """FLOPs of what is done once per sequence of keys; 0 for keys that are prepared."""
-    dtype = compute_dtype(operands.query)
-    prepare = jax.make_jaxpr(lambda: prepared_keys(operands, options, dtype).arrays)
+    prepare = jax.make_jaxpr(lambda: operands.prepared(options.score).keys)
     return count_flops(prepare().jaxpr)
 
 
 def _one_query(operands: Operands, options: Options) -> tuple[Any, Any]:
     """The jaxpr of one query's weights, and its variable for the query."""
-    dtype = compute_dtype(operands.query)
-    prepared = jax.eval_shape(lambda: prepared_keys(operands, options, dtype))
-    unbatched = [
+    given = jax.eval_shape(lambda: operands.prepared(options.score))
+    leaves, tree = jax.tree.flatten(given.keys.arrays)
+    cores = given.keys.core_ndims
+    keys = [
         jax.ShapeDtypeStruct(leaf.shape[leaf.ndim - core :], leaf.dtype)
-        for leaf, core in zip(prepared.leaves, prepared.core_ndims, strict=True)
+        for leaf, core in zip(leaves, cores, strict=True)
     ]
-    keys = jax.tree.unflatten(jax.tree.structure(prepared.arrays), unbatched)
-    params = {
-        name: jax.ShapeDtypeStruct(value.shape, dtype)
-        for name, value in operands.params.items()
-    }
+    dtype, num_keys = given.query.dtype, given.values.shape[-2]
+    options = dataclasses.replace(options, return_weights=True)
 
-    def one_query(query: Any, keys: Any, params: Any) -> Any:
-        positions = jnp.arange(operands.num_keys)
-        scores = score_keys(
-            options.score, query, keys, params, None, positions.sum(), positions
-        )
+    def one_query(query: Any, keys: Any, params: Any) -> Array:
+        positions = jnp.arange(num_keys)
+        values = jnp.zeros((num_keys, 0), dtype)
         # As in the call: a normaliser may count on it where there is a mask.
-        where = None if operands.mask is None else jnp.ones(scores.shape, bool)
-        return options.normalizer(scores, where)
+        where = None if operands.mask is None else jnp.ones(num_keys, bool)
+        arrays = jax.tree.unflatten(tree, keys)
+        position = positions.sum()
+        one = attend_one(
+            options, params, query, arrays, values, where, position, positions
+        )
+        return one.weights
 
     query = jax.ShapeDtypeStruct(operands.query.shape[-1:], dtype)
-    jaxpr = jax.make_jaxpr(one_query)(query, keys, params).jaxpr
+    jaxpr = jax.make_jaxpr(one_query)(query, keys, given.params).jaxpr
     return jaxpr, jaxpr.invars[0]
+
+
+def queries_per_block(operands: Operands, options: Options) -> tuple[int, int]:
+    """The number of queries in a block, and of blocks in a sequence."""
+    chunk = options.chunk_size or rows_per_block(operands, options)
+    if operands.mask is not None and options.chunk_size is None:
+        # One block that holds every query needs every key that any of them attends to.
+        half = math.ceil(operands.num_queries / 2)
+        chunk = min(chunk, max(ROWS_OF_SCORES, half))
+    # Blocks of equal size with as little padding as possible.
+    blocks = max(1, math.ceil(operands.num_queries / chunk))
+    return math.ceil(operands.num_queries / blocks), blocks
 
 
 def rows_per_block(operands: Operands, options: Options) -> int:

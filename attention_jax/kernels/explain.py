@@ -1,27 +1,20 @@
-"""`explain_attention`: what `attention` would do with these arguments, and what it costs."""
+"""What one call of `attention` would do, and what it costs, as `explain_attention` returns it."""
 
 import dataclasses
-import inspect
 import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from attention_jax.kernels.chunked import queries_per_block
+from attention_jax.arguments import Operands, Options
+from attention_jax.kernels import cost_model
 from attention_jax.kernels.cost_model import (
     bytes_per_query,
     flops_per_query,
     flops_to_prepare,
+    queries_per_block,
 )
-from attention_jax.kernels.dispatch import (
-    AUTO,
-    REFERENCE_BYTES,
-    attention,
-    check_call,
-    choose,
-)
-from attention_jax.kernels.operands import Operands, Options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,61 +56,26 @@ class Explanation:
         )
 
 
-def explain_attention(
-    query: Any, keys: Any, values: Any, **arguments: Any
+def explain(
+    operands: Operands, options: Options, name: str, outputs: Any, *, by_auto: bool
 ) -> Explanation:
-    """What `attention` would do with the same arguments; nothing is computed.
+    """The explanation of a checked call.
 
     Args:
-      query, keys, values, **arguments: as for `attention`, params of a score that has
-        some too; for an array a `jax.ShapeDtypeStruct` will do.
-
-    Raises:
-      TypeError: a shape is given as a tuple; and what `attention` raises for these
-      arguments.
-
-        >>> print(explain_attention(query, keys, values, score="additive", ...))
+      operands, options: of the call.
+      name: of the kernel. by_auto: whether `auto` picked it.
+      outputs: the result's shapes and dtypes.
     """
-    bound = inspect.signature(attention).bind(query, keys, values, **arguments)
-    bound.apply_defaults()
-    given = bound.arguments
-    for name in ("query", "keys", "values"):
-        if isinstance(given[name], tuple) and _all_integers(given[name]):
-            raise TypeError(
-                f"{name} must be an array or a jax.ShapeDtypeStruct, not the tuple "
-                f"{given[name]}; for a shape: jax.ShapeDtypeStruct({given[name]}, "
-                "jnp.float32)"
-            )
-    abstract = {
-        name: value
-        for name, value in given.items()
-        if any(isinstance(a, jax.ShapeDtypeStruct) for a in jax.tree.leaves(value))
-    }
-    checked = []
-
-    def traced(abstract: dict[str, Any]) -> Any:
-        checked.append(check_call(**given | abstract))
-        return attention(**given | abstract)
-
-    outputs = jax.eval_shape(traced, abstract)
-    return _explain(*checked[0], given["implementation"], _bytes(outputs))
-
-
-def _explain(
-    operands: Operands, options: Options, implementation: str, output_bytes: int
-) -> Explanation:
     sequences = math.prod(operands.leading)
     queries = sequences * operands.num_queries
     per_query = bytes_per_query(operands, options)
-    name = choose(operands, options) if implementation == AUTO else implementation
-    if implementation != AUTO:
-        reason = "asked for"
-    else:
+    reason = "asked for"
+    if by_auto:
         side = "above" if name == "chunked" else "within"
         reason = (
             f"all {queries:,} queries at once would go through an array of "
             f"{_binary(queries * per_query)}, {side} the limit of "
-            f"{_binary(REFERENCE_BYTES)}"
+            f"{_binary(cost_model.REFERENCE_BYTES)}"
         )
     block, blocks = queries, 1
     if name == "chunked":
@@ -129,7 +87,7 @@ def _explain(
         flops=queries * flops_per_query(operands, options)
         + flops_to_prepare(operands, options),
         argument_bytes=_bytes(operands),
-        output_bytes=output_bytes,
+        output_bytes=_bytes(outputs),
         intermediate_bytes=per_query * block,
         queries_per_block=block,
         blocks=blocks,
@@ -142,10 +100,6 @@ def _bytes(arrays: Any) -> int:
         for leaf in jax.tree.leaves(arrays)
         if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     )
-
-
-def _all_integers(values: tuple) -> bool:
-    return all(isinstance(value, int) for value in values)
 
 
 def _binary(count: int) -> str:

@@ -5,9 +5,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from attention_jax.arguments import Operands
 from attention_jax.functions.batching import map_leading
 from attention_jax.functions.prepared import PreparedKeys
-from attention_jax.kernels.operands import Operands, lead
 from attention_jax.masks import Mask
 from attention_jax.types import Array, Bool, Int
 
@@ -18,9 +18,9 @@ def mask_leading(
     """The leading axes that a mask varies over."""
     leaves = zip(jax.tree.leaves(mask), mask.leaf_axes(), strict=True)
     return jnp.broadcast_shapes(
-        *(lead(leaf, len(axes)) for leaf, axes in leaves),
-        lead(query_positions, 1),
-        lead(key_positions, 1),
+        *(leaf.shape[: leaf.ndim - len(axes)] for leaf, axes in leaves),
+        query_positions.shape[:-1],
+        key_positions.shape[:-1],
     )
 
 
@@ -64,7 +64,7 @@ def mask_rows(
     return jax.vmap(one, in_axes=(in_axes, 0))(sliced, query_positions)
 
 
-def silence_unused(operands: Operands, used: Bool[Array, "... S"]) -> Operands:
+def zero_unused(operands: Operands, used: Bool[Array, "... S"]) -> Operands:
     """The operands with keys and values that no query attends to replaced by zeros."""
     keys, values = operands.keys, operands.values
     used_keys = _shared_along(used, operands.key_leading)

@@ -4,10 +4,10 @@ from typing import Any
 
 from flax import nnx
 
+from attention_jax.attention import AttentionOutput, attention, prepare_keys
 from attention_jax.functions.normalizer import get_normalizer
-from attention_jax.functions.prepared import PreparedKeys, prepare_keys
+from attention_jax.functions.prepared import PreparedKeys
 from attention_jax.functions.score import get_score, init_score_params
-from attention_jax.kernels.dispatch import AttentionOutput, attention
 from attention_jax.types import Array, ArrayLike, Float
 
 

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from attention_jax import user_code
+from attention_jax import errors
+from attention_jax.attention import attention
 from attention_jax.config import ModelConfig, check_fields
 from attention_jax.errors import UserError, named
 from attention_jax.functions.normalizer import get_normalizer
 from attention_jax.functions.score import get_score, init_score_params
-from attention_jax.kernels.dispatch import attention
 from attention_jax.models.encoder_decoder import EncoderDecoder, ModelOutput
 from attention_jax.models.memory import DecoderState, Memory
 from attention_jax.models.readouts import readouts
@@ -184,13 +184,13 @@ def _check_score(config: ModelConfig, score: Any, normalizer: Any) -> None:
     try:
         jax.eval_shape(functools.partial(run, config.decoder_size))
     except Exception as error:
-        by_user = bool(user_code.place(error))
+        by_user = bool(errors.error_location(error))
         if not by_user and not isinstance(error, TypeError | ValueError):
             raise
         told = (
-            f"raised {user_code.told(error)}"
+            f"raised {errors.format_error(error)}"
             if by_user
-            else user_code.first_line(error)
+            else errors.first_line(error)
         )
         field = "normalizer" if _came_by(error, normalizer.function) else "score"
         what = f"model.{field}={getattr(config, field)}"

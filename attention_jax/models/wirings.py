@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax import masks
+from attention_jax.attention import attention
 from attention_jax.config import ModelConfig
 from attention_jax.functions.registry import Registry
-from attention_jax.kernels.dispatch import attention
 from attention_jax.models.linear import linear
 from attention_jax.models.memory import DecoderState, Memory
 from attention_jax.models.recurrent import Cell, advance_cell, scan_cell

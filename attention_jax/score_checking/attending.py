@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax.functions.prepared import prepare_keys
-from attention_jax.kernels.dispatch import attention
+from attention_jax.attention import attention, prepare_keys
 from attention_jax.score_checking.agreement import distance, tolerance
 from attention_jax.score_checking.check import (
     Outcome,

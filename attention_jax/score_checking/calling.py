@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax import user_code
+from attention_jax import errors
 from attention_jax.score_checking import programs
 from attention_jax.score_checking.agreement import distance
 from attention_jax.score_checking.check import (
@@ -94,7 +94,7 @@ def traces(subject: Subject) -> Outcome:
             subject.jaxpr(subject.point(length))
     except CONCRETE_ERRORS as error:
         return failed(
-            user_code.told(error),
+            errors.format_error(error),
             "float(), int(), if and NumPy need numbers, which a traced array is not: "
             "use jnp functions, and jnp.where in place of if",
         )
@@ -168,7 +168,7 @@ def dtype(subject: Subject) -> Outcome:
         try:
             came = subject.shape(dtype=jnp.dtype(name)).dtype
         except Exception as error:  # noqa: BLE001 - only noted
-            notes.append(f"{name} raises {user_code.told(error)}")
+            notes.append(f"{name} raises {errors.format_error(error)}")
             continue
         if came != name:
             notes.append(f"{name} became {came}")
@@ -199,7 +199,7 @@ def sizes(subject: Subject) -> Outcome:
         came = dataclasses.replace(subject, sizes=other).shape().shape
         reason = f"the scores are {list(came)}" * (came != (LENGTH,))
     except Exception as error:  # noqa: BLE001 - only noted
-        reason = user_code.told(error)
+        reason = errors.format_error(error)
     if not reason:
         return passed(f"{here} and {there}")
     if not equal:

@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from attention_jax.attention import attention, explain_attention
 from attention_jax.functions.score import Score, get_score, init_score_params
-from attention_jax.kernels.dispatch import attention
-from attention_jax.kernels.explain import explain_attention
 from attention_jax.score_checking import programs
 from attention_jax.score_checking.check import Outcome, check, noted, passed
 from attention_jax.score_checking.subject import (

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from attention_jax import user_code
+from attention_jax import errors
 from attention_jax.score_checking.check import (
     Outcome,
     check,
@@ -102,7 +102,7 @@ def higher_orders(subject: Subject) -> Outcome:
         change = second(point, direction).gradient
     except Exception as error:  # noqa: BLE001 - only noted
         return noted(
-            f"not there: {user_code.told(error)}",
+            f"not there: {errors.format_error(error)}",
             "write a derivative rule with jax.custom_jvp, which gives every mode and order",
         )
     step, allowed = _step(subject)

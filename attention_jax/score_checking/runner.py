@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from attention_jax import user_code
+from attention_jax import errors
 from attention_jax.errors import unknown_name
 from attention_jax.functions.score import Score, get_score
 from attention_jax.functions.static_args import ArrayValue
@@ -135,7 +135,7 @@ def _result(check: Check, subject: Subject, unmet: dict[str, str]) -> CheckResul
     # Whatever a user's function raises is what was found. sys.exit is no Exception.
     except (Exception, SystemExit) as error:  # noqa: BLE001
         status = NOTED if check.costs else FAILED
-        found, advice = user_code.told(error), ""
+        found, advice = errors.format_error(error), ""
     if status == FAILED:
         unmet[check.name] = check.name
         advice = advice or check.advice

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from attention_jax.attention import attention
 from attention_jax.benchmarking.candidates import AS_GIVEN, Prepared, prepare_jax
 from attention_jax.benchmarking.workload_masks import full
 from attention_jax.benchmarking.workloads import Workload
-from attention_jax.kernels.dispatch import attention
 
 
 def workload(*, name="mine", leading=(3, 2), T=5, S=7, size=4, mask=full, **options):

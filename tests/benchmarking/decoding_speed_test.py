@@ -16,7 +16,7 @@ from attention_jax.benchmarking.decoding_speed import (
 from attention_jax.benchmarking.joeynmt_peer import joeynmt_peer
 from attention_jax.config import DecodingConfig
 from attention_jax.run import load_run
-from experiments import benchmark_decoding, command_line
+from experiments import benchmark_decoding, cli
 from tests.markdown import ROOT
 from tests.tiny_run import tiny_run
 
@@ -164,7 +164,7 @@ def test_what_joeynmt_fails_of_is_told(joeynmt, tmp_path):
 
 
 def run(*arguments):
-    return command_line.run(
+    return cli.run(
         benchmark_decoding.main,
         benchmark_decoding.define_flags,
         required=("workdir",),

@@ -128,7 +128,7 @@ def test_a_library_that_is_not_there_is_named():
         with pytest.raises(Unsupported, match="cannot import no_such_module"):
             peers.load("nobody")
     finally:
-        del peers.peers._entries["nobody"], peers.peers._origins["nobody"]
+        del peers.peers.entries["nobody"]
 
 
 @pytest.mark.parametrize("layout", [HEADS_FIRST, HEADS_LAST, MERGED])

@@ -265,5 +265,5 @@ def test_sources_are_known_by_name_and_users_can_add_one():
         splits = load_splits(DataConfig(source="mine"))
         assert splits.report == {"x": 1, "leaks": 2}
     finally:
-        data_sources._entries.pop("mine")
+        data_sources.entries.pop("mine")
         data_sources._origins.pop("mine")

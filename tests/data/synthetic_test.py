@@ -121,7 +121,7 @@ def test_a_task_can_be_added():
         first, *rest = pair.source.split()
         assert pair.target.split() == [*rest, first]
     finally:
-        synthetic_tasks._entries.pop("rotate")
+        synthetic_tasks.entries.pop("rotate")
         synthetic_tasks._origins.pop("rotate")
 
 

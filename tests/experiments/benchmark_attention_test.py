@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from attention_jax.attention import implementation_names, kernels
 from attention_jax.benchmarking import harness, machine, workload_names
 from attention_jax.benchmarking.report import summary_lines
-from attention_jax.kernels import dispatch
-from experiments import benchmark_attention, command_line
+from experiments import benchmark_attention, cli
 from experiments.benchmark_display import BenchmarkDisplay
 from tests.benchmarking.length_figure_test import results
 
@@ -20,7 +20,7 @@ def small_peak(monkeypatch):
 
 
 def run(*arguments):
-    return command_line.run(
+    return cli.run(
         benchmark_attention.main,
         benchmark_attention.define_flags,
         argv=["benchmark_attention", *arguments],
@@ -40,7 +40,7 @@ def test_measures_writes_prints_and_compares(tmp_path, capsys):
     result = json.loads(output.read_text())
     assert result["complete"] and len(result["cases"]) == 1
     assert {row["status"] for row in result["cases"][0]["rows"]} == {"measured"}
-    for name in dispatch.implementation_names():
+    for name in implementation_names():
         assert f"\n{name} " in out
     assert f"wrote {output}" in out
     assert err == "1/1 decode_step dot softmax float32 forward\n"
@@ -94,10 +94,10 @@ def test_draws_a_file_of_results(tmp_path, capsys):
 
 def test_a_wrong_kernel_of_ours_is_exit_status_1(capsys, monkeypatch):
     def doubled(operands, options):
-        rows = dispatch.kernels.get("reference")(operands, options)
+        rows = kernels.get("reference")(operands, options)
         return rows._replace(context=rows.context + rows.context)
 
-    monkeypatch.setitem(dispatch.kernels._entries, "doubled", doubled)
+    monkeypatch.setitem(kernels.entries, "doubled", doubled)
     assert run(*QUICK, "--implementations=auto,doubled") == 1
     out, err = capsys.readouterr()
     assert "doubled: wrong: the context is off by 1.0e+00" in out

@@ -6,7 +6,7 @@ import pytest
 
 from attention_jax.evaluation.run_comparison import METRICS
 from attention_jax.training.run_directory import RunDirectory
-from experiments import command_line, compare_runs
+from experiments import cli, compare_runs
 from tests.evaluation.made_runs import dev_row, make_run, train_row
 
 
@@ -24,7 +24,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def run(*arguments):
-    return command_line.run(
+    return cli.run(
         compare_runs.main,
         compare_runs.define_flags,
         positional=compare_runs.POSITIONAL,
@@ -118,7 +118,7 @@ def test_a_mistake_is_one_line(folder, capsys, arguments, status, message):
     assert run(*arguments) == status
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("compare_runs: ") and err.count("\n") == 1
+    assert err.startswith("error: ") and err.count("\n") == 1
     assert message in err
 
 

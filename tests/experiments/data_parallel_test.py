@@ -14,7 +14,7 @@ import pytest
 from attention_jax.training import RunDirectory, train
 from attention_jax.training.json_files import read_lines
 from attention_jax.training.placement import make_placement
-from experiments.config_file import load_config
+from experiments.cli import load_config
 from tests.experiments.train_test import TINY
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from attention_jax.evaluation.pharaoh import Alignment, format_alignment
 from attention_jax.run import CHECKPOINTS, load_run
 from attention_jax.training import train
 from attention_jax.training.run_directory import RunDirectory
-from experiments import command_line, evaluate, known_links
+from experiments import cli, evaluate, known_links
 from tests.tiny_run import tiny_config, tiny_run
 
 
@@ -24,7 +24,7 @@ def workdir(tmp_path_factory):
 
 
 def run(*arguments):
-    return command_line.run(
+    return cli.run(
         evaluate.main,
         evaluate.define_flags,
         required=("workdir",),
@@ -160,7 +160,7 @@ def test_what_a_run_s_own_config_says_is_no_flag_s_fault(workdir, tmp_path, caps
     config = json.loads((copy / "config.json").read_text())
     config["decoding"] |= {"search": "beam", "beam_size": -3}
     (copy / "config.json").write_text(json.dumps(config))
-    assert run(f"--workdir={copy}") == 1
+    assert run(f"--workdir={copy}") == 2
     assert "the run's config.decoding.beam_size must be" in capsys.readouterr().err
     # A flag mends it, or is to blame itself.
     assert run(f"--workdir={copy}", "--beam_size=2", "--max_sentences=2") == 0
@@ -217,7 +217,7 @@ def test_a_run_against_another_search_of_its_own(workdir, tmp_path, capsys):
 def test_a_run_without_a_checkpoint_is_found_before_any_work(second, tmp_path, capsys):
     begun = tmp_path / "begun"
     shutil.copytree(second, begun, ignore=shutil.ignore_patterns("checkpoints"))
-    assert run(f"--workdir={second}", f"--workdir={begun}") == 1
+    assert run(f"--workdir={second}", f"--workdir={begun}") == 2
     err = capsys.readouterr().err
     assert "has no checkpoint yet" in err and "run 1 of 2" not in err
 
@@ -239,11 +239,11 @@ def test_known_alignments_from_a_file(workdir, tmp_path, capsys):
     assert "alignment error rate ↓" in out and "sure ones known from the data" in out
 
     path.write_text("0-0\n0-9\n0-0\n0-0\n")
-    assert run(*few, f"--alignments={path}") == 1
+    assert run(*few, f"--alignments={path}") == 2
     err = capsys.readouterr().err
     assert f"{path}, line 2: the link 0-9 is outside the pair's" in err
     path.write_text("0-0\n")
-    assert run(f"--workdir={workdir}", f"--alignments={path}") == 1
+    assert run(f"--workdir={workdir}", f"--alignments={path}") == 2
     err = capsys.readouterr().err
     assert f"{path} has 1 lines, but there are 40 pairs in test" in err
 
@@ -280,7 +280,7 @@ def test_alignments_need_attention(workdir, tmp_path, capsys):
     assert "--alignments: links are compared with attention, and no run here" in err
     # One that has some is enough; then the file is read.
     flags_given = [f"--workdir={directory.path}", f"--workdir={workdir}"]
-    assert run(*flags_given, "--alignments=nowhere.txt") == 1
+    assert run(*flags_given, "--alignments=nowhere.txt") == 2
     assert "nowhere.txt" in capsys.readouterr().err
 
 
@@ -328,7 +328,7 @@ def test_runs_of_other_sentences_do_not_compare(workdir, tmp_path, capsys):
     config = tiny_config()
     config.data.seed, config.training.steps = 5, 1
     train(config, other)
-    assert run(f"--workdir={workdir}", f"--workdir={other}") == 1
+    assert run(f"--workdir={workdir}", f"--workdir={other}") == 2
     err = capsys.readouterr().err
     assert "different test sentences (40 and 40; split hashes" in err
     assert err.count("\n") == 1
@@ -397,7 +397,7 @@ def test_an_output_that_cannot_be_written_is_named_before_any_work(
 ):
     monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
     argv = ["evaluate", "--workdir=nowhere", f"--output={tmp_path}/x.json"]
-    status = command_line.run(
+    status = cli.run(
         evaluate.main, evaluate.define_flags, required=("workdir",), argv=argv
     )
     assert status == 2

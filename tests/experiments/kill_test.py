@@ -12,7 +12,7 @@ import chex
 import pytest
 
 from attention_jax.training import RunDirectory, train
-from experiments.config_file import load_config
+from experiments.cli import load_config
 from tests.experiments.train_test import TINY, last_state, measured
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -9,9 +9,9 @@ import pytest
 
 import attention_jax as aj
 from attention_jax import masks
+from attention_jax.arguments import Operands
 from attention_jax.kernels import block_sparsity
-from attention_jax.kernels.operands import Operands
-from attention_jax.kernels.rows import Rows
+from attention_jax.kernels.reference import Rows
 from tests.attention_cases import arrays, run
 from tests.tolerances import BACKWARD, assert_close
 

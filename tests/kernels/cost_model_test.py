@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 import attention_jax as aj
-from attention_jax.kernels import dispatch
-from attention_jax.kernels.arguments import check_operands
+from attention_jax.arguments import AttentionCall, Options
+from attention_jax.kernels import cost_model
 from attention_jax.kernels.cost_model import bytes_per_query, rows_per_block
-from attention_jax.kernels.operands import Options
 from tests.attention_cases import arrays
 
 S, A = 50, 5
@@ -16,17 +15,7 @@ S, A = 50, 5
 
 def call(score, **shape):
     case = arrays(score, S=S, **shape)
-    options = Options(aj.get_score(score), aj.softmax)
-    operands = check_operands(
-        options,
-        *case[:3],
-        params=case.params,
-        mask=None,
-        query_positions=None,
-        key_positions=None,
-        dropout_rng=None,
-    )
-    return operands, options
+    return AttentionCall(*case[:3], score=score, params=case.params).check()
 
 
 @pytest.mark.parametrize(
@@ -56,10 +45,10 @@ def test_a_users_broadcast_is_counted():
 def test_auto_takes_the_reference_while_it_is_small(monkeypatch):
     operands, options = call("dot", leading=(2,))
     needed = 2 * 5 * 4 * S
-    monkeypatch.setattr(dispatch, "REFERENCE_BYTES", needed)
-    assert dispatch.choose(operands, options) == "reference"
-    monkeypatch.setattr(dispatch, "REFERENCE_BYTES", needed - 1)
-    assert dispatch.choose(operands, options) == "chunked"
+    monkeypatch.setattr(cost_model, "REFERENCE_BYTES", needed)
+    assert cost_model.choose(operands, options) == "reference"
+    monkeypatch.setattr(cost_model, "REFERENCE_BYTES", needed - 1)
+    assert cost_model.choose(operands, options) == "chunked"
 
 
 @pytest.mark.parametrize(
@@ -75,19 +64,10 @@ def test_auto_takes_the_reference_while_it_is_small(monkeypatch):
 )
 def test_rows_of_a_block(score, keys, rows):
     """4 MiB, but no fewer than are worth a pass over the keys, and that within 16 MiB."""
-    options = Options(aj.get_score(score), aj.softmax)
     x = np.zeros((2, 8), np.float32)
-    operands = check_operands(
-        options,
-        x,
-        np.broadcast_to(x[:1], (keys, 8)),
-        np.broadcast_to(x[:1], (keys, 8)),
-        params=aj.init_score_params(jax.random.key(0), score, query_size=8, key_size=8),
-        mask=None,
-        query_positions=None,
-        key_positions=None,
-        dropout_rng=None,
-    )
+    many = np.broadcast_to(x[:1], (keys, 8))
+    params = aj.init_score_params(jax.random.key(0), score, query_size=8, key_size=8)
+    operands, options = AttentionCall(x, many, many, score, params=params).check()
     assert rows_per_block(operands, options) == rows
 
 
@@ -99,14 +79,5 @@ def test_a_score_that_prints_is_measured_too():
         return keys @ query
 
     case = arrays("dot", S=S)
-    operands = check_operands(
-        Options(aj.get_score(prints), aj.softmax),
-        *case[:3],
-        params=None,
-        mask=None,
-        query_positions=None,
-        key_positions=None,
-        dropout_rng=None,
-    )
-    options = Options(aj.get_score(prints), aj.softmax)
+    operands, options = AttentionCall(*case[:3], score=prints).check()
     assert bytes_per_query(operands, options) == 4 * S

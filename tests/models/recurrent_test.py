@@ -164,8 +164,8 @@ def test_initial_parameters():
 
 
 def test_a_new_cell_is_one_function(monkeypatch):
-    monkeypatch.setattr(cells, "_entries", dict(cells._entries))
-    monkeypatch.setattr(cells, "_origins", dict(cells._origins))
+    monkeypatch.setitem(cells.entries, "elman", cells.get("gru"))
+    monkeypatch.delitem(cells.entries, "elman")
     gru_state = cells.get("gru").state
 
     @register_cell("elman", state=gru_state, initial_bias=(0.5,))

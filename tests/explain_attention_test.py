@@ -7,7 +7,8 @@ import pytest
 
 import attention_jax as aj
 from attention_jax import masks
-from attention_jax.kernels import cost_model, dispatch
+from attention_jax.attention import kernels
+from attention_jax.kernels import cost_model
 from tests.attention_cases import arrays
 
 FLOAT32 = 4
@@ -64,11 +65,11 @@ def test_it_names_what_is_run(score, monkeypatch):
     for limit, T in ((0, 17), (2**40, 19)):
         case = arrays(score, T=T, S=23)
         given = {"score": score, "params": case.params, "mask": case.mask}
-        monkeypatch.setattr(dispatch, "REFERENCE_BYTES", limit)
+        monkeypatch.setattr(cost_model, "REFERENCE_BYTES", limit)
         ran = []
-        for name, kernel in list(dispatch.kernels._entries.items()):
+        for name, kernel in list(kernels.entries.items()):
             monkeypatch.setitem(
-                dispatch.kernels._entries,
+                kernels.entries,
                 name,
                 lambda *a, ran=ran, name=name, kernel=kernel: (
                     ran.append(name) or kernel(*a)

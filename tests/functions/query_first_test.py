@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from attention_jax.kernels.query_first import query_first
+from attention_jax.functions.batching import query_first
 from tests.tolerances import assert_close
 
 RNG = np.random.default_rng(0)
