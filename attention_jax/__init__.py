@@ -67,8 +67,8 @@ from attention_jax.scores import (
 from attention_jax.statistics import statistic_names, top_k
 
 if TYPE_CHECKING:
-    from attention_jax.evaluation.figures import plot_weights
-    from attention_jax.models.attention_layer import Attention
+    from attention_jax.evaluation.plots import plot_weights
+    from attention_jax.nn.attention import Attention
     from attention_jax.run import load_run
     from attention_jax.score_checking import CheckResult, ScoreReport, check_score
 
@@ -78,12 +78,12 @@ moved.install()
 
 # Imported on first use: flax, orbax and matplotlib take seconds that `attention` needs not.
 _LATE = {
-    "Attention": "attention_jax.models.attention_layer",
+    "Attention": "attention_jax.nn.attention",
     "CheckResult": "attention_jax.score_checking",
     "ScoreReport": "attention_jax.score_checking",
     "check_score": "attention_jax.score_checking",
     "load_run": "attention_jax.run",
-    "plot_weights": "attention_jax.evaluation.figures",
+    "plot_weights": "attention_jax.evaluation.plots",
 }
 
 

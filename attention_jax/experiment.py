@@ -1,9 +1,8 @@
 """An experiment: its whole configuration checked before any work starts."""
 
-from attention_jax import data
+from attention_jax import data, models
 from attention_jax.config import ExperimentConfig, check_fields
 from attention_jax.decoding import searches
-from attention_jax.models import functional
 from attention_jax.training import optimizer
 
 
@@ -20,6 +19,6 @@ def validate(config: ExperimentConfig) -> None:
     """
     check_fields(config)
     data.check_config(config.data)
-    functional.check_config(config.model)
+    models.check_config(config.model)
     optimizer.check_config(config.training)
     searches.check_config(config.decoding, config.model)

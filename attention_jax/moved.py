@@ -41,9 +41,56 @@ MOVED: dict[str, tuple[str, ...]] = {
     "attention_jax.kernels.query_first": ("attention_jax.functions.batching",),
     "attention_jax.configuration": ("attention_jax.config",),
     "attention_jax.validation": ("attention_jax.experiment",),
+    "attention_jax.evaluation.held_out": ("attention_jax.evaluation.evaluate",),
+    "attention_jax.evaluation.translation_quality": (
+        "attention_jax.evaluation.quality",
+    ),
+    "attention_jax.evaluation.quality_by_length": (
+        "attention_jax.evaluation.significance",
+    ),
+    "attention_jax.evaluation.figures": ("attention_jax.evaluation.plots",),
+    "attention_jax.evaluation.figure_files": ("attention_jax.evaluation.plots",),
+    "attention_jax.evaluation.pharaoh": ("attention_jax.evaluation.alignment",),
+    "attention_jax.evaluation.alignment_error_rate": (
+        "attention_jax.evaluation.alignment",
+    ),
+    "attention_jax.evaluation.attention_alignment": (
+        "attention_jax.evaluation.alignment",
+    ),
+    "attention_jax.evaluation.attention_links": ("attention_jax.evaluation.alignment",),
+    "attention_jax.evaluation.reference_alignment": (
+        "attention_jax.evaluation.alignment",
+    ),
+    "attention_jax.evaluation.eflomal_links": ("attention_jax.evaluation.alignment",),
+    "attention_jax.models.attention_layer": ("attention_jax.nn.attention",),
+    "attention_jax.models.recurrent": ("attention_jax.nn.recurrent",),
+    "attention_jax.models.scans": ("attention_jax.nn.scan",),
+    "attention_jax.models.functional": (
+        "attention_jax.models.factory",
+        "attention_jax.models.base",
+    ),
+    "attention_jax.models.wirings": ("attention_jax.models.attention_wiring",),
+    "attention_jax.models.memory": ("attention_jax.models.attention_wiring",),
+    "attention_jax.models.readouts": ("attention_jax.models.decoder",),
+    "attention_jax.decoding.sentences": ("attention_jax.decoding.translate",),
+    "attention_jax.decoding.slots": ("attention_jax.decoding.continuous_batching",),
+    "attention_jax.decoding.decoded": ("attention_jax.decoding.base",),
+    "attention_jax.decoding.limits": ("attention_jax.decoding.base",),
+    "attention_jax.decoding.greedy": ("attention_jax.decoding.autoregressive",),
+    "attention_jax.decoding.sampling": ("attention_jax.decoding.autoregressive",),
+    "attention_jax.decoding.forced": ("attention_jax.decoding.scoring",),
 }
 # Names that have changed, by former module and name: (module, name) now.
-RENAMED: dict[tuple[str, str], tuple[str, str]] = {}
+RENAMED: dict[tuple[str, str], tuple[str, str]] = {
+    ("attention_jax.evaluation.held_out", "known_links"): (
+        "attention_jax.evaluation.alignment",
+        "gold_links",
+    ),
+    ("attention_jax.evaluation.held_out", "known_alignment"): (
+        "attention_jax.evaluation.alignment",
+        "gold_alignment",
+    ),
+}
 
 
 class _FormerModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):

@@ -19,7 +19,7 @@ from attention_jax.decoding.searches import (
     implied_search,
     searches,
 )
-from attention_jax.decoding.sentences import (
+from attention_jax.decoding.translate import (
     NOTHING,
     Translation,
     Translator,
@@ -29,8 +29,8 @@ from attention_jax.decoding.sentences import (
     plan,
 )
 from attention_jax.errors import unknown_name
-from attention_jax.models.functional import Model, build_model
-from attention_jax.models.wirings import attends
+from attention_jax.models import Model, build_model
+from attention_jax.models.attention_wiring import attends
 from attention_jax.training.checkpoint_reading import average_params, load_params
 from attention_jax.training.run_directory import RunDirectory
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UserError, format_error, unknown_name
-from attention_jax.evaluation import held_out
+from attention_jax.evaluation.evaluate import evaluate, load_split, provenance
 from attention_jax.evaluation.run_summary import summarize
 from attention_jax.experiment import validate
 from attention_jax.run import load_run
@@ -300,7 +300,7 @@ def _train_and_measure(
 def _measured(run: RunDirectory) -> dict[str, Any]:
     """The run's figures on the test set, and all that belongs beside them."""
     loaded = load_run(run.path, checkpoint=CHECKPOINT)
-    evaluation = held_out.evaluate(loaded, held_out.load_split(run, SPLIT))
+    evaluation = evaluate(loaded, load_split(run, SPLIT))
     summary = summarize(run.path, name=run.path.name)
     return {
         "parameters": summary.parameters,
@@ -308,5 +308,5 @@ def _measured(run: RunDirectory) -> dict[str, Any]:
         "minutes": summary.minutes,
         "tokens_per_second": summary.tokens_per_second,
         **evaluation.to_dict(),
-        **held_out.provenance(run, loaded, split=SPLIT, checkpoint=CHECKPOINT),
+        **provenance(run, loaded, split=SPLIT, checkpoint=CHECKPOINT),
     }

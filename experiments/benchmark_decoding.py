@@ -78,7 +78,7 @@ def main(arguments: types.SimpleNamespace) -> None:
         report_rows,
         searches_to_time,
     )
-    from attention_jax.evaluation import held_out
+    from attention_jax.evaluation.evaluate import load_split, provenance
     from attention_jax.run import load_run
     from attention_jax.training.json_files import write_json
     from attention_jax.training.run_directory import RunDirectory
@@ -87,7 +87,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     jax.config.update("jax_enable_compilation_cache", False)
     directory = RunDirectory(arguments.workdir)
     run = load_run(directory.path, checkpoint=arguments.checkpoint)
-    pairs = held_out.load_split(
+    pairs = load_split(
         directory, arguments.split, max_sentences=arguments.max_sentences
     )
     peers = joeynmt(arguments)
@@ -105,7 +105,7 @@ def main(arguments: types.SimpleNamespace) -> None:
         "experiments.benchmark_decoding",
         *sys.argv[1:],
     ]
-    result |= held_out.provenance(
+    result |= provenance(
         directory, run, split=arguments.split, checkpoint=arguments.checkpoint
     )
     title = f"{arguments.workdir}, {arguments.split}, {result['sentences']:,} sentences"

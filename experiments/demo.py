@@ -40,7 +40,8 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def main(arguments: types.SimpleNamespace) -> None:
     """Trains, evaluates, shows and draws."""
     # Imported here: all that trains and measures takes a second.
-    from attention_jax.evaluation import held_out, report, showcase
+    from attention_jax.evaluation import examples, report
+    from attention_jax.evaluation.evaluate import evaluate, load_split, provenance
     from attention_jax.training import RunDirectory, train
     from attention_jax.training.json_files import write_json
 
@@ -57,19 +58,19 @@ def main(arguments: types.SimpleNamespace) -> None:
     )
 
     run, directory = attention_jax.load_run(workdir), RunDirectory(workdir)
-    pairs = held_out.load_split(directory, "test")
-    evaluation = held_out.evaluate(run, pairs)
-    for line in showcase.translation_lines(run, pairs, evaluation, number=NUM_SHOWN):
+    pairs = load_split(directory, "test")
+    evaluation = evaluate(run, pairs)
+    for line in examples.translation_lines(run, pairs, evaluation, number=NUM_SHOWN):
         print(line)
-    facts = held_out.provenance(directory, run, split="test", checkpoint="best")
     print()
+    facts = provenance(directory, run, split="test", checkpoint="best")
     print_table(
         report.rows(evaluation, facts), title=f"{len(pairs):,} held-out phrases"
     )
     print(f"\nevaluated in {time.perf_counter() - trained:.0f} seconds")
 
     figure, figures = workdir / "attention.png", workdir / "demo.json"
-    showcase.draw_examples(run, pairs, evaluation, number=NUM_DRAWN, path=figure)
+    examples.draw_examples(run, pairs, evaluation, number=NUM_DRAWN, path=figure)
     write_json(
         figures, {**evaluation.to_dict(), **facts, "training_minutes": result.minutes}
     )

@@ -54,14 +54,14 @@ def main(arguments: types.SimpleNamespace) -> None:
     directories = evaluated_runs.run_directories(arguments)
     check_apart(written, runs=[run.directory.path for run in directories])
     known_links.check_links(arguments, [run.directory for run in directories])
-    from attention_jax.evaluation import comparison_report, held_out, report
+    from attention_jax.evaluation import comparison_report, report
+    from attention_jax.evaluation.evaluate import load_same_split, write_translations
     from attention_jax.evaluation.length_curves import plot_length_curves
     from attention_jax.evaluation.system_comparison import compare_systems
-    from attention_jax.evaluation.translation_file import write_translations
     from attention_jax.training.checkpoint_reading import existing_steps
     from attention_jax.training.json_files import write_json
 
-    pairs = held_out.load_same_split(
+    pairs = load_same_split(
         [directory for _, directory, _ in directories],
         arguments.split,
         max_sentences=arguments.max_sentences,
@@ -100,7 +100,9 @@ def main(arguments: types.SimpleNamespace) -> None:
         write_json(output, comparison.to_dict())
         print(f"wrote {output}")
     if translations:
-        write_translations(translations, pairs, systems)
+        write_translations(
+            translations, pairs, [system.evaluation for system in systems]
+        )
         print(f"wrote {translations}")
     if arguments.figure:
         plot_length_curves(comparison.by_length, unit=unit, path=arguments.figure)
@@ -124,7 +126,9 @@ def measure(
     run = run_flags.with_search(run, arguments, search=search)
     if arguments.baseline_search is not None and search is None:
         name = evaluated_runs.with_search_named(name, run)
-    evaluation, facts = known_links.evaluate(directory, run, pairs, known, arguments)
+    evaluation, facts = known_links.evaluate_with_links(
+        directory, run, pairs, known, arguments
+    )
     return System(name, evaluation, facts, flatten(config_to_dict(run.config)))
 
 

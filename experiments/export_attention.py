@@ -45,7 +45,7 @@ def main(arguments: types.SimpleNamespace) -> None:
         check_suffix(output)
     except ValueError as error:
         raise UserError(f"--output: {error}") from error
-    from attention_jax.evaluation.held_out import provenance
+    from attention_jax.evaluation.evaluate import provenance
     from attention_jax.run import load_run
     from attention_jax.training.run_directory import RunDirectory
 

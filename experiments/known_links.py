@@ -10,9 +10,8 @@ from attention_jax.errors import UserError
 
 if TYPE_CHECKING:
     from attention_jax.data.pairs import Pair
-    from attention_jax.evaluation.eflomal_links import TokenPair
-    from attention_jax.evaluation.held_out import Evaluation
-    from attention_jax.evaluation.pharaoh import Alignment
+    from attention_jax.evaluation.alignment import Alignment, TokenPair
+    from attention_jax.evaluation.evaluate import Evaluation
     from attention_jax.run import Run
     from attention_jax.training.run_directory import RunDirectory
 
@@ -57,7 +56,7 @@ def check_links(
     if len(given) > 1:
         raise UserError("--alignments and --aligner exclude each other")
     if given:
-        from attention_jax.models.wirings import attends
+        from attention_jax.models.attention_wiring import attends
 
         if not any(attends(one.load_config().model) for one in directories):
             raise UserError(
@@ -65,11 +64,11 @@ def check_links(
                 "any"
             )
     if arguments.aligner:
-        from attention_jax.evaluation import eflomal_links
+        from attention_jax.evaluation import alignment
 
         try:
-            eflomal_links.load_eflomal()
-        except eflomal_links.AlignerNotInstalledError as error:
+            alignment.load_eflomal()
+        except alignment.AlignerNotInstalledError as error:
             raise UserError(f"--aligner: {error}") from error
 
 
@@ -114,7 +113,7 @@ class KnownLinks:
             self._counted = words
             return self._read
         from attention_jax.data.sources import load_splits
-        from attention_jax.evaluation.eflomal_links import eflomal_alignments
+        from attention_jax.evaluation.alignment import eflomal_alignments
 
         # It finds other links each time, and runs of the same words should be comparable.
         if words not in self._aligned:
@@ -125,27 +124,25 @@ class KnownLinks:
         return self._aligned[words]
 
 
-def evaluate(
+def evaluate_with_links(
     directory: "RunDirectory",
     run: "Run",
     pairs: "Sequence[Pair]",
     known: KnownLinks,
     arguments: types.SimpleNamespace,
 ) -> "tuple[Evaluation, dict[str, Any]]":
-    """`held_out.evaluate` against these links, and its facts, by --split and --checkpoint.
+    """`evaluate.evaluate` against these links, and its facts, by --split and --checkpoint.
 
     An error names the file that the links are from.
     """
-    from attention_jax.evaluation import held_out
-    from attention_jax.evaluation.reference_alignment import MisplacedLinkError
+    from attention_jax.evaluation.alignment import MisplacedLinkError
+    from attention_jax.evaluation.evaluate import evaluate, provenance
 
     try:
-        evaluation = held_out.evaluate(
-            run, pairs, alignments=known.of(run), shift=known.shift
-        )
+        evaluation = evaluate(run, pairs, alignments=known.of(run), shift=known.shift)
     except MisplacedLinkError as error:
         raise ValueError(f"{known.origin}, {error}") from error
-    facts = held_out.provenance(
+    facts = provenance(
         directory,
         run,
         split=arguments.split,
@@ -165,9 +162,9 @@ def _words(run: "Run", pair: "Pair") -> "TokenPair":
 def _read(
     path: str, arguments: types.SimpleNamespace, number: int
 ) -> "list[Alignment]":
-    from attention_jax.evaluation import pharaoh
+    from attention_jax.evaluation import alignment
 
-    found = pharaoh.read_alignments(path, field="--alignments")
+    found = alignment.read_alignments(path, field="--alignments")
     if len(found) != number and not (arguments.max_sentences and len(found) >= number):
         raise ValueError(
             f"{path} has {len(found):,} lines, but there are {number:,} pairs in "

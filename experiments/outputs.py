@@ -6,7 +6,7 @@ import types
 from collections.abc import Iterable, Mapping
 
 from attention_jax.errors import UserError, named
-from attention_jax.evaluation.figure_files import check_path
+from attention_jax.evaluation.plots import check_path
 from attention_jax.training.run_directory import RunDirectory
 from attention_jax.whole_files import check_writable
 

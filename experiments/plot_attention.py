@@ -41,8 +41,9 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Writes the picture."""
-    from attention_jax.evaluation.figures import Panel, plot_weights_grid
-    from attention_jax.evaluation.held_out import is_exact, known_links
+    from attention_jax.evaluation.alignment import gold_links
+    from attention_jax.evaluation.evaluate import is_exact
+    from attention_jax.evaluation.plots import Panel, plot_weights_grid
 
     sentence_flags.check_sentences(arguments)
     check_picture(arguments.output, "output")
@@ -67,7 +68,7 @@ def main(arguments: types.SimpleNamespace) -> None:
             one.target_tokens,
             title=str(number) if len(found) > 1 else "",
             # Links are between the words of the known translation, not of another.
-            links=known_links(run, pair) if is_exact(run, pair, one) else frozenset(),
+            links=gold_links(run, pair) if is_exact(run, pair, one) else frozenset(),
         )
         for number, (pair, one) in enumerate(zip(pairs, found, strict=True), 1)
         if one.weights.size

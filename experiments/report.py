@@ -37,7 +37,8 @@ def main(arguments: types.SimpleNamespace) -> None:
         read={"alignments": arguments.alignments},
         runs=[arguments.workdir],
     )
-    from attention_jax.evaluation import held_out, html_report
+    from attention_jax.evaluation import html_report
+    from attention_jax.evaluation.evaluate import load_split
     from attention_jax.evaluation.run_summary import summarize
     from attention_jax.run import load_run
     from attention_jax.training.run_directory import RunDirectory
@@ -47,11 +48,13 @@ def main(arguments: types.SimpleNamespace) -> None:
     run = run_flags.with_search(run, arguments)
     directory = RunDirectory(arguments.workdir)
     known_links.check_links(arguments, [directory])
-    pairs = held_out.load_split(
+    pairs = load_split(
         directory, arguments.split, max_sentences=arguments.max_sentences
     )
     known = known_links.KnownLinks(arguments, pairs)
-    evaluation, facts = known_links.evaluate(directory, run, pairs, known, arguments)
+    evaluation, facts = known_links.evaluate_with_links(
+        directory, run, pairs, known, arguments
+    )
     summary = summarize(directory.path, name=directory.path.name)
     data = html_report.collect(run, summary, pairs, evaluation, facts)
     write_text(output, html_report.render(data))

@@ -86,7 +86,7 @@ def pairs_of(
       OSError: --input cannot be read.
     """
     from attention_jax.data.pairs import Pair
-    from attention_jax.evaluation.held_out import load_split
+    from attention_jax.evaluation.evaluate import load_split
     from attention_jax.training.run_directory import RunDirectory
 
     if not run.attends:

@@ -28,8 +28,7 @@ from absl import flags
 import attention_jax
 from attention_jax.data.pairs import Pair
 from attention_jax.errors import UserError
-from attention_jax.evaluation.attention_links import attention_links
-from attention_jax.evaluation.pharaoh import format_alignment
+from attention_jax.evaluation.alignment import attention_links, format_alignment
 from experiments import cli, run_flags
 from experiments.lines import Shorten, arriving_lines, decode, target_lines
 

@@ -141,7 +141,7 @@ def test_a_misspelt_attribute_is_named_with_the_nearest():
         ),
         (
             {"model.decoder_size": 3},
-            r"config\.model\.score='?dot'? does not take .* 3 ",
+            r"config\.model\.score=dot: .* width model.decoder_size=",
         ),
         ({"model.tied_embeddings": True}, r"config\.model\.tied_embeddings needs"),
     ],

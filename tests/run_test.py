@@ -10,9 +10,9 @@ from attention_jax.data.codec import build_codec
 from attention_jax.data.pairs import Pair
 from attention_jax.data.tokenization import SPACE
 from attention_jax.data.vocabulary import EOS, UNK
-from attention_jax.decoding import sentences as sentences_module
+from attention_jax.decoding import translate as sentences_module
 from attention_jax.decoding.greedy import greedy_decode
-from attention_jax.decoding.sentences import Translator, plan
+from attention_jax.decoding.translate import Translator, plan
 from attention_jax.run import load_run
 from attention_jax.training.checkpoints import Checkpoints, Progress
 from attention_jax.training.optimizer import make_optimizer
@@ -100,7 +100,7 @@ def test_large_arrays_are_of_fewer_sentences(run, monkeypatch):
     assert slots == [8, 8]
     # Room for the logits of two slots, and the weights of eight words.
     monkeypatch.setattr(
-        "attention_jax.decoding.sentences._MAX_BATCH", max(2 * 3 * words, 8 * 27 * 3)
+        "attention_jax.decoding.translate._MAX_BATCH", max(2 * 3 * words, 8 * 27 * 3)
     )
     for _, rows, slots, _ in plan(beam._translator, [3, 3, 12], 1):
         assert rows * 8 * 27 * 3 <= max(2 * 3 * words, 8 * 27 * 3) or rows == 1
@@ -116,7 +116,7 @@ def test_large_arrays_are_of_fewer_sentences(run, monkeypatch):
     pairs = [Pair("ba bi", "bi ba")] * 3
     before = run.force(pairs)
     monkeypatch.setattr(
-        "attention_jax.decoding.sentences._MAX_BATCH", 8 * (8 + words) * 2
+        "attention_jax.decoding.translate._MAX_BATCH", 8 * (8 + words) * 2
     )
     after = run.force(pairs)
     assert [rows for rows, _ in shapes[-2:]] == [2, 2]
@@ -125,7 +125,7 @@ def test_large_arrays_are_of_fewer_sentences(run, monkeypatch):
 
 def test_the_longest_sentence_is_that_whose_weights_fit(run, monkeypatch):
     # T = 2 S + 10 words and EOS, for each of the beam's places.
-    monkeypatch.setattr("attention_jax.decoding.sentences._MAX_SENTENCE", 32 * 75 * 3)
+    monkeypatch.setattr("attention_jax.decoding.translate._MAX_SENTENCE", 32 * 75 * 3)
     beam = run.with_decoding(search="beam", beam_size=3)
     assert (run.longest_sentence(), beam.longest_sentence()) == (32, 32)
     assert run.with_decoding(search="beam", beam_size=4).longest_sentence() == 16

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from attention_jax.benchmarking.workloads import Workload
-from attention_jax.evaluation.figure_files import check_path, save_figure
+from attention_jax.evaluation.plots import check_path, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -31,7 +31,7 @@ from attention_jax.config import ModelConfig, TrainingConfig
 from attention_jax.data.batches import Batch
 from attention_jax.data.vocabulary import SPECIAL_TOKENS
 from attention_jax.decoding.greedy import greedy_decode
-from attention_jax.models.functional import Model, build_model
+from attention_jax.models import Model, build_model
 from attention_jax.training.optimizer import make_optimizer
 from attention_jax.training.state import TrainState, init_state
 from attention_jax.training.step import make_train_step

@@ -9,13 +9,13 @@ from jax import lax
 
 from attention_jax.data.vocabulary import BOS, EOS
 from attention_jax.decoding.back_pointers import BackPointers, trace_back
-from attention_jax.decoding.decoded import Decoded
+from attention_jax.decoding.base import Decoded
+from attention_jax.decoding.continuous_batching import encode_all, search_all
 from attention_jax.decoding.limits import Limits, check_search, restricted, whole
 from attention_jax.decoding.penalties import coverage_penalties, length_penalties
-from attention_jax.decoding.slots import encode_all, search_all
-from attention_jax.decoding.top_words import log_sum_exp, top_words
-from attention_jax.models.functional import Model, Params
-from attention_jax.models.memory import Memory
+from attention_jax.decoding.top_k import log_sum_exp, top_words
+from attention_jax.models.attention_wiring import Memory
+from attention_jax.models.base import Model, Params
 from attention_jax.types import Array, ArrayLike, Float, Int
 
 

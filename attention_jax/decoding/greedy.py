@@ -4,11 +4,11 @@ import functools
 
 import jax
 
-from attention_jax.decoding.decoded import Decoded
+from attention_jax.decoding.autoregressive import decode_word_by_word
+from attention_jax.decoding.base import Decoded
 from attention_jax.decoding.limits import Limits, check_search
-from attention_jax.decoding.top_words import first_maximum
-from attention_jax.decoding.word_by_word import decode_word_by_word
-from attention_jax.models.functional import Model, Params
+from attention_jax.decoding.top_k import first_maximum
+from attention_jax.models.base import Model, Params
 from attention_jax.types import Array, ArrayLike, Int
 
 

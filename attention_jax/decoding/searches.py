@@ -7,16 +7,16 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.config import DecodingConfig, ModelConfig, check_fields
+from attention_jax.decoding.base import Decoded
 from attention_jax.decoding.beam import Ranking, beam_decode
-from attention_jax.decoding.decoded import Decoded
 from attention_jax.decoding.greedy import greedy_decode
 from attention_jax.decoding.limits import Limits, whole
 from attention_jax.decoding.penalties import coverage_penalties, length_penalties
 from attention_jax.decoding.sampling import Sampling, sample_decode
 from attention_jax.errors import UserError, named
 from attention_jax.functions.registry import Registry
-from attention_jax.models.functional import Model, Params
-from attention_jax.models.wirings import attends
+from attention_jax.models.attention_wiring import attends
+from attention_jax.models.base import Model, Params
 from attention_jax.types import ArrayLike, Int
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attention_jax.evaluation import fonts
-from attention_jax.evaluation.figure_files import check_path, save_figure
+from attention_jax.evaluation.plots import check_path, save_figure
 from attention_jax.evaluation.run_summary import RunSummary
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from attention_jax.evaluation import fonts
-from attention_jax.evaluation.figure_files import check_path, save_figure
 from attention_jax.evaluation.learning_curves import line_style
-from attention_jax.evaluation.quality_by_length import LengthBin
+from attention_jax.evaluation.plots import check_path, save_figure
+from attention_jax.evaluation.significance import LengthBin
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

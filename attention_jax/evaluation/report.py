@@ -5,15 +5,15 @@ from typing import Any
 
 from attention_jax.config import DecodingConfig
 from attention_jax.decoding.searches import searches
-from attention_jax.evaluation.attention_alignment import ArgmaxAccuracy
+from attention_jax.evaluation.alignment import ArgmaxAccuracy
 from attention_jax.evaluation.attention_statistics import LEAST_COVERED
-from attention_jax.evaluation.held_out import Evaluation
+from attention_jax.evaluation.evaluate import Evaluation
 
 
 def rows(
     evaluation: Evaluation, facts: Mapping[str, Any]
 ) -> list[tuple[str, str, str]]:
-    """The figures, and the facts of `held_out.provenance` that belong beside them."""
+    """The figures, and the facts of `evaluate.provenance` that belong beside them."""
     table = [
         (metric.title, f"{metric.score:.2f}", metric.signature)
         for metric in evaluation.metrics

@@ -5,13 +5,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from attention_jax.evaluation.held_out import Evaluation
-from attention_jax.evaluation.quality_by_length import (
+from attention_jax.evaluation.evaluate import Evaluation
+from attention_jax.evaluation.significance import (
+    Estimate,
     LengthBin,
     bleu_by_length,
     equal_count_edges,
+    paired_bootstrap,
 )
-from attention_jax.evaluation.significance import Estimate, paired_bootstrap
 from attention_jax.training.config_variation import (
     alike_but_for_seed,
     varying_fields,
@@ -23,8 +24,8 @@ class System(NamedTuple):
 
     Attributes:
       name: tells it from the others.
-      evaluation: what `held_out.evaluate` found.
-      facts: of `held_out.provenance`.
+      evaluation: what `evaluate.evaluate` found.
+      facts: of `evaluate.provenance`.
       config: its configuration as `flatten` gives it.
     """
 

@@ -1,55 +1,52 @@
 """Recurrent encoder-decoders with attention wired in one of several ways."""
 
-from attention_jax.models.attention_layer import Attention
-from attention_jax.models.bridge import Bridge
-from attention_jax.models.decoder import Decoder
-from attention_jax.models.encoder import Encoded, Encoder
-from attention_jax.models.encoder_decoder import EncoderDecoder, ModelOutput
-from attention_jax.models.functional import Model, build_model
-from attention_jax.models.memory import DecoderState, Memory
-from attention_jax.models.readouts import LinearReadout, TanhReadout
-from attention_jax.models.recurrent import (
-    Cell,
-    GRUState,
-    LSTMState,
-    RecurrentLayer,
-    cells,
-    gru_step,
-    lstm_step,
-    register_cell,
-    scan_cell,
-)
-from attention_jax.models.scans import plain_scan, recurrent_scan
-from attention_jax.models.wirings import (
+import warnings
+from typing import Any
+
+from attention_jax import nn
+from attention_jax.models.attention_wiring import (
+    DecoderState,
+    Memory,
     Wiring,
     register_wiring,
 )
+from attention_jax.models.base import Model, ModelOutput, Params
+from attention_jax.models.decoder import Decoder, LinearReadout, TanhReadout
+from attention_jax.models.encoder_decoder import (
+    Bridge,
+    Encoded,
+    Encoder,
+    EncoderDecoder,
+)
+from attention_jax.models.factory import build_model, check_config
 
 __all__ = [
-    "Attention",
     "Bridge",
-    "Cell",
     "Decoder",
     "DecoderState",
     "Encoded",
     "Encoder",
     "EncoderDecoder",
-    "GRUState",
-    "LSTMState",
     "LinearReadout",
     "Memory",
     "Model",
     "ModelOutput",
-    "RecurrentLayer",
+    "Params",
     "TanhReadout",
     "Wiring",
     "build_model",
-    "cells",
-    "gru_step",
-    "lstm_step",
-    "plain_scan",
-    "recurrent_scan",
-    "register_cell",
+    "check_config",
     "register_wiring",
-    "scan_cell",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Names of `attention_jax.nn`, which were here before there was one."""
+    if name not in nn.__all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        f"attention_jax.models.{name} is deprecated: import it from attention_jax.nn",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return getattr(nn, name)

@@ -1,114 +1,116 @@
 """The decoder: a recurrent language model that attends to the encoded source."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from attention_jax.config import ModelConfig
 from attention_jax.functions.params import fan_in_normal
-from attention_jax.models.attention_layer import Attention
-from attention_jax.models.dropout import dropout
-from attention_jax.models.embedding import init_embedding
-from attention_jax.models.linear import linear
-from attention_jax.models.memory import DecoderState, Memory
-from attention_jax.models.readouts import LinearReadout, TanhReadout
-from attention_jax.models.recurrent import Cell, RecurrentLayer
-from attention_jax.models.scans import product_with
-from attention_jax.models.wirings import (
+from attention_jax.functions.registry import Registry
+from attention_jax.models.attention_wiring import (
     Constants,
+    DecoderState,
+    Memory,
     Plan,
-    Sizes,
     StepInputs,
-    Wiring,
+    wirings,
 )
+from attention_jax.nn.attention import Attention
+from attention_jax.nn.layers import dropout, init_embedding, linear
+from attention_jax.nn.recurrent import RecurrentLayer, cells
+from attention_jax.nn.scan import product_with
 from attention_jax.types import Array, Float, Int
+
+# A readout is made by (features_size, size, rngs=...); `size` attribute: its own width.
+readouts = Registry[Callable[..., "LinearReadout | TanhReadout"]]("readout")
+
+
+class LinearReadout(nnx.Module):
+    """The features as they are: logits = W [o_t ; s_t] + b. `size` is not used."""
+
+    def __init__(self, features_size: int, size: int, *, rngs: nnx.Rngs):
+        del size, rngs
+        self.size = features_size
+
+    def __call__(self, features: Float[Array, "... F"]) -> Float[Array, "... F"]:
+        return features
+
+
+class TanhReadout(nnx.Module):
+    """The attentional vector: logits = W h̃_t + b, h̃_t = tanh(W_c [o_t ; s_t]).
+
+    Source: Luong, Pham and Manning 2015, arXiv:1508.04025, equation 5.
+    """
+
+    def __init__(self, features_size: int, size: int, *, rngs: nnx.Rngs):
+        self.size = size
+        shape = (features_size, size)
+        self.combine = nnx.Param(fan_in_normal(rngs.params(), shape, jnp.float32))
+
+    def __call__(self, features: Float[Array, "... F"]) -> Float[Array, "... R"]:
+        return jnp.tanh(linear(features, self.combine[...]))
+
+
+readouts.register("linear", LinearReadout, function=LinearReadout)
+readouts.register("tanh", TanhReadout, function=TanhReadout)
 
 
 class Decoder(nnx.Module):
     """Embedding, stacked cells, attention by a wiring, readout, vocabulary projection.
 
-    Args:
-      cell: from `cells`. wiring: from `wirings`. readout: from `readouts`; a wiring whose
-        features are h̃_t uses `TanhReadout`'s W_c in its step, whatever the readout.
-      score, normalizer: what `get_score` and `get_normalizer` take.
-      vocabulary: W.
-      embedding_size: E.
-      source_size: D, the width of the encoder's states.
-      size: H of each layer.
-      layers: how many are stacked.
-      readout_size: the width of h̃_t.
-      alignment_size: A of the score, or None for the key size.
-      tied_embeddings: the projection is the embedding's transpose.
-      dropout_rate: on embeddings, between layers and on the readout's features.
-      attention_dropout: on the attention weights.
+    A wiring whose features are h̃_t uses `TanhReadout`'s W_c in its step, whatever the
+    configured readout. Dropout is on embeddings, between layers and on the readout's
+    features; `attention_dropout` on the attention weights. With tied embeddings the
+    projection is the embedding's transpose.
 
-    Raises:
-      ValueError: tied embeddings and a readout of another width.
+    Args:
+      config: see `ModelConfig`.
+      source_size: D, the width of the encoder's states.
+      vocabulary: W.
     """
 
     def __init__(
-        self,
-        cell: Cell,
-        wiring: Wiring,
-        readout: Any,
-        *,
-        score: Any,
-        normalizer: Any,
-        vocabulary: int,
-        embedding_size: int,
-        source_size: int,
-        size: int,
-        layers: int,
-        readout_size: int,
-        alignment_size: int | None,
-        tied_embeddings: bool,
-        dropout_rate: float,
-        attention_dropout: float,
-        rngs: nnx.Rngs,
+        self, config: ModelConfig, source_size: int, vocabulary: int, *, rngs: nnx.Rngs
     ):
-        self.cell = cell
-        self.wiring = wiring
-        self.dropout_rate = dropout_rate
-        self.attention_dropout = attention_dropout
-        self.embedding = nnx.Param(init_embedding(rngs, vocabulary, embedding_size))
-        sizes = Sizes(source_size, size, readout_size)
-        self.layers = nnx.Dict(
-            {
-                f"layer_{i}": RecurrentLayer(
-                    cell,
-                    size if i else embedding_size + wiring.feeds(sizes),
-                    size,
-                    rngs=rngs,
-                )
-                for i in range(layers)
-            }
+        self.cell = cells.get(config.cell)
+        self.wiring = wirings.get(config.attention)
+        self.dropout_rate = config.dropout
+        self.attention_dropout = config.attention_dropout
+        self.tied_embeddings = config.tied_embeddings
+        self.embedding = nnx.Param(
+            init_embedding(rngs.params(), vocabulary, config.embedding_size)
         )
-        if wiring.attends:
-            extra = {} if alignment_size is None else {"alignment_size": alignment_size}
+        size = config.decoder_size
+        readout_size = config.readout_size or size
+        widths = {"": 0, "context": source_size, "attentional": readout_size}
+        lowest = config.embedding_size + widths[self.wiring.feeds]
+        self.layers = nnx.Dict()
+        for i in range(config.decoder_layers):
+            self.layers[f"layer_{i}"] = RecurrentLayer(
+                self.cell, size if i else lowest, size, rngs=rngs
+            )
+        if self.wiring.attends:
+            alignment_size = config.alignment_size
             self.attention = Attention(
                 size,
                 source_size,
-                score=score,
-                normalizer=normalizer,
+                score=config.score,
+                normalizer=config.normalizer,
                 rngs=rngs,
-                **extra,
+                **({"alignment_size": alignment_size} if alignment_size else {}),
             )
-        self.readout: LinearReadout | TanhReadout
-        if wiring.attentional:
-            self.readout = TanhReadout(source_size + size, readout_size, rngs=rngs)
-        else:
-            self.readout = readout(wiring.features(sizes), readout_size, rngs=rngs)
-        self.tied_embeddings = tied_embeddings
-        if not tied_embeddings:
+        make_readout = readouts.get(config.readout)
+        if self.wiring.attentional:
+            make_readout = TanhReadout
+        features_size = size + source_size * self.wiring.attends
+        self.readout = make_readout(features_size, readout_size, rngs=rngs)
+        if not self.tied_embeddings:
             shape = (self.readout.size, vocabulary)
             self.projection = nnx.Param(
                 fan_in_normal(rngs.params(), shape, jnp.float32)
-            )
-        elif self.readout.size != embedding_size:
-            raise ValueError(
-                f"tied embeddings need a readout as wide as the embedding, "
-                f"{embedding_size}, but it is {self.readout.size} wide"
             )
         self.projection_bias = nnx.Param(jnp.zeros(vocabulary))
 
@@ -130,17 +132,17 @@ class Decoder(nnx.Module):
     def __call__(
         self,
         memory: Memory,
-        words: Int[Array, "B T"],
+        tokens: Int[Array, "B T"],
         rng: Array | None = None,
     ) -> tuple[Float[Array, "B T W"], Float[Array, "B T S"]]:
-        """Logits and weights of every step, given the previous words (teacher forcing)."""
+        """Logits and weights of every step, given the previous tokens (teacher forcing)."""
         embedding_rng, between_rng, attention_rng, readout_rng = (
             (None,) * 4 if rng is None else jax.random.split(rng, 4)
         )
-        x = jnp.take(self.embedding[...], words.T, axis=0)
+        x = jnp.take(self.embedding[...], tokens.T, axis=0)
         x = dropout(x, self.dropout_rate, embedding_rng)
         inputs = StepInputs(
-            self._project(x), self._between(words.T.shape, x.dtype, between_rng), None
+            self._project(x), self._between(tokens.T.shape, x.dtype, between_rng), None
         )
         features, weights = self.wiring.unroll(
             self.wiring,
@@ -154,10 +156,10 @@ class Decoder(nnx.Module):
         return self._logits(features, readout_rng), weights
 
     def step(
-        self, memory: Memory, state: DecoderState, words: Int[Array, " B"]
+        self, memory: Memory, state: DecoderState, tokens: Int[Array, " B"]
     ) -> tuple[DecoderState, Float[Array, "B W"], Float[Array, "B S"]]:
         """One step without dropout: the new state, logits and weights."""
-        projected = self._project(jnp.take(self.embedding[...], words, axis=0))
+        projected = self._project(jnp.take(self.embedding[...], tokens, axis=0))
         state, (features, weights) = self.wiring.step(
             self._plan(),
             product_with(self._weights()),
@@ -188,11 +190,9 @@ class Decoder(nnx.Module):
     def _plan(self) -> Plan:
         if not self.wiring.attends:
             return Plan(self.cell, None, None, 0.0)
+        attention = self.attention
         return Plan(
-            self.cell,
-            self.attention.score,
-            self.attention.normalizer,
-            self.attention_dropout,
+            self.cell, attention.score, attention.normalizer, self.attention_dropout
         )
 
     def _weights(self) -> dict[str, Array]:

@@ -31,7 +31,7 @@ def make_dev_evaluation(experiment: Experiment) -> Callable[[Any], DevQuality]:
 
     The first call compiles: the loss once, translation once for each width of sentences.
     """
-    from attention_jax.evaluation.translation_quality import bleu, exact_match
+    from attention_jax.evaluation.quality import bleu, exact_match
     from attention_jax.run import Run
 
     config, model = experiment.config, experiment.model

@@ -12,7 +12,7 @@ from attention_jax.data.codec import TextCodec, build_codecs, load_codecs
 from attention_jax.data.examples import Examples, encode_pairs, keep_short
 from attention_jax.data.sources import load_splits
 from attention_jax.data.splits import Splits, split_hash
-from attention_jax.models.functional import Model, build_model
+from attention_jax.models import Model, build_model
 from attention_jax.training.optimizer import make_optimizer
 
 

@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 
 import jax
 
-from attention_jax import data
+from attention_jax import data, models
 from attention_jax.config import ExperimentConfig, check_fields
 from attention_jax.data.codec import save_codecs
 from attention_jax.decoding import searches
-from attention_jax.models import functional
 from attention_jax.training import optimizer
 from attention_jax.training.checkpoint_reading import best_metrics
 from attention_jax.training.checkpoints import Checkpoints
@@ -75,7 +74,7 @@ def train(
     """
     check_fields(config)
     data.check_config(config.data)
-    functional.check_config(config.model)
+    models.check_config(config.model)
     optimizer.check_config(config.training)
     searches.check_config(config.decoding, config.model)
     config = with_absolute_paths(config)

@@ -15,7 +15,7 @@ from attention_jax.benchmarking.candidates import Unsupported
 from attention_jax.benchmarking.score_speed import measure_scores, score_rows
 from attention_jax.benchmarking.training_speed import Workload, make_batch, step_flops
 from attention_jax.config import ModelConfig, TrainingConfig
-from attention_jax.models.functional import build_model
+from attention_jax.models.factory import build_model
 from attention_jax.training.loss import mean_objective, token_sums
 
 ROOT = pathlib.Path(__file__).parents[2]

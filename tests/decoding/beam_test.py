@@ -17,7 +17,7 @@ from attention_jax.decoding import (
     length_limits,
 )
 from attention_jax.errors import UnknownNameError
-from attention_jax.models.wirings import wirings
+from attention_jax.models.attention_wiring import wirings
 from tests.decoding.cases import (
     LENGTHS,
     Stepper,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax.data.vocabulary import BOS, EOS, PAD
-from attention_jax.models.functional import build_model
+from attention_jax.models.factory import build_model
 from tests.models.cases import (
     SOURCE_VOCABULARY,
     TARGET_VOCABULARY,

@@ -3,11 +3,11 @@
 import pytest
 
 from attention_jax.evaluation.length_curves import plot_length_curves
-from attention_jax.evaluation.quality_by_length import (
+from attention_jax.evaluation.quality import bleu
+from attention_jax.evaluation.significance import (
     bleu_by_length,
     equal_count_edges,
 )
-from attention_jax.evaluation.translation_quality import bleu
 
 LENGTHS = [9, 2, 5, 2, 7, 3, 30]
 REFERENCES = [f"here are some words number {n} ." for n in range(len(LENGTHS))]

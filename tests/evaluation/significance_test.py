@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sacrebleu.metrics import BLEU
 
+from attention_jax.evaluation.quality import translation_quality
 from attention_jax.evaluation.significance import SAMPLES, SEED, paired_bootstrap
-from attention_jax.evaluation.translation_quality import translation_quality
 
 WORDS = [
     "the",

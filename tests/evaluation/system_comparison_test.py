@@ -8,12 +8,11 @@ import pytest
 
 from attention_jax.config import DecodingConfig, ExperimentConfig
 from attention_jax.data.pairs import Pair
-from attention_jax.decoding.sentences import NOTHING
+from attention_jax.decoding.translate import NOTHING
 from attention_jax.evaluation import comparison_report
-from attention_jax.evaluation.held_out import Evaluation
+from attention_jax.evaluation.evaluate import Evaluation, write_translations
+from attention_jax.evaluation.quality import translation_quality
 from attention_jax.evaluation.system_comparison import System, compare_systems
-from attention_jax.evaluation.translation_file import write_translations
-from attention_jax.evaluation.translation_quality import translation_quality
 from attention_jax.training.stored_config import config_to_dict, flatten
 
 REFERENCES = tuple(f"here are {n} more words to say ." for n in range(12))
@@ -146,7 +145,7 @@ def test_json_of_one_and_of_several(comparison, systems):
 def test_translations_as_columns(systems, tmp_path):
     pairs = [Pair(f"source\t{n} ", "") for n in range(12)]
     path = tmp_path / "t.tsv"
-    write_translations(path, pairs, systems[:2])
+    write_translations(path, pairs, [system.evaluation for system in systems[:2]])
     lines = path.read_text("utf-8").splitlines()
     assert len(lines) == 12
     assert lines[3].split("\t") == ["source 3", REFERENCES[3], BAD[3], BAD[3]]

@@ -300,8 +300,8 @@ def test_compiled_programs_are_kept_beside_downloads(monkeypatch):
 
 
 def test_the_choices_are_the_librarys():
-    from attention_jax.evaluation import held_out
+    from attention_jax.evaluation import evaluate
     from attention_jax.run import CHECKPOINTS
 
     assert run_flags.CHECKPOINTS == CHECKPOINTS
-    assert run_flags.SPLITS == held_out.SPLITS
+    assert run_flags.SPLITS == evaluate.SPLITS

@@ -9,8 +9,9 @@ from absl import flags
 
 from attention_jax.data.splits import Splits
 from attention_jax.data.tokenization import CharacterTokenizer
-from attention_jax.evaluation import eflomal_links, held_out
-from attention_jax.evaluation.pharaoh import Alignment, format_alignment
+from attention_jax.evaluation import alignment
+from attention_jax.evaluation import evaluate as held_out
+from attention_jax.evaluation.alignment import Alignment, format_alignment
 from attention_jax.run import CHECKPOINTS, load_run
 from attention_jax.training import train
 from attention_jax.training.run_directory import RunDirectory
@@ -226,7 +227,7 @@ def test_known_alignments_from_a_file(workdir, tmp_path, capsys):
     path, output = tmp_path / "links.txt", tmp_path / "f.json"
     loaded = load_run(workdir)
     pairs = held_out.load_split(RunDirectory(workdir), "test")
-    lines = [format_alignment(held_out.known_links(loaded, pair)) for pair in pairs]
+    lines = [format_alignment(alignment.gold_links(loaded, pair)) for pair in pairs]
     path.write_text("\n".join(lines) + "\n")
     few = [f"--workdir={workdir}", "--max_sentences=4", f"--output={output}"]
     assert run(*few, f"--alignments={path}") == 0
@@ -309,8 +310,8 @@ def test_links_of_an_aligner_are_asked_for_once(
         first = frozenset({(0, 0)})
         return [Alignment(sure=first, possible=first)] * len(pairs)
 
-    monkeypatch.setattr(eflomal_links, "load_eflomal", lambda: None)
-    monkeypatch.setattr(eflomal_links, "eflomal_alignments", align)
+    monkeypatch.setattr(alignment, "load_eflomal", lambda: None)
+    monkeypatch.setattr(alignment, "eflomal_alignments", align)
     output = tmp_path / "f.json"
     flags_given = ["--max_sentences=4", "--aligner=eflomal", f"--output={output}"]
     assert run(f"--workdir={workdir}", f"--workdir={second}", *flags_given) == 0

@@ -1,6 +1,6 @@
 import pytest
 
-from attention_jax.evaluation.held_out import load_split
+from attention_jax.evaluation.evaluate import load_split
 from attention_jax.run import Run
 from attention_jax.training.run_directory import RunDirectory
 from experiments import cli, plot_attention
@@ -31,7 +31,7 @@ def test_draws_the_runs_own_translation(workdir, tmp_path, capsys):
 def test_draws_a_given_translation(workdir, tmp_path, capsys, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "attention_jax.evaluation.figures.plot_weights_grid",
+        "attention_jax.evaluation.plots.plot_weights_grid",
         lambda panels, columns, path: drawn.extend(panel[1:3] for panel in panels),
     )
     output = tmp_path / "attention.pdf"
@@ -50,7 +50,7 @@ def test_another_search_than_the_runs_own(workdir, tmp_path, monkeypatch, capsys
 
     monkeypatch.setattr(Run, "decode", record)
     monkeypatch.setattr(
-        "attention_jax.evaluation.figures.plot_weights_grid", lambda *_, **__: None
+        "attention_jax.evaluation.plots.plot_weights_grid", lambda *_, **__: None
     )
     output = tmp_path / "attention.png"
     arguments = (f"--workdir={workdir}", "--text=ba bi", f"--output={output}")
@@ -65,7 +65,7 @@ def test_another_search_than_the_runs_own(workdir, tmp_path, monkeypatch, capsys
 def test_draws_several_sentences_in_a_grid(workdir, tmp_path, capsys, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "attention_jax.evaluation.figures.plot_weights_grid",
+        "attention_jax.evaluation.plots.plot_weights_grid",
         lambda panels, columns, path: drawn.append(
             (columns, [panel.title for panel in panels])
         ),
@@ -82,7 +82,7 @@ def test_outlines_the_known_links_of_exact_translations(
 ):
     drawn = []
     monkeypatch.setattr(
-        "attention_jax.evaluation.figures.plot_weights_grid",
+        "attention_jax.evaluation.plots.plot_weights_grid",
         lambda panels, columns, path: drawn.extend(panels),
     )
     output = f"--output={tmp_path / 'grid.svg'}"

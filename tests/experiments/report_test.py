@@ -65,7 +65,7 @@ def test_without_metrics_and_without_translations(
     workdir, tmp_path, monkeypatch, capsys
 ):
     """What is missing is left out and said."""
-    from attention_jax.decoding.sentences import NOTHING
+    from attention_jax.decoding.translate import NOTHING
     from attention_jax.run import Run
     from attention_jax.training.run_directory import RunDirectory
 

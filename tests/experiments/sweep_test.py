@@ -16,7 +16,7 @@ from absl import flags
 from attention_jax import sweeps
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UserError
-from attention_jax.evaluation import held_out
+from attention_jax.evaluation import evaluate
 from attention_jax.evaluation.run_comparison import compare_runs
 from attention_jax.run import load_run
 from attention_jax.sweeps import Outcome, SweepDirectory, name_runs, run_sweep
@@ -111,8 +111,8 @@ def test_each_run_is_a_row_measured_on_test(finished):
     assert len(dot["split_hash"]) == 64 and dot["versions"]["jax"]
 
     directory = finished.run("score=dot")
-    pairs = held_out.load_split(directory, "test")
-    measured = held_out.evaluate(load_run(directory.path), pairs).to_dict()
+    pairs = evaluate.load_split(directory, "test")
+    measured = evaluate.evaluate(load_run(directory.path), pairs).to_dict()
     assert dot["metrics"] == measured["metrics"]
     names = [m["name"] for m in dot["metrics"]]
     assert names == ["BLEU", "chrF2", "exact match", "TER"]

@@ -245,7 +245,7 @@ def test_of_a_long_line_the_beginning_is_translated(workdir, monkeypatch, capfdb
     assert out.decode().splitlines() == expected
     assert b"warning: input line 2: 349,526 tokens, only the first 3 are" in err
     # The weights of 16 source tokens with 10 + 2 x 16 tokens, EOS, in a beam of 2.
-    monkeypatch.setattr("attention_jax.decoding.sentences._MAX_SENTENCE", 16 * 43 * 2)
+    monkeypatch.setattr("attention_jax.decoding.translate._MAX_SENTENCE", 16 * 43 * 2)
     piped(monkeypatch, b"ba " * 17 + b"\n")
     assert run(f"--workdir={workdir}", "--beam_size=2") == 0
     assert b"17 tokens, only the first 16 are" in capfdbinary.readouterr().err

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.models.functional import build_model
-from attention_jax.models.wirings import wirings
+from attention_jax.models.attention_wiring import wirings
+from attention_jax.models.factory import build_model
 from tests.models import oracles
 from tests.models.cases import (
     SOURCE_VOCABULARY,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax.data.batches import Batch
-from attention_jax.models.functional import Model
+from attention_jax.models.base import Model
 
 
 class Output(NamedTuple):

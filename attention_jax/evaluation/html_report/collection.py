@@ -17,17 +17,17 @@ from attention_jax.evaluation.html_report.report_data import (
     Sentence,
     Statistic,
 )
-from attention_jax.evaluation.quality_by_length import (
+from attention_jax.evaluation.quality import sentence_chrf
+from attention_jax.evaluation.run_summary import RunSummary
+from attention_jax.evaluation.significance import (
     bleu_by_length,
     equal_count_edges,
 )
-from attention_jax.evaluation.run_summary import RunSummary
-from attention_jax.evaluation.translation_quality import sentence_chrf
 from attention_jax.training.development import NUM_TRANSLATED
 
 if TYPE_CHECKING:
     from attention_jax.config import ExperimentConfig
-    from attention_jax.evaluation.held_out import Evaluation
+    from attention_jax.evaluation.evaluate import Evaluation
     from attention_jax.run import Run
 
 _BINS = 6
@@ -53,8 +53,8 @@ def collect(
     Args:
       run: what translated; its own config is shown.
       summary: of its directory, for the learning curves.
-      pairs, evaluation: the split and `held_out.evaluate` of it.
-      facts: `held_out.provenance` with "split" and "checkpoint".
+      pairs, evaluation: the split and `evaluate.evaluate` of it.
+      facts: `evaluate.provenance` with "split" and "checkpoint".
     """
     translations = evaluation.translations
     attends = run.attends

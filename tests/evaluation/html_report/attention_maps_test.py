@@ -3,7 +3,7 @@ import base64
 import numpy as np
 import pytest
 
-from attention_jax.decoding.sentences import NOTHING
+from attention_jax.decoding.translate import NOTHING
 from attention_jax.evaluation.html_report.attention_maps import (
     MOST_CELLS_OF_ONE,
     attention_map,

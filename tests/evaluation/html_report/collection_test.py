@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from attention_jax.evaluation import held_out
+from attention_jax.evaluation import evaluate
 from attention_jax.evaluation.html_report import collect
 from attention_jax.evaluation.html_report.collection import _thinned
 from attention_jax.evaluation.run_summary import summarize
@@ -19,9 +19,9 @@ from tests.tiny_run import tiny_run
 def collected(tmp_path_factory):
     directory = RunDirectory(tiny_run(tmp_path_factory))
     run = load_run(directory.path)
-    pairs = held_out.load_split(directory, "test", max_sentences=12)
-    evaluation = held_out.evaluate(run, pairs)
-    facts = held_out.provenance(directory, run, split="test", checkpoint="best")
+    pairs = evaluate.load_split(directory, "test", max_sentences=12)
+    evaluation = evaluate.evaluate(run, pairs)
+    facts = evaluate.provenance(directory, run, split="test", checkpoint="best")
     summary = summarize(directory.path, name="tiny")
 
     def collect_of(pairs):

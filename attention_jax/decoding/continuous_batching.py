@@ -1,0 +1,145 @@
+"""Many sentences through few slots: one that is done makes room for the next.
+
+In a batch that is searched from beginning to end, the sentences that are done wait for the
+longest. Here a slot that is done takes the next sentence, so that nearly every row of
+every step is of use.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from attention_jax.models.attention_wiring import Memory
+from attention_jax.models.base import Model, Params
+from attention_jax.types import Array, Bool, Int
+
+# Trees of arrays with a sentence, or a slot, in front: [N, ...] and [B, ...].
+Items = TypeVar("Items")
+State = TypeVar("State")
+Result = TypeVar("Result")
+
+
+def search_all(
+    items: Items,
+    number: Int[Array, ""],
+    *,
+    slots: int,
+    begin: Callable[[Items], State],
+    advance: Callable[[Items, State], State],
+    running: Callable[[State], Bool[Array, " B"]],
+    result: Callable[[State], Result],
+) -> Result:
+    """Searches for a translation of every item; one `lax.while_loop`.
+
+    Args:
+      items: the N sentences and what belongs to them, [N, ...].
+      number: how many of them, from the first, are searched for.
+      slots: B, how many are searched at a time.
+      begin: items -> their states, before any step.
+      advance: (items, states) -> states after one more step. A row's state may depend on
+        that row alone, and stays what it is where it is not running.
+      running: states -> whether a further step would do anything.
+      result: states -> what is kept of them when they are done.
+
+    Returns:
+      what was kept of each item, [N, ...], in the order of the items; 0 of the others.
+
+    Takes the items in order: the last to be done should be short.
+    """
+    size = len(jax.tree.leaves(items)[0])
+    slots = min(slots, size)
+
+    def take(tree: Any, row: Array) -> Any:
+        return jax.tree.map(
+            lambda leaf: lax.dynamic_slice_in_dim(leaf, row, 1, axis=0), tree
+        )
+
+    def put(tree: Any, row: Array, new: Any) -> Any:
+        return jax.tree.map(
+            lambda leaf, one: lax.dynamic_update_slice_in_dim(leaf, one, row, axis=0),
+            tree,
+            new,
+        )
+
+    def unfinished(carry: Any) -> Array:
+        return jnp.any(carry[0] < number)
+
+    def step(carry: Any) -> Any:
+        index, following, held, state, results = carry
+        state = advance(held, state)
+        done = (index < number) & ~running(state)
+        [where] = jnp.nonzero(done, size=slots)
+
+        def turn_over(place: Array, carry: Any) -> Any:
+            index, following, held, state, results = carry
+            slot = where[place]
+            arriving = take(items, following)
+            return (
+                index.at[slot].set(jnp.minimum(following, number)),
+                following + 1,
+                put(held, slot, arriving),
+                put(state, slot, begin(arriving)),
+                put(results, index[slot], result(take(state, slot))),
+            )
+
+        # One slot after the other, in place: a scatter of all rows, or a `cond` around it,
+        # copies the whole of what it may change.
+        carry = index, following, held, state, results
+        return lax.fori_loop(0, jnp.sum(done, dtype=jnp.int32), turn_over, carry)
+
+    first = jnp.arange(slots, dtype=jnp.int32)
+    held = jax.tree.map(lambda leaf: leaf[:slots], items)
+    state = begin(held)
+    empty = jax.tree.map(
+        lambda leaf: jnp.zeros((size, *leaf.shape[1:]), leaf.dtype),
+        jax.eval_shape(result, state),
+    )
+    carry = first, jnp.int32(slots), held, state, empty
+    return lax.while_loop(unfinished, step, carry)[-1]
+
+
+def encode_all(
+    model: Model,
+    params: Params,
+    source: Int[Array, "N S"],
+    source_lengths: Int[Array, " N"],
+    slots: int,
+) -> tuple[Memory, Int[Array, ""]]:
+    """The sentences as the decoder reads them, and how many there are before filler rows.
+
+    Encoded by as many as there are slots, in a loop that ends with the last sentence: a
+    program for many sentences then translates one in little time, and to the same bits.
+    """
+    size = len(source)
+    rows = min(slots, size)
+    places = jnp.arange(1, size + 1, dtype=jnp.int32)
+    number = jnp.max(jnp.where(source_lengths > 0, places, 0))
+    encode = functools.partial(model.encode, params)
+    empty = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+        jax.eval_shape(encode, source, source_lengths),
+    )
+
+    def more(carry: tuple[Array, Memory]) -> Array:
+        return carry[0] < number
+
+    def encode_some(carry: tuple[Array, Memory]) -> tuple[Array, Memory]:
+        start, memory = carry
+        # The last ones may be encoded twice.
+        start = jnp.minimum(start, size - rows)
+        some = encode(
+            lax.dynamic_slice_in_dim(source, start, rows),
+            lax.dynamic_slice_in_dim(source_lengths, start, rows),
+        )
+        memory = jax.tree.map(
+            lambda all_, new: lax.dynamic_update_slice_in_dim(all_, new, start, 0),
+            memory,
+            some,
+        )
+        return start + rows, memory
+
+    return lax.while_loop(more, encode_some, (jnp.int32(0), empty))[1], number

@@ -1,0 +1,310 @@
+"""A run's quality on one split of its data: every figure, and where it comes from."""
+
+import dataclasses
+import os
+import pathlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from absl import logging
+
+from attention_jax.config import DecodingConfig
+from attention_jax.data.pairs import Pair
+from attention_jax.data.sources import load_splits
+from attention_jax.decoding.translate import Translation
+from attention_jax.errors import UserError
+from attention_jax.evaluation.alignment import (
+    Alignment,
+    AlignmentAccuracy,
+    AlignmentErrorRate,
+    ArgmaxAccuracy,
+    alignment_accuracy,
+    check_gold,
+    gold_alignment,
+    gold_links,
+    reference_alignment,
+)
+from attention_jax.evaluation.attention_statistics import (
+    AttentionStatistics,
+    attention_statistics,
+    mean_statistics,
+)
+from attention_jax.evaluation.quality import Metric, translation_quality
+from attention_jax.run import Run
+from attention_jax.training.provenance import environment
+from attention_jax.training.resumption import check_same_data
+from attention_jax.training.run_directory import RunDirectory
+from attention_jax.whole_files import write_text
+
+SPLITS = ("test", "dev", "train")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """The figures of one run on one split, and the translations behind them.
+
+    Attributes:
+      metrics: BLEU, chrF2, exact match and TER, with signatures.
+      alignment: argmax accuracy over the exactly translated sentences; None for a run
+        without attention or pairs without links.
+      statistics: of attention in each translation; empty without attention.
+      aligned: attention's links in the forced references against gold ones; None without
+        either.
+      shift: of these links, as `attention_links` takes it.
+      seconds: of translating, compilation not counted.
+      shapes, compile_seconds: the number of shapes compiled, and how long it took.
+      translations: of each pair, in order.
+      references: what they were measured against.
+      decoding: how they were searched for.
+    """
+
+    metrics: tuple[Metric, ...]
+    alignment: AlignmentAccuracy | None
+    seconds: float
+    translations: tuple[Translation, ...]
+    references: tuple[str, ...]
+    decoding: DecodingConfig
+    statistics: tuple[AttentionStatistics, ...] = ()
+    aligned: AlignmentErrorRate | None = None
+    shift: int = 0
+    shapes: int = 0
+    compile_seconds: float = 0.0
+
+    @property
+    def attention(self) -> AttentionStatistics | None:
+        """The mean of `statistics`; None without attention."""
+        return mean_statistics(self.statistics) if self.statistics else None
+
+    @property
+    def hypotheses(self) -> tuple[str, ...]:
+        """The text of each translation."""
+        return tuple(translation.text for translation in self.translations)
+
+    @property
+    def source_lengths(self) -> tuple[int, ...]:
+        """The number of tokens of each source."""
+        return tuple(len(found.source_tokens) for found in self.translations)
+
+    @property
+    def sentences_per_second(self) -> float:
+        return len(self.translations) / self.seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as JSON values, without the translations."""
+        attention = self.attention
+        return {
+            "sentences": len(self.translations),
+            "metrics": [dataclasses.asdict(metric) for metric in self.metrics],
+            "alignment": self.alignment and _alignment_dict(self.alignment),
+            "aligned": self.aligned and {**self.aligned.to_dict(), "shift": self.shift},
+            "attention": attention and dataclasses.asdict(attention),
+            "decoding": dataclasses.asdict(self.decoding),
+            "seconds": self.seconds,
+            "sentences_per_second": self.sentences_per_second,
+            "shapes": self.shapes,
+            "compile_seconds": self.compile_seconds,
+        }
+
+
+def evaluate(
+    run: Run,
+    pairs: Sequence[Pair],
+    *,
+    alignments: Sequence[Alignment] | None = None,
+    shift: int = 0,
+) -> Evaluation:
+    """The quality of the pairs' translations, searched for as `run.config.decoding` says.
+
+    Where the run lower-cases its text, so do the references and the metrics.
+
+    Args:
+      run: what is measured.
+      pairs: on which sentences.
+      alignments: of each pair, between the run's tokens; by default the pairs' own links,
+        if they have any, as `gold_alignment` gives them.
+      shift: which step links a target token, as `attention_links` takes it.
+
+    Raises:
+      UserError: there are no pairs.
+      ValueError: the alignments do not fit them.
+    """
+    if not pairs:
+        raise UserError("pairs is empty: there is nothing to evaluate on")
+    if alignments is not None:
+        check_gold(run, pairs, alignments)
+    sources = [pair.source for pair in pairs]
+    started = time.perf_counter()
+    shapes = run.compile(sources)
+    compiled = time.perf_counter()
+    translations = run.decode(sources)
+    seconds = time.perf_counter() - compiled
+    references = tuple(_reference(run, pair) for pair in pairs)
+    metrics = translation_quality(
+        [translation.text for translation in translations],
+        references,
+        language=run.config.data.target_language,
+        lowercase=run.config.data.lowercase,
+    )
+    attends = run.attends
+    linked = attends and any(pair.links for pair in pairs)
+    if alignments is None and linked:
+        alignments = [gold_alignment(run, pair) for pair in pairs]
+    aligned = None
+    if attends and alignments is not None:
+        aligned = reference_alignment(run, pairs, alignments, shift=shift)
+    exact = [
+        (translation, gold_links(run, pair))
+        for pair, translation in zip(pairs, translations, strict=True)
+        if translation.target_tokens and is_exact(run, pair, translation)
+    ]
+    alignment = alignment_accuracy(exact) if linked else None
+    return Evaluation(
+        metrics,
+        alignment,
+        seconds,
+        tuple(translations),
+        references,
+        run.config.decoding,
+        tuple(attention_statistics(found.weights) for found in translations)
+        if attends
+        else (),
+        aligned,
+        shift,
+        shapes,
+        compiled - started,
+    )
+
+
+def is_exact(run: Run, pair: Pair, translation: Translation) -> bool:
+    """Whether the translation is the pair's target, token by token."""
+    return translation.text == _reference(run, pair) and len(
+        translation.target_tokens
+    ) == len(run.target_codec.tokens(pair.target))
+
+
+def _reference(run: Run, pair: Pair) -> str:
+    """The target as a perfect translation is spelt: case folded, plain white space."""
+    return " ".join(run.target_codec.normalize(pair.target).split())
+
+
+def load_split(
+    directory: RunDirectory, split: str, *, max_sentences: int = 0
+) -> tuple[Pair, ...]:
+    """The pairs of a run's split, its first `max_sentences` (0: all).
+
+    Raises:
+      UserError: no such split, a negative number, or an empty split.
+      ChangedRunError: the data are no longer those that the run was trained on.
+    """
+    if split not in SPLITS:
+        raise UserError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    if max_sentences < 0:
+        raise UserError(f"max_sentences must be at least 0, got {max_sentences}")
+    splits = load_splits(directory.load_config().data)
+    check_same_data(directory, splits)
+    sessions = directory.load_record().get("sessions") or [{}]
+    if "split_hash" not in sessions[-1]:
+        logging.warning(
+            "%s does not say which split the run had: whether it was trained on these "
+            "sentences is not known",
+            directory.record_path,
+        )
+    pairs = getattr(splits, split)
+    if not pairs:
+        raise UserError(f"the {split} split of {directory.path} is empty")
+    return pairs[: max_sentences or None]
+
+
+def load_same_split(
+    directories: Sequence[RunDirectory], split: str, *, max_sentences: int = 0
+) -> tuple[Pair, ...]:
+    """As `load_split`, of runs that are to be compared: all must have the same sentences.
+
+    What they were trained on may differ.
+
+    Raises:
+      UserError: they do not; names two runs and the hashes of their splits.
+    """
+    first, *others = directories
+    pairs = load_split(first, split, max_sentences=max_sentences)
+    for other in others:
+        theirs = load_split(other, split, max_sentences=max_sentences)
+        if _texts(theirs) != _texts(pairs):
+            raise UserError(
+                f"{first.path} and {other.path} have different {split} sentences "
+                f"({len(pairs):,} and {len(theirs):,}; split hashes "
+                f"{_split_hash(first)[:12]} and {_split_hash(other)[:12]}): figures on "
+                "different sentences do not compare"
+            )
+    return pairs
+
+
+def _texts(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
+    return [(pair.source, pair.target) for pair in pairs]
+
+
+def _split_hash(directory: RunDirectory) -> str:
+    """Of the data that the run was last given; "" before it has begun."""
+    sessions = directory.load_record().get("sessions", [])
+    return sessions[-1].get("split_hash", "") if sessions else ""
+
+
+def provenance(
+    directory: RunDirectory, run: Run, **asked: str | None
+) -> dict[str, Any]:
+    """The facts that belong beside any figure: seeds, split hash, model, versions, device.
+
+    Args:
+      directory, run: where the figure is from.
+      asked: which split, checkpoint and gold links were asked for.
+    """
+    return {
+        **asked,
+        "seed": run.config.seed,
+        "data": {
+            name: getattr(run.config.data, name)
+            for name in ("source", "source_language", "target_language", "seed")
+        },
+        "split_hash": _split_hash(directory),
+        "model": dataclasses.asdict(run.config.model),
+        "training": dataclasses.asdict(run.config.training),
+        "decoding": dataclasses.asdict(run.config.decoding),
+        **environment(),
+    }
+
+
+def write_translations(
+    path: str | os.PathLike[str],
+    pairs: Sequence[Pair],
+    evaluations: Sequence[Evaluation],
+) -> None:
+    """Writes a line a sentence, cells separated by tabs: source, reference, translations.
+
+    References are as they were measured against, case folded where the run folds it. White
+    space within a cell becomes one space.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    columns = [
+        [pair.source for pair in pairs],
+        evaluations[0].references,
+        *(evaluation.hypotheses for evaluation in evaluations),
+    ]
+    lines = [
+        "\t".join(" ".join(cell.split()) for cell in cells) + "\n"
+        for cells in zip(*columns, strict=True)
+    ]
+    write_text(pathlib.Path(path), "".join(lines))
+
+
+def _alignment_dict(alignment: AlignmentAccuracy) -> dict[str, Any]:
+    def argmax(accuracy: ArgmaxAccuracy) -> dict[str, Any]:
+        return {**dataclasses.asdict(accuracy), "share": accuracy.share}
+
+    return {
+        "phrases": alignment.phrases,
+        "all_words": argmax(alignment.all_words),
+        "words_without_digits": argmax(alignment.words_without_digits),
+    }

@@ -1,0 +1,191 @@
+"""From a configuration to pure functions of a plain dict of parameters."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from attention_jax import errors
+from attention_jax.attention import attention
+from attention_jax.config import ModelConfig, check_fields
+from attention_jax.errors import UserError, named
+from attention_jax.functions.normalizer import get_normalizer
+from attention_jax.functions.score import get_score, init_score_params
+from attention_jax.models.attention_wiring import DecoderState, Memory, wirings
+from attention_jax.models.base import Model, ModelOutput, Params
+from attention_jax.models.decoder import readouts
+from attention_jax.models.encoder_decoder import EncoderDecoder
+from attention_jax.nn.recurrent import cells
+from attention_jax.types import Array
+
+
+def check_config(config: ModelConfig) -> None:
+    """Returns if such a model can be built, having executed the score's own file, if any.
+
+    Raises:
+      UserError: names the field.
+    """
+    lookups: dict[str, Callable[[str], Any]] = {
+        "attention": wirings.get,
+        "score": get_score,
+        "normalizer": get_normalizer,
+        "cell": cells.get,
+        "readout": readouts.get,
+    }
+    for field, look_up in lookups.items():
+        with named(f"config.model.{field}"):
+            look_up(getattr(config, field))
+    try:
+        # Takes no memory before its parameters are drawn.
+        build_model(config, 1, 1)
+    except UserError as error:
+        # Its messages begin with the field's name inside the model's section.
+        raise UserError(f"config.{error}") from error
+
+
+def build_model(
+    config: ModelConfig, source_vocabulary: int, target_vocabulary: int
+) -> Model:
+    """The model that `config` describes.
+
+    Equal arguments return the same `Model`, so that a function jitted over it compiles
+    once.
+
+    Args:
+      config: see `ModelConfig`.
+      source_vocabulary: number of source token ids. target_vocabulary: of target ids.
+
+    Raises:
+      UnknownNameError: no such wiring, cell, readout, score or normaliser.
+      ValueError: a size below 1, a dropout rate outside [0, 1), a score or a normaliser
+        that raises or does not take decoder states against encoder states, a readout
+        that cannot be tied.
+    """
+    _check_numbers(config, source_vocabulary, target_vocabulary)
+    wiring = wirings.get(config.attention)
+    score = get_score(config.score)
+    normalizer = get_normalizer(config.normalizer)
+    if wiring.attends:
+        _check_score(config, score, normalizer)
+    _check_tied(config)
+    # The registered entries are part of the identity: a name may be registered anew.
+    entries = (wiring, cells.get(config.cell), readouts.get(config.readout))
+    fields = {**vars(config), "score": score, "normalizer": normalizer}
+    return _build(tuple(fields.items()), entries, source_vocabulary, target_vocabulary)
+
+
+@functools.lru_cache(maxsize=64)
+def _build(
+    fields: tuple[tuple[str, Any], ...],
+    entries: tuple[Any, ...],
+    source_vocabulary: int,
+    target_vocabulary: int,
+) -> Model:
+    del entries
+    config = ModelConfig(**dict(fields))
+
+    def make(rng: Array) -> tuple[Any, Any]:
+        module = EncoderDecoder(
+            config, source_vocabulary, target_vocabulary, rngs=nnx.Rngs(params=rng)
+        )
+        return nnx.split(module)
+
+    graphdef, _ = jax.eval_shape(make, jax.random.key(0))
+
+    def module_with(params: Params) -> EncoderDecoder:
+        return nnx.merge(graphdef, params)
+
+    # Not jitted: one compilation per kind of shape is cheaper than one of everything.
+    def init(rng: Array) -> Params:
+        return nnx.to_pure_dict(make(rng)[1])
+
+    def apply(params: Params, batch: Any, rng: Array | None = None) -> ModelOutput:
+        return module_with(params)(batch, rng)
+
+    def encode(params: Params, source: Array, source_lengths: Array) -> Memory:
+        return module_with(params).encode(source, source_lengths)
+
+    def start(memory: Memory) -> DecoderState:
+        return memory.state
+
+    def step(
+        params: Params, memory: Memory, state: DecoderState, tokens: Array
+    ) -> tuple[DecoderState, Array, Array]:
+        return module_with(params).decoder.step(memory, state, tokens)
+
+    return Model(init, apply, encode, start, step)
+
+
+def _check_numbers(
+    config: ModelConfig, source_vocabulary: int, target_vocabulary: int
+) -> None:
+    check_fields(config, "model")
+    vocabularies = {
+        "source_vocabulary": source_vocabulary,
+        "target_vocabulary": target_vocabulary,
+    }
+    for name, size in vocabularies.items():
+        if size < 1:
+            raise UserError(f"{name} must be at least 1, got {size}")
+
+
+def _check_score(config: ModelConfig, score: Any, normalizer: Any) -> None:
+    """Runs the score, then the normaliser too, on abstract states of these widths."""
+    source_size = (2 if config.bidirectional else 1) * config.encoder_size
+    extra = {"alignment_size": config.alignment_size} if config.alignment_size else {}
+
+    def attend_with(normalizer: Any) -> Array:
+        params = init_score_params(
+            jax.random.key(0),
+            score,
+            query_size=config.decoder_size,
+            key_size=source_size,
+            **extra,
+        )
+        states = jnp.zeros((1, 2, source_size))
+        return attention(
+            jnp.zeros((1, 1, config.decoder_size)),
+            states,
+            states,
+            score=score,
+            normalizer=normalizer,
+            params=params,
+        ).context
+
+    for field, one in (("score", "softmax"), ("normalizer", normalizer)):
+        try:
+            jax.eval_shape(functools.partial(attend_with, one))
+        except Exception as error:
+            what = f"model.{field}={getattr(config, field)}"
+            if errors.error_location(error):
+                message = f"{what} raised {errors.format_error(error)}"
+            elif isinstance(error, TypeError | ValueError):
+                message = f"{what}: {errors.first_line(error)}"
+            else:
+                raise
+            if field == "score" and config.decoder_size != source_size:
+                both = config.bidirectional
+                message += (
+                    f" (queries have width model.decoder_size={config.decoder_size}, "
+                    f"keys the encoder's output width {'2 x ' * both}"
+                    f"model.encoder_size={config.encoder_size}"
+                    f"{f' = {source_size}' * both})"
+                )
+            raise UserError(message) from error
+
+
+def _check_tied(config: ModelConfig) -> None:
+    size = config.readout_size or config.decoder_size
+    if config.tied_embeddings and (
+        config.readout != "tanh" or size != config.embedding_size
+    ):
+        raise UserError(
+            "model.tied_embeddings needs model.readout=tanh with model.readout_size="
+            f"model.embedding_size={config.embedding_size}, but got "
+            f"model.readout={config.readout} and model.readout_size="
+            f"{config.readout_size}"
+            + ("" if config.readout_size else f" (the decoder's {size})")
+        )

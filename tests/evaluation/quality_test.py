@@ -1,0 +1,188 @@
+import collections
+import math
+
+import numpy as np
+import pytest
+
+from attention_jax.evaluation.quality import (
+    Metric,
+    bleu,
+    chrf,
+    exact_match,
+    ter,
+    translation_quality,
+)
+
+# Words apart from punctuation, so that 13a's tokens are those of split().
+HYPOTHESES = [
+    "the cat sat on the mat today",
+    "he reads a long book about cats",
+    "yes we can do that now",
+]
+REFERENCES = [
+    "the cat sat on a mat today",
+    "he reads one long book about small cats",
+    "yes we can do this right now",
+]
+
+
+def ngrams(items, n):
+    return collections.Counter(
+        tuple(items[i : i + n]) for i in range(len(items) - n + 1)
+    )
+
+
+def slow_bleu(hypotheses, references):
+    """exp(min(0, 1 − r/c)) · exp(Σ_n log p_n / 4), from the paper."""
+    log_precision = 0.0
+    for n in range(1, 5):
+        matched = total = 0
+        for hypothesis, reference in zip(hypotheses, references, strict=True):
+            ours, theirs = (ngrams(text.split(), n) for text in (hypothesis, reference))
+            matched += sum(min(count, theirs[gram]) for gram, count in ours.items())
+            total += sum(ours.values())
+        log_precision += math.log(matched / total) / 4
+    c, r = (sum(len(t.split()) for t in texts) for texts in (hypotheses, references))
+    return 100 * math.exp(min(0.0, 1 - r / c) + log_precision)
+
+
+def slow_chrf(hypotheses, references):
+    """(1 + β²) P R / (β² P + R), β = 2, P and R averaged over the orders 1 to 6."""
+    precisions, recalls = [], []
+    for n in range(1, 7):
+        matched = ours_total = theirs_total = 0
+        for hypothesis, reference in zip(hypotheses, references, strict=True):
+            ours, theirs = (
+                ngrams(text.replace(" ", ""), n) for text in (hypothesis, reference)
+            )
+            matched += sum(min(count, theirs[gram]) for gram, count in ours.items())
+            ours_total += sum(ours.values())
+            theirs_total += sum(theirs.values())
+        precisions.append(matched / ours_total)
+        recalls.append(matched / theirs_total)
+    precision, recall = np.mean(precisions), np.mean(recalls)
+    return 100 * float(5 * precision * recall / (4 * precision + recall))
+
+
+def test_bleu_is_the_papers():
+    found = bleu(HYPOTHESES, REFERENCES, language="en")
+    assert found.score == pytest.approx(slow_bleu(HYPOTHESES, REFERENCES), abs=1e-9)
+    assert 20 < found.score < 80
+
+
+def test_chrf_is_the_papers():
+    found = chrf(HYPOTHESES, REFERENCES)
+    assert found.score == pytest.approx(slow_chrf(HYPOTHESES, REFERENCES), abs=1e-9)
+
+
+def test_ter_counts_edits_by_hand():
+    # One word replaced; one moved, which is one edit, not two; of 4 and 5 words.
+    found = ter(["a b c x", "e a b c d"], ["a b c d", "a b c d e"], language="en")
+    assert found.score == pytest.approx(100 * 2 / 9)
+    assert not found.higher_is_better and found.title == "TER ↓"
+    assert ter(["a b c d e f"], ["x"], language="en").score == 600
+
+
+def test_ter_cuts_chinese_into_characters():
+    found = ter(["今天是星期二上午"], ["今天是星期三上午"], language="zh_Hant")
+    assert found.score == pytest.approx(100 / 8)
+    assert "norm:yes" in found.signature and "asian:yes" in found.signature
+    plain = ter(["今天是星期二上午"], ["今天是星期三上午"], language="en")
+    assert plain.score == 100 and "asian:no" in plain.signature
+
+
+def test_all_of_them():
+    found = translation_quality(HYPOTHESES, REFERENCES, language="en", lowercase=True)
+    assert [metric.title for metric in found] == [
+        "BLEU",
+        "chrF2",
+        "exact match",
+        "TER ↓",
+    ]
+    assert found[0] == bleu(HYPOTHESES, REFERENCES, language="en", lowercase=True)
+    assert found[3] == ter(HYPOTHESES, REFERENCES, language="en", lowercase=True)
+    assert all("case:lc" in metric.signature for metric in found)
+
+
+def test_perfect_translations_score_exactly_100():
+    texts = ["a considerably longer sentence , with commas ."] * 7
+    assert bleu(texts, texts, language="en").score == 100
+    assert chrf(texts, texts).score == 100
+    assert exact_match(texts, texts).score == 100
+
+
+@pytest.mark.parametrize("language", ["zh", "zh_Hant", "ZH-cn", "cmn", "yue"])
+def test_chinese_is_cut_into_characters(language):
+    found = bleu(["今天是星期二上午"], ["今天是星期三上午"], language=language)
+    assert "tok:zh" in found.signature
+    # 7 of 8 characters; as one word nothing would match.
+    assert found.score > 40
+
+
+@pytest.mark.parametrize("language", ["en", "de", "zhx", "jax", "ko"])
+def test_other_languages_are_cut_into_words(language):
+    assert "tok:13a" in bleu(["a b"], ["a b"], language=language).signature
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "other"),
+    [
+        ("ja_JP", "私は明日空港へ行きます。", "私は今日空港へ行きます。"),
+        ("th", "ฉันไปสนามบินพรุ่งนี้", "ฉันไปสนามบินพรุ่งนี"),
+        ("my", "မင်္ဂလာပါကမ္ဘာလောက", "မင်္ဂလာပါကမ္ဘာလော"),
+    ],
+)
+def test_languages_without_spaces_are_cut_into_characters(language, text, other):
+    found = bleu([other], [text], language=language)
+    assert "tok:char" in found.signature and 60 < found.score < 100
+    edits = ter([other], [text], language=language)
+    # sacrebleu's edit rate knows Japanese alone.
+    assert ("asian:yes" in edits.signature) == (language == "ja_JP")
+    assert (edits.score < 20) == (language == "ja_JP")
+
+
+def test_lower_casing_is_an_option_that_the_signature_names():
+    def scores(lowercase):
+        return (
+            bleu(["A b C d"], ["a B c D"], language="en", lowercase=lowercase),
+            chrf(["A b C d"], ["a B c D"], lowercase=lowercase),
+            exact_match(["A b C d"], ["a B c D"], lowercase=lowercase),
+        )
+
+    mixed, lower = (
+        ter(["A b"], ["a b"], language="en", lowercase=fold) for fold in (False, True)
+    )
+    assert (mixed.score, lower.score) == (50, 0)
+    assert "case:lc" in lower.signature and "case:mixed" in mixed.signature
+    for mixed, lower in zip(scores(False), scores(True), strict=True):
+        assert lower.score == 100 and mixed.score < 100
+        assert "case:lc" in lower.signature and "case:mixed" in mixed.signature
+
+
+def test_exact_match_ignores_white_space_alone():
+    found = exact_match(
+        ["a  b ", "9:30 PM", "a,b", ""], ["a b", "9:30\u202fPM", "a, b", ""]
+    )
+    assert found == Metric(
+        "exact match", 75.0, "nrefs:1|case:mixed|whitespace:collapsed"
+    )
+
+
+def test_empty_translations_score_nothing():
+    assert bleu(["", ""], ["a b c d", "e f g h"], language="en").score == 0
+    assert chrf([""], ["abc"]).score == 0
+
+
+@pytest.mark.parametrize("metric", [chrf, exact_match])
+def test_what_cannot_be_scored(metric):
+    with pytest.raises(ValueError, match="equally many, got 1 and 2"):
+        metric(["a"], ["a", "b"])
+    with pytest.raises(ValueError, match="hypotheses is empty"):
+        metric([], [])
+    with pytest.raises(TypeError, match="references must be a sequence"):
+        metric(["a"], "a")
+
+
+def test_bleu_checks_too():
+    with pytest.raises(ValueError, match="equally many, got 1 and 2"):
+        bleu(["a"], ["a", "b"], language="en")

@@ -1,0 +1,162 @@
+"""`recurrent_scan` equals the plain scan, in value and in every derivative."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend.core import jaxprs_in_params
+from jax.test_util import check_grads
+
+from attention_jax.nn.recurrent import cells
+from attention_jax.nn.scan import plain_scan, recurrent_scan
+
+T, B, H = 5, 3, 4
+CASES = pytest.mark.parametrize("cell", ["lstm", "gru"])
+REVERSE = pytest.mark.parametrize("reverse", [False, True])
+
+
+def problem(name):
+    """A masked step with a second weight and a constant, and its float64 arguments."""
+    cell = cells.get(name)
+
+    def step(product, constants, state, x):
+        inputs, valid = x
+        recurrent = product("hidden", state.hidden) + constants[None]
+        new = cell.step(inputs, recurrent, state)
+        here = valid[:, None]
+        held = jax.tree.map(lambda a, b: jnp.where(here, a, b), new, state)
+        return held, jnp.tanh(product("out", held.hidden))
+
+    random = np.random.default_rng(0)
+    width = cell.gates * H
+
+    def normal(*shape):
+        return jnp.array(random.normal(size=shape))
+
+    weights = {"hidden": normal(H, width), "out": normal(H, 2)}
+    state = cell.state(*(normal(B, H) for _ in cell.state._fields))
+    valid = jnp.arange(T)[:, None] < jnp.array([5, 0, 3])[None]
+    return step, (weights, normal(width), state), normal(T, B, width), valid
+
+
+def scalar(scan, name, reverse):
+    """A scalar of (weights, constants, carry), inputs, that reads every output."""
+    step, arguments, inputs, valid = problem(name)
+
+    def function(arguments, inputs):
+        weights, constants, carry = arguments
+        carry, ys = scan(
+            step, weights, constants, carry, (inputs, valid), reverse=reverse
+        )
+        times = jnp.arange(1.0, T + 1)[:, None, None]
+        return jnp.sum(ys * times) + sum(jnp.sum(jnp.sin(x)) for x in carry)
+
+    return function, (arguments, inputs)
+
+
+def assert_trees_close(a, b, tolerance=1e-10):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=tolerance), a, b)
+
+
+@CASES
+@REVERSE
+def test_gradients_equal_the_plain_scan(x64, cell, reverse):
+    ours, primals = scalar(recurrent_scan, cell, reverse)
+    plain, _ = scalar(plain_scan, cell, reverse)
+    both = [jax.jit(jax.value_and_grad(f, (0, 1)))(*primals) for f in (ours, plain)]
+    assert_trees_close(*both)
+    for leaf in jax.tree.leaves(both[0][1]):
+        assert np.abs(leaf).max() > 1e-3
+
+
+@CASES
+def test_forward_mode_equals_the_plain_scan(x64, cell):
+    ours, primals = scalar(recurrent_scan, cell, False)
+    plain, _ = scalar(plain_scan, cell, False)
+    tangents = jax.tree.map(lambda x: jnp.cos(3 * x), primals)
+    assert_trees_close(
+        jax.jvp(ours, primals, tangents), jax.jvp(plain, primals, tangents)
+    )
+
+
+@CASES
+def test_second_derivatives_equal_the_plain_scan(x64, cell):
+    ours, primals = scalar(recurrent_scan, cell, False)
+    plain, _ = scalar(plain_scan, cell, False)
+    tangents = jax.tree.map(lambda x: jnp.cos(3 * x), primals)
+
+    def forward_over_reverse(f):
+        return jax.jvp(jax.grad(f, (0, 1)), primals, tangents)[1]
+
+    expected = jax.jit(lambda: forward_over_reverse(plain))()
+    assert_trees_close(jax.jit(lambda: forward_over_reverse(ours))(), expected, 1e-9)
+
+
+def test_reverse_over_reverse_equals_the_plain_scan(x64):
+    def gradient_of_norm(scan):
+        f, primals = scalar(scan, "gru", False)
+
+        def norm(*primals):
+            squares = jax.tree.map(
+                lambda g: jnp.sum(g**2), jax.grad(f, (0, 1))(*primals)
+            )
+            return jax.tree.reduce(jnp.add, squares)
+
+        return jax.jit(jax.grad(norm, (0, 1)))(*primals)
+
+    assert_trees_close(
+        gradient_of_norm(recurrent_scan), gradient_of_norm(plain_scan), 1e-9
+    )
+
+
+def test_gradients_equal_finite_differences(x64):
+    ours, primals = scalar(recurrent_scan, "lstm", False)
+    check_grads(ours, primals, order=1, modes=("fwd", "rev"), atol=1e-5, rtol=1e-5)
+
+
+def carried_shapes(jaxpr):
+    """The shapes that any scan inside `jaxpr` carries from step to step."""
+    found = set()
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "scan":
+            carried = equation.outvars[: equation.params["num_carry"]]
+            found |= {variable.aval.shape for variable in carried}
+        for inner in jaxprs_in_params(equation.params):
+            found |= carried_shapes(inner)
+    return found
+
+
+def test_no_weight_gradient_is_accumulated_step_by_step(x64):
+    def shapes(scan):
+        function, primals = scalar(scan, "lstm", False)
+        return carried_shapes(jax.make_jaxpr(jax.grad(function))(*primals).jaxpr)
+
+    assert (H, 4 * H) in shapes(plain_scan)
+    assert (H, 4 * H) not in shapes(recurrent_scan)
+    assert (B, H) in shapes(recurrent_scan)
+
+
+def test_a_weight_used_twice_is_an_error():
+    def step(product, constants, carry, x):
+        carry = product("w", product("w", carry)) + x
+        return carry, carry
+
+    def run(w):
+        carry, inputs = jnp.ones((2, 3)), jnp.ones((4, 2, 3))
+        return jnp.sum(recurrent_scan(step, {"w": w}, None, carry, inputs)[0])
+
+    with pytest.raises(ValueError, match="'w' twice"):
+        jax.grad(run)(jnp.eye(3))
+
+
+def test_a_weight_that_no_step_uses_has_gradient_zero():
+    def step(product, constants, carry, x):
+        return carry + x, product("used", carry)
+
+    def run(weights):
+        carry, inputs = jnp.ones((2, 3)), jnp.ones((4, 2, 3))
+        return jnp.sum(recurrent_scan(step, weights, None, carry, inputs)[1])
+
+    gradient = jax.grad(run)({"used": jnp.eye(3), "idle": jnp.ones((3, 2))})
+    np.testing.assert_array_equal(gradient["idle"], 0)
+    assert np.all(gradient["used"] == 2 * (1 + 2 + 3 + 4))
