@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from attention_jax.errors import UserError
 from experiments import (
     cli,
     evaluated_runs,
@@ -74,7 +75,7 @@ def main(arguments: types.SimpleNamespace) -> None:
         try:
             run_flags.with_search_of(config, arguments, search=run.search)
         except ValueError as error:
-            raise ValueError(f"{run.directory.path}: {error}") from error
+            raise UserError(f"{run.directory.path}: {error}") from error
     systems = []
     for number, run in enumerate(directories, 1):
         if len(directories) > 1:

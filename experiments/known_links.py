@@ -106,7 +106,7 @@ class KnownLinks:
         words = tuple(_words(run, pair) for pair in self._pairs)
         if self._read is not None:
             if self._counted not in (None, words):
-                raise ValueError(
+                raise UserError(
                     f"--alignments: the links of {self._path} count the words of one "
                     "run, and these runs cut the pairs into different ones"
                 )
@@ -141,7 +141,7 @@ def evaluate_with_links(
     try:
         evaluation = evaluate(run, pairs, alignments=known.of(run), shift=known.shift)
     except MisplacedLinkError as error:
-        raise ValueError(f"{known.origin}, {error}") from error
+        raise UserError(f"{known.origin}, {error}") from error
     facts = provenance(
         directory,
         run,
@@ -166,7 +166,7 @@ def _read(
 
     found = alignment.read_alignments(path, field="--alignments")
     if len(found) != number and not (arguments.max_sentences and len(found) >= number):
-        raise ValueError(
+        raise UserError(
             f"{path} has {len(found):,} lines, but there are {number:,} pairs in "
             f"{arguments.split}: it needs a line for each"
         )

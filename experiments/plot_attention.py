@@ -15,6 +15,7 @@ import types
 
 from absl import flags
 
+from attention_jax.errors import UserError
 from experiments import cli, run_flags, sentence_flags
 from experiments.outputs import check_apart, check_picture
 
@@ -55,7 +56,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     run = run_flags.with_search(run, arguments)
     pairs = sentence_flags.pairs_of(run, arguments, number=PICTURES)
     if len(pairs) > MOST:
-        raise ValueError(
+        raise UserError(
             f"a picture has room for {MOST} sentences, and these are {len(pairs):,}"
             + ": --num takes fewer" * (not arguments.text)
             + "; experiments.report shows each of a split by itself"
@@ -74,7 +75,7 @@ def main(arguments: types.SimpleNamespace) -> None:
         if one.weights.size
     ]
     if not panels:
-        raise ValueError(
+        raise UserError(
             f"the run translates {pairs[0].source!r} by nothing: no word to draw; "
             "--target gives it words"
         )

@@ -90,14 +90,14 @@ def pairs_of(
     from attention_jax.training.run_directory import RunDirectory
 
     if not run.attends:
-        raise ValueError(
+        raise UserError(
             "this run has no attention to show: its config.model.attention is "
             f"{run.config.model.attention}"
         )
     for name, codec in (("text", run.source_codec), ("target", run.target_codec)):
         for text in getattr(arguments, name) or []:
             if not codec.tokens(text):
-                raise ValueError(f"--{name} has no words: {text!r}")
+                raise UserError(f"--{name} has no words: {text!r}")
     if arguments.num is not None:
         number = arguments.num
     if arguments.split:
@@ -130,7 +130,7 @@ def _lines_with_words(run: "Run", path: str, number: int) -> list[str]:
     lines = read_lines(path, field="--input")[: number or None]
     sources = [line for line in lines if run.source_codec.tokens(line)]
     if not sources:
-        raise ValueError(f"--input: {path!r} has no line with words")
+        raise UserError(f"--input: {path!r} has no line with words")
     if len(sources) < len(lines):
         logging.warning(
             "--input: %d of %d lines are left out: they have no words",

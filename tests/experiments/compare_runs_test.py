@@ -106,12 +106,16 @@ def test_the_flag_names_every_metric():
     [
         ([], 2, "name runs: DIR DIR ..."),
         (["gone"], 1, "there is no run directory"),
-        (["runs/dot", "runs/dot"], 1, "is given 2 times"),
+        (["runs/dot", "runs/dot"], 2, "is given 2 times"),
         (["runs", "--metric=blue"], 2, "--metric: unknown metric 'blue'."),
         (["runs", "--figure=f.gif"], 2, "--figure: a figure is saved as one of .png"),
         (["runs", "--figure=no/f.png"], 2, "--figure: the folder 'no' does not"),
         (["runs", "--output=no/o.json"], 2, "--output: the folder 'no' does not"),
-        (["runs", "--against=hours"], 2, "--against is one of steps, minutes"),
+        (
+            ["runs", "--against=hours"],
+            2,
+            "--against=hours: value should be one of <steps|minutes>",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(folder, capsys, arguments, status, message):

@@ -106,5 +106,5 @@ def test_a_wrong_command_line(arguments, message, capsys):
 
 def test_a_run_without_a_checkpoint(tmp_path, capsys):
     workdir = make_run(tmp_path / "run")
-    assert run(f"--workdir={workdir}", f"--output={tmp_path / 'a.html'}") == 2
+    assert run(f"--workdir={workdir}", f"--output={tmp_path / 'a.html'}") == 1
     assert "has no codecs.json" in capsys.readouterr().err
