@@ -12,25 +12,26 @@ import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from attention_jax.atomic_write import read_json, write_json
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UserError, format_error, unknown_name
-from attention_jax.evaluation.evaluate import evaluate, load_split, provenance
-from attention_jax.evaluation.run_summary import summarize
-from attention_jax.experiment import validate
-from attention_jax.run import load_run
-from attention_jax.training.config_variation import (
+from attention_jax.evaluation.config_variation import (
     brief_fields,
     brief_values,
     varying_fields,
 )
-from attention_jax.training.json_files import read_json, write_json
-from attention_jax.training.lock import WorkdirInUseError
+from attention_jax.evaluation.evaluate import evaluate, load_split, provenance
+from attention_jax.evaluation.run_summary import summarize
+from attention_jax.experiment import run_experiment, validate
+from attention_jax.run import load_run
 from attention_jax.training.loop import Log
-from attention_jax.training.meter import NonFiniteLossError
-from attention_jax.training.resumption import check_same_config
-from attention_jax.training.run_directory import RunDirectory
-from attention_jax.training.start import train
-from attention_jax.training.stored_config import config_to_dict, flatten
+from attention_jax.training.metrics import NonFiniteLossError
+from attention_jax.training.run_directory import (
+    RunDirectory,
+    WorkdirInUseError,
+    config_to_dict,
+    flatten,
+)
 
 # Of a run. The first two are stored; BUSY: another process trains it.
 FINISHED, FAILED = "finished", "failed"
@@ -242,7 +243,7 @@ def run_sweep(
                 f"{name}: config.data.num_test must be at least 1, got 0: a sweep "
                 f"measures on the {SPLIT} set"
             )
-        check_same_config(sweep.run(name), config)
+        sweep.run(name).check_same_config(config)
     # First, since a kill may have come between a run's result and the table.
     sweep.write_results(configs, command)
     for name in configs:
@@ -276,7 +277,7 @@ def _train_and_measure(
     result: dict[str, Any]
     try:
         with watch(name, config) as log:
-            trained = train(
+            trained = run_experiment(
                 config, run.path, log=log, command=command, should_stop=should_stop
             )
         if trained.reason == "stopped":

@@ -62,8 +62,8 @@ def main(arguments: types.SimpleNamespace) -> int:
 
 def measure(arguments: types.SimpleNamespace) -> dict[str, Any]:
     """Runs the plan, printing each case when it is done and writing --output."""
+    from attention_jax.atomic_write import write_json
     from attention_jax.benchmarking import benchmark
-    from attention_jax.training.json_files import write_json
 
     plan = benchmark_flags.plan(arguments)
     output = arguments.output and pathlib.Path(arguments.output)

@@ -73,6 +73,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     check_joeynmt(arguments)
     import jax
 
+    from attention_jax.atomic_write import write_json
     from attention_jax.benchmarking.decoding_speed import (
         measure_decoding,
         report_rows,
@@ -80,7 +81,6 @@ def main(arguments: types.SimpleNamespace) -> None:
     )
     from attention_jax.evaluation.evaluate import load_split, provenance
     from attention_jax.run import load_run
-    from attention_jax.training.json_files import write_json
     from attention_jax.training.run_directory import RunDirectory
 
     # What was compiled before would say nothing about compiling.

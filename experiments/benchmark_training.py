@@ -70,6 +70,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     """Measures, prints and writes."""
     import jax
 
+    from attention_jax.atomic_write import write_json
     from attention_jax.benchmarking.score_speed import (
         WITHOUT,
         measure_scores,
@@ -81,7 +82,6 @@ def main(arguments: types.SimpleNamespace) -> None:
         report_rows,
     )
     from attention_jax.config import ModelConfig
-    from attention_jax.training.json_files import write_json
 
     # What was compiled before would say nothing about compiling.
     jax.config.update("jax_enable_compilation_cache", False)

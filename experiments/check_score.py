@@ -86,7 +86,7 @@ def main(arguments: types.SimpleNamespace) -> int:
         print_table(report.rows(), title=report.summary)
         print(f"\n{what_next(report, reference)}\n")
     if output:
-        from attention_jax.training.json_files import write_json
+        from attention_jax.atomic_write import write_json
 
         pairs = zip(arguments.positional, reports, strict=True)
         write_json(output, [{"reference": r, **one.to_dict()} for r, one in pairs])

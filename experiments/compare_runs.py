@@ -67,6 +67,7 @@ def main(arguments: types.SimpleNamespace) -> None:
         raise UserError("name runs: DIR DIR ...")
     if "" in arguments.positional:
         raise UserError("a run's directory is empty: name runs: DIR DIR ...")
+    from attention_jax.atomic_write import write_json
     from attention_jax.errors import unknown_name
     from attention_jax.evaluation.learning_curves import plot_learning_curves
     from attention_jax.evaluation.run_comparison import (
@@ -74,7 +75,6 @@ def main(arguments: types.SimpleNamespace) -> None:
         compare_runs,
         sort_runs,
     )
-    from attention_jax.training.json_files import write_json
 
     if arguments.figure is not None:
         check_picture(arguments.figure)
@@ -102,7 +102,7 @@ def main(arguments: types.SimpleNamespace) -> None:
 
 def table(comparison: "Comparison") -> tuple[list[str], list[list[str]]]:
     """The head and the rows: runs in order, then groups of seeds."""
-    from attention_jax.training.config_variation import brief_fields
+    from attention_jax.evaluation.config_variation import brief_fields
 
     fields = comparison.fields[:MOST_FIELDS]
     brief = brief_fields(comparison.fields)
@@ -175,7 +175,7 @@ def remarks(comparison: "Comparison") -> list[str]:
 
 def _values(comparison: "Comparison", field: str) -> list[str]:
     """One field's value in each run."""
-    from attention_jax.training.config_variation import brief_values
+    from attention_jax.evaluation.config_variation import brief_values
 
     # "–": the run's configuration cannot be read.
     return brief_values([run.config.get(field, "–") for run in comparison.runs])

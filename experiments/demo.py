@@ -40,17 +40,18 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def main(arguments: types.SimpleNamespace) -> None:
     """Trains, evaluates, shows and draws."""
     # Imported here: all that trains and measures takes a second.
+    from attention_jax.atomic_write import write_json
     from attention_jax.evaluation import examples, report
     from attention_jax.evaluation.evaluate import evaluate, load_split, provenance
-    from attention_jax.training import RunDirectory, train
-    from attention_jax.training.json_files import write_json
+    from attention_jax.experiment import run_experiment
+    from attention_jax.training import RunDirectory
 
     workdir = pathlib.Path(arguments.workdir)
     config = cli.load_config(str(CONFIG))
     config.seed = arguments.seed
     started = time.perf_counter()
     with show(config.training) as log:
-        result = train(config, workdir, log=log, command=sys.argv)
+        result = run_experiment(config, workdir, log=log, command=sys.argv)
     trained = time.perf_counter()
     print(
         f"the run in {workdir}: {result.step:,} steps, {result.minutes:.1f} minutes of "

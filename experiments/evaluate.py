@@ -55,12 +55,12 @@ def main(arguments: types.SimpleNamespace) -> None:
     directories = evaluated_runs.run_directories(arguments)
     check_apart(written, runs=[run.directory.path for run in directories])
     known_links.check_links(arguments, [run.directory for run in directories])
+    from attention_jax.atomic_write import write_json
     from attention_jax.evaluation import comparison_report, report
     from attention_jax.evaluation.evaluate import load_same_split, write_translations
     from attention_jax.evaluation.length_curves import plot_length_curves
     from attention_jax.evaluation.system_comparison import compare_systems
-    from attention_jax.training.checkpoint_reading import existing_steps
-    from attention_jax.training.json_files import write_json
+    from attention_jax.training.checkpoints import existing_steps
 
     pairs = load_same_split(
         [directory for _, directory, _ in directories],
@@ -121,7 +121,7 @@ def measure(
     """Translates the pairs with the run in `directory`, by `search` if it is given."""
     from attention_jax.evaluation.system_comparison import System
     from attention_jax.run import load_run
-    from attention_jax.training.stored_config import config_to_dict, flatten
+    from attention_jax.training.run_directory import config_to_dict, flatten
 
     run = load_run(directory.path, checkpoint=arguments.checkpoint)
     run = run_flags.with_search(run, arguments, search=search)

@@ -15,9 +15,9 @@ import types
 from absl import flags
 
 from attention_jax import data
+from attention_jax.atomic_write import write_text
 from attention_jax.config import check_fields
 from attention_jax.errors import UserError
-from attention_jax.whole_files import write_text
 from experiments import cli
 from experiments.outputs import check_apart
 

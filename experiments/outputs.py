@@ -5,10 +5,10 @@ import pathlib
 import types
 from collections.abc import Iterable, Mapping
 
+from attention_jax.atomic_write import check_writable
 from attention_jax.errors import UserError, named
 from attention_jax.evaluation.plots import check_path
 from attention_jax.training.run_directory import RunDirectory
-from attention_jax.whole_files import check_writable
 
 
 def check_output(path: str | None, flag: str = "output") -> pathlib.Path | None:

@@ -37,12 +37,12 @@ def main(arguments: types.SimpleNamespace) -> None:
         read={"alignments": arguments.alignments},
         runs=[arguments.workdir],
     )
+    from attention_jax.atomic_write import write_text
     from attention_jax.evaluation import html_report
     from attention_jax.evaluation.evaluate import load_split
     from attention_jax.evaluation.run_summary import summarize
     from attention_jax.run import load_run
     from attention_jax.training.run_directory import RunDirectory
-    from attention_jax.whole_files import write_text
 
     run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
     run = run_flags.with_search(run, arguments)

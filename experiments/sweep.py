@@ -46,8 +46,7 @@ def main(arguments: types.SimpleNamespace) -> int:
     """Runs `arguments.configs` in `arguments.workdir`."""
     # Imported here: all that trains and measures takes a second.
     from attention_jax import sweeps
-    from attention_jax.training.json_files import read_json
-    from attention_jax.whole_files import write_text
+    from attention_jax.atomic_write import read_json, write_text
 
     configs = arguments.configs
     if isinstance(configs, ExperimentConfig):
@@ -91,7 +90,7 @@ def main(arguments: types.SimpleNamespace) -> int:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """The head and the rows of the table, of the rows of results.json."""
-    from attention_jax.training.config_variation import brief_fields, brief_values
+    from attention_jax.evaluation.config_variation import brief_fields, brief_values
 
     brief = brief_fields(list(rows[0]["differs"]))
     columns = {

@@ -49,14 +49,15 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def main(arguments: types.SimpleNamespace) -> int:
     """Trains `arguments.config` in `arguments.workdir`."""
     # Imported here: flax and orbax take a second.
-    from attention_jax.training import RunDirectory, train
+    from attention_jax.experiment import run_experiment
+    from attention_jax.training import RunDirectory
 
     config, workdir = arguments.config, arguments.workdir
     with (
         Termination() as received,
         watch(RunDirectory(workdir).events_path, config.training) as log,
     ):
-        result = train(
+        result = run_experiment(
             config,
             workdir,
             log=log,

@@ -33,8 +33,7 @@ from attention_jax.data.vocabulary import SPECIAL_TOKENS
 from attention_jax.decoding.greedy import greedy_decode
 from attention_jax.models import Model, build_model
 from attention_jax.training.optimizer import make_optimizer
-from attention_jax.training.state import TrainState, init_state
-from attention_jax.training.step import make_train_step
+from attention_jax.training.step import TrainState, init_state, make_train_step
 
 SCHEMA = "attention_jax.training_benchmark"
 OURS, TWIN = "attention_jax", "torch"

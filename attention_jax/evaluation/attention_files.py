@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from attention_jax.whole_files import write_bytes
+from attention_jax.atomic_write import write_bytes
 
 if TYPE_CHECKING:
     from attention_jax.run import Translation

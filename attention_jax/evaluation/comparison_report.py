@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
+from attention_jax.evaluation.config_variation import brief_fields, brief_values
 from attention_jax.evaluation.report import describe_search, figure, percent
 from attention_jax.evaluation.significance import SAMPLES, SEED, Estimate
 from attention_jax.evaluation.system_comparison import System, SystemComparison
-from attention_jax.training.config_variation import brief_fields, brief_values
 
 # Fields that get a column of their own; more are named below the table.
 MOST_FIELDS = 5

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
+from attention_jax.atomic_write import check_writable, write_bytes
 from attention_jax.evaluation import figure_layout, fonts
-from attention_jax.whole_files import check_writable, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from attention_jax.errors import unknown_name
-from attention_jax.evaluation.run_summary import RunSummary, summarize
-from attention_jax.training.config_variation import (
+from attention_jax.evaluation.config_variation import (
     alike_but_for_seed,
     varying_fields,
     without_seed,
 )
+from attention_jax.evaluation.run_summary import RunSummary, summarize
 from attention_jax.training.run_directory import RunDirectory
 
 # Figures that can be averaged and sorted by, and whether more of it is better.

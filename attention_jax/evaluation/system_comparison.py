@@ -5,6 +5,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from attention_jax.evaluation.config_variation import (
+    alike_but_for_seed,
+    varying_fields,
+)
 from attention_jax.evaluation.evaluate import Evaluation
 from attention_jax.evaluation.significance import (
     Estimate,
@@ -12,10 +16,6 @@ from attention_jax.evaluation.significance import (
     bleu_by_length,
     equal_count_edges,
     paired_bootstrap,
-)
-from attention_jax.training.config_variation import (
-    alike_but_for_seed,
-    varying_fields,
 )
 
 

@@ -10,8 +10,7 @@ from attention_jax.data.splits import split_hash
 from attention_jax.evaluation import alignment, evaluate, report
 from attention_jax.evaluation.attention_statistics import attention_statistics
 from attention_jax.run import load_run
-from attention_jax.training.resumption import ChangedRunError
-from attention_jax.training.run_directory import RunDirectory
+from attention_jax.training.run_directory import ChangedRunError, RunDirectory
 from tests.tiny_run import tiny_config, tiny_run
 
 

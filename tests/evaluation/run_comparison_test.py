@@ -6,6 +6,11 @@ import json
 import pytest
 
 from attention_jax.errors import UnknownNameError
+from attention_jax.evaluation.config_variation import (
+    brief_fields,
+    brief_values,
+    varying_fields,
+)
 from attention_jax.evaluation.run_comparison import (
     METRICS,
     brief_paths,
@@ -13,11 +18,6 @@ from attention_jax.evaluation.run_comparison import (
     sort_runs,
 )
 from attention_jax.evaluation.run_summary import RunSummary
-from attention_jax.training.config_variation import (
-    brief_fields,
-    brief_values,
-    varying_fields,
-)
 from tests.evaluation.made_runs import ROWS, dev_row, make_run, train_row
 
 

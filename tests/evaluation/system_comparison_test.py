@@ -13,7 +13,7 @@ from attention_jax.evaluation import comparison_report
 from attention_jax.evaluation.evaluate import Evaluation, write_translations
 from attention_jax.evaluation.quality import translation_quality
 from attention_jax.evaluation.system_comparison import System, compare_systems
-from attention_jax.training.stored_config import config_to_dict, flatten
+from attention_jax.training.run_directory import config_to_dict, flatten
 
 REFERENCES = tuple(f"here are {n} more words to say ." for n in range(12))
 BAD = tuple(text.replace("more words", "words more") for text in REFERENCES)

@@ -12,8 +12,8 @@ from attention_jax.data.tokenization import CharacterTokenizer
 from attention_jax.evaluation import alignment
 from attention_jax.evaluation import evaluate as held_out
 from attention_jax.evaluation.alignment import Alignment, format_alignment
+from attention_jax.experiment import run_experiment
 from attention_jax.run import CHECKPOINTS, load_run
-from attention_jax.training import train
 from attention_jax.training.run_directory import RunDirectory
 from experiments import cli, evaluate, known_links
 from tests.tiny_run import tiny_config, tiny_run
@@ -162,7 +162,7 @@ def test_what_a_run_s_own_config_says_is_no_flag_s_fault(workdir, tmp_path, caps
     config["decoding"] |= {"search": "beam", "beam_size": -3}
     (copy / "config.json").write_text(json.dumps(config))
     assert run(f"--workdir={copy}") == 2
-    assert "the run's config.decoding.beam_size must be" in capsys.readouterr().err
+    assert "config.decoding.beam_size must be" in capsys.readouterr().err
     # A flag mends it, or is to blame itself.
     assert run(f"--workdir={copy}", "--beam_size=2", "--max_sentences=2") == 0
     assert run(f"--workdir={copy}", "--beam_size=-1") == 2
@@ -328,7 +328,7 @@ def test_runs_of_other_sentences_do_not_compare(workdir, tmp_path, capsys):
     other = tmp_path / "other"
     config = tiny_config()
     config.data.seed, config.training.steps = 5, 1
-    train(config, other)
+    run_experiment(config, other)
     assert run(f"--workdir={workdir}", f"--workdir={other}") == 2
     err = capsys.readouterr().err
     assert "different test sentences (40 and 40; split hashes" in err
@@ -374,7 +374,11 @@ def test_the_choices_are_the_librarys():
             2,
             "--length_bins=0: 0 is not a positive",
         ),
-        (["--workdir=x", "--alignment_shift=2"], 2, "--alignment_shift=2: 2 is not an integer"),
+        (
+            ["--workdir=x", "--alignment_shift=2"],
+            2,
+            "--alignment_shift=2: 2 is not an integer",
+        ),
         (["--workdir=x", "--figure=f.xyz"], 2, "--figure: "),
         (["--workdir=x", "--translations=."], 2, "--translations: '.' is a folder"),
         (

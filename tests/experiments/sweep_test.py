@@ -21,7 +21,6 @@ from attention_jax.evaluation.run_comparison import compare_runs
 from attention_jax.run import load_run
 from attention_jax.sweeps import Outcome, SweepDirectory, name_runs, run_sweep
 from attention_jax.training import RunDirectory
-from attention_jax.training.lock import sole_trainer
 from experiments import cli, sweep, train
 from tests.experiments.train_test import ROOT, TINY, compilation_cache
 
@@ -95,7 +94,9 @@ def results(directory):
 
 def untrained(monkeypatch):
     """Makes training a failure of the test."""
-    monkeypatch.setattr(sweeps, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(
+        sweeps, "run_experiment", lambda *_, **__: pytest.fail("trained")
+    )
 
 
 def test_each_run_is_a_row_measured_on_test(finished):
@@ -233,7 +234,7 @@ def test_a_run_that_fails_has_its_reason_and_the_others_go_on(finished, folder, 
             trained.append(pathlib.Path(workdir).name)
             raise OSError("disk\nfull")
 
-        patch.setattr(sweeps, "train", fails)
+        patch.setattr(sweeps, "run_experiment", fails)
         assert run(config, "--workdir=w", "--only=raising,good") == 1
         assert trained == ["raising"]
     assert results(directory)["runs"][1]["reason"] == "disk full"
@@ -385,7 +386,7 @@ def test_a_runs_own_directory_is_no_sweeps(finished, two, monkeypatch, capsys):
 def test_a_run_that_another_process_trains_is_left_to_it(two, tmp_path):
     path = tmp_path / NAMES[0]
     path.mkdir()
-    with sole_trainer(RunDirectory(path).lock_path):
+    with RunDirectory(path).lock():
         configs = parsed(f"--config={two}")
         [outcome] = run_sweep(configs, tmp_path, only=NAMES[:1])
     assert outcome.status == "busy" and "is being trained in by" in outcome.reason

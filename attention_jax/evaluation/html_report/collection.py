@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attention_jax.data.pairs import Pair
 from attention_jax.evaluation import report
 from attention_jax.evaluation.attention_statistics import AttentionStatistics
+from attention_jax.evaluation.dev_evaluation import NUM_TRANSLATED
 from attention_jax.evaluation.fonts import not_in_web_font
 from attention_jax.evaluation.html_report.attention_maps import embedded_maps
 from attention_jax.evaluation.html_report.report_data import (
@@ -23,7 +24,6 @@ from attention_jax.evaluation.significance import (
     bleu_by_length,
     equal_count_edges,
 )
-from attention_jax.training.development import NUM_TRANSLATED
 
 if TYPE_CHECKING:
     from attention_jax.config import ExperimentConfig

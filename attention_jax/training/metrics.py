@@ -1,16 +1,19 @@
-"""Sums the steps' metrics between two lines of the log."""
+"""What a run measures of itself: sums over steps, compilations."""
 
 import contextlib
 import math
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
+import jax
+
+from attention_jax.errors import UserError
 from attention_jax.training.step import StepMetrics
 
 
-class NonFiniteLossError(ValueError):
-    """The loss or the gradient of a step was infinite or not a number.
+class NonFiniteLossError(UserError):
+    """The loss or the gradient of a step was infinite or NaN.
 
     Attributes:
       what: "loss" or "gradient". step: which update. value: nan, inf or -inf.
@@ -55,48 +58,44 @@ class Meter:
         """Takes the metrics of update number `step`, and reads those of the one before.
 
         Raises:
-          NonFiniteLossError: those were infinite or not a number.
+          NonFiniteLossError: those were infinite or NaN.
         """
-        self.flush()
+        self._flush()
         self._pending = (step, metrics)
 
-    def flush(self) -> None:
-        """Reads what is pending, waiting for the device."""
+    def _flush(self) -> None:
         if self._pending is None:
             return
-        step, metrics = self._pending
-        self._pending = None
+        (step, metrics), self._pending = self._pending, None
         norm = float(metrics.gradient_norm)
-        objective, cross_entropy, correct, tokens = map(float, metrics.sums)
-        for name, value in (("loss", objective), ("gradient", norm)):
+        sums = [float(value) for value in metrics.sums]
+        for name, value in (("loss", sums[0]), ("gradient", norm)):
             if not math.isfinite(value):
                 raise NonFiniteLossError(name, step, value)
-        self._sums = self._sums._replace(
-            objective=self._sums.objective + objective,
-            cross_entropy=self._sums.cross_entropy + cross_entropy,
-            correct=self._sums.correct + correct,
-            tokens=self._sums.tokens + tokens,
-            largest_norm=max(self._sums.largest_norm, norm),
+        old = self._sums
+        self._sums = MeterSums(
+            old.objective + sums[0],
+            old.cross_entropy + sums[1],
+            old.correct + sums[2],
+            old.tokens + sums[3],
+            max(old.largest_norm, norm),
+            old.seconds,
         )
 
     def read(self) -> MeterSums:
         """The sums up to now, for `restart` to go on from; waits for the device."""
-        self._stop_clock()
+        self._flush()
+        now = time.perf_counter()
+        seconds = self._sums.seconds + now - self._since
+        self._sums, self._since = self._sums._replace(seconds=seconds), now
         return self._sums
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """Stops the clock for work that is not training; waits for the device first."""
-        self._stop_clock()
+        self.read()
         yield
         self._since = time.perf_counter()
-
-    def _stop_clock(self) -> None:
-        self.flush()
-        now = time.perf_counter()
-        seconds = self._sums.seconds + now - self._since
-        self._sums = self._sums._replace(seconds=seconds)
-        self._since = now
 
     def report(self) -> dict[str, Any]:
         """The means since the last `restart`, per target token."""
@@ -109,3 +108,32 @@ class Meter:
             "gradient_norm": sums.largest_norm,
             "tokens_per_second": sums.tokens / sums.seconds,
         }
+
+
+_COMPILING = "/jax/core/compile/"
+
+
+class CompilationCounter:
+    """Counts, while it is entered, the compilations of the jitted function called `name`.
+
+    Attributes:
+      count: compilations, one for each new batch shape.
+      seconds: they took, tracing and lowering included.
+    """
+
+    def __init__(self, name: str, *, count: int = 0, seconds: float = 0.0):
+        self.count = count
+        self.seconds = seconds
+        self._names = (name, f"jit({name})")
+
+    def __enter__(self) -> Self:
+        jax.monitoring.register_event_duration_secs_listener(self._listen)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        jax.monitoring.unregister_event_duration_listener(self._listen)
+
+    def _listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
+        if event.startswith(_COMPILING) and kwargs.get("fun_name") in self._names:
+            self.seconds += duration_secs
+            self.count += event == _COMPILING + "backend_compile_duration"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from attention_jax.training.loss import TokenSums
-from attention_jax.training.meter import Meter, NonFiniteLossError
+from attention_jax.training.metrics import Meter, NonFiniteLossError
 from attention_jax.training.step import StepMetrics
 
 

@@ -1,11 +1,13 @@
+"""What the loop remembers besides the arrays: the best step, patience, reductions."""
+
 import json
 import math
 
 import pytest
 
 from attention_jax.config import TrainingConfig
-from attention_jax.training.meter import MeterSums
-from attention_jax.training.progress import Progress
+from attention_jax.training.loop import Progress, reason_to_end
+from attention_jax.training.metrics import MeterSums
 
 
 def after(training, losses, bleus=None):
@@ -16,42 +18,42 @@ def after(training, losses, bleus=None):
     return progress
 
 
-def test_json_and_back_is_the_same_to_the_last_bit():
+def test_progress_is_the_same_from_json_and_lacks_nothing():
     progress = Progress(0.1 + 0.2, math.inf, meter=MeterSums(1 / 3, largest_norm=0.7))
     text = json.dumps(progress.to_json())
     assert Progress.from_json(json.loads(text)) == progress
-
-
-def test_fields_that_an_earlier_version_did_not_write_get_their_defaults():
+    # As an earlier version wrote it.
     assert Progress.from_json({"minutes": 2.0}) == Progress(minutes=2.0)
 
 
-def test_fields_of_a_later_version_are_refused():
-    with pytest.raises(ValueError, match="unknown fields shoe_size"):
-        Progress.from_json({"minutes": 2.0, "shoe_size": 44})
-
-
-def test_the_best_step_is_that_of_the_lowest_loss():
-    progress = after(TrainingConfig(), [3.0, 2.0, 2.5, 2.0])
+def test_the_best_step_is_that_of_the_lowest_loss_or_the_highest_bleu():
+    progress = after(TrainingConfig(), [3.0, 2.0, math.nan, 2.0])
     assert (progress.best_step, progress.best_loss) == (2, 2.0)
     assert progress.without_gain == 2
-
-
-def test_the_best_step_may_be_that_of_the_highest_bleu():
-    training = TrainingConfig(best_by="bleu")
-    progress = after(training, [3.0, 2.0, 2.5], [10.0, 9.0, 12.0])
+    by_bleu = TrainingConfig(best_by="bleu")
+    progress = after(by_bleu, [3.0, 2.0, 2.5], [10.0, 9.0, 12.0])
     assert (progress.best_step, progress.best_bleu) == (3, 12.0)
     assert progress.best_loss == 2.5
 
 
-@pytest.mark.parametrize("patience", [0, 1, 2, 3])
-def test_patience_counts_evaluations_since_the_best(patience):
-    training = TrainingConfig(early_stopping_patience=patience)
-    progress = after(training, [3.0, 2.0, 2.5, 2.5])
-    assert progress.out_of_patience(training) == (0 < patience <= 2)
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, ""),
+        ({"steps": 5}, "steps"),
+        ({"patience": 2}, "patience"),
+        ({"patience": 3}, ""),
+        ({"max_minutes": 2.0}, "minutes"),
+        ({"max_minutes": 2.1}, ""),
+        ({"max_minutes": 1.0, "patience": 1, "steps": 4}, "steps"),
+    ],
+)
+def test_why_a_run_ends(changes, reason):
+    limits = {"steps": 9, "patience": 0, "max_minutes": 0.0} | changes
+    assert reason_to_end(step=5, minutes=2.0, without_gain=2, **limits) == reason
 
 
-def test_plateau_reduces_once_for_every_so_many_evaluations_without_gain():
+def test_plateau_reduces_after_each_plateau_patience_evaluations_without_gain():
     training = TrainingConfig(schedule="plateau", plateau_patience=2)
     losses = [3.0, 4.0, 4.0, 4.0, 4.0, 2.0, 3.0, 3.0]
     found = [after(training, losses[:n]).reductions for n in range(1, 9)]
@@ -61,16 +63,15 @@ def test_plateau_reduces_once_for_every_so_many_evaluations_without_gain():
 
 def test_another_criterion_takes_the_best_there_is_by_it_and_is_patient_anew():
     training = TrainingConfig(best_by="bleu")
-    progress = Progress().evaluated(training, 10, loss=2.0, bleu=9.0)
-    progress = progress.evaluated(training, 20, loss=1.0, bleu=8.0)
+    progress = after(training, [2.0, 1.0], [9.0, 8.0])
     assert (progress.best_step, progress.best_by, progress.without_gain) == (
-        10,
+        1,
         "bleu",
         1,
     )
-    found = {"step": 20, "dev_loss": 1.0, "dev_bleu": 8.0}
+    found = {"step": 2, "dev_loss": 1.0, "dev_bleu": 8.0}
     now = progress.rejudged("loss", found)
-    assert (now.best_step, now.best_loss, now.best_bleu) == (20, 1.0, 8.0)
+    assert (now.best_step, now.best_loss, now.best_bleu) == (2, 1.0, 8.0)
     assert (now.best_by, now.without_gain) == ("loss", 0)
-    unknown = {"step": 30, "dev_loss": math.inf}
+    unknown = {"step": 3, "dev_loss": math.inf, "dev_bleu": -math.inf}
     assert progress.rejudged("loss", unknown).best_step == 0

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attention_jax.config import ExperimentConfig
-from attention_jax.training.stored_config import config_to_dict, flatten
+from attention_jax.training.run_directory import config_to_dict, flatten
 
 
 def varying_fields(configs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -12,6 +12,7 @@ from attention_jax.data.codec import TextCodec, build_codecs, load_codecs
 from attention_jax.data.examples import Examples, encode_pairs, keep_short
 from attention_jax.data.sources import load_splits
 from attention_jax.data.splits import Splits, split_hash
+from attention_jax.errors import UserError
 from attention_jax.models import Model, build_model
 from attention_jax.training.optimizer import make_optimizer
 
@@ -41,7 +42,7 @@ def prepare(
 
     Raises:
       OSError: a data file cannot be read.
-      ValueError, UnknownNameError: the configuration or the data cannot be used.
+      UserError: the configuration or the data cannot be used.
     """
     splits = load_splits(config.data)
     if codecs_path is None:
@@ -54,13 +55,13 @@ def prepare(
         config.data.max_target_length,
     )
     if len(examples) == 0:
-        raise ValueError(
+        raise UserError(
             "no training pair is left: config.data.max_source_length "
             f"{config.data.max_source_length} and config.data.max_target_length "
             f"{config.data.max_target_length} leave out all {len(splits.train)}"
         )
     if not splits.dev:
-        raise ValueError("there are no dev pairs: config.data.num_dev is too small")
+        raise UserError("there are no dev pairs: config.data.num_dev is too small")
     return Experiment(
         config=config,
         splits=splits,
