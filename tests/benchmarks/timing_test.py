@@ -5,31 +5,23 @@ import itertools
 
 import pytest
 
-from attention_jax.benchmarking import timing
+from benchmarks import timing
 
 
-@pytest.mark.parametrize("candidates", range(1, 10))
+@pytest.mark.parametrize("candidates", range(1, 8))
 def test_orders_are_balanced(candidates):
     rounds = candidates * (1 + candidates % 2)
     orders = timing.round_orders(candidates, rounds)
     assert all(sorted(order) == list(range(candidates)) for order in orders)
-    places = collections.Counter(
-        (place, one) for order in orders for place, one in enumerate(order)
+    positions = collections.Counter(
+        (position, one) for order in orders for position, one in enumerate(order)
     )
-    assert set(places.values()) == {rounds // candidates}
+    assert set(positions.values()) == {rounds // candidates}
     followers = collections.Counter(
         pair for order in orders for pair in itertools.pairwise(order)
     )
     assert len(followers) == candidates * (candidates - 1)
     assert len(set(followers.values())) <= 1
-
-
-def test_every_candidate_is_sampled_once_a_round():
-    calls = collections.Counter()
-    runs = {name: lambda name=name: calls.update([name]) for name in "abc"}
-    samples, failures = timing.interleave(runs, repeats=4)
-    assert not failures
-    assert {name: len(s) for name, s in samples.items()} == {"a": 4, "b": 4, "c": 4}
 
 
 @pytest.mark.parametrize("good_calls", [0, 2])
@@ -58,5 +50,5 @@ def test_summary_and_ratio():
     assert (summary["low_quartile"], summary["high_quartile"]) == (2.0, 4.0)
     assert summary["min"] == 1.0
     assert timing.summarize([2.0])["low_quartile"] == 2.0
-    # Paired by round: a slow moment of the machine hits both.
+    # Paired by round: a slow moment of the machine affects both.
     assert timing.ratio([2.0, 20.0, 3.0], [1.0, 10.0, 2.0]) == 2.0

@@ -1,9 +1,15 @@
-"""Run times that compare: interleaved, in balanced order, with their spread."""
+"""Run times that compare, interleaved in balanced order; matmul peak; memory of one call."""
 
+import ctypes
+import functools
+import pathlib
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import jax
+import jax.numpy as jnp
 
 # One sample repeats a fast candidate until it takes about this long.
 SAMPLE_SECONDS = 0.02
@@ -11,22 +17,21 @@ MOST_CALLS = 2000
 # Threads of one library's pool that still spin would slow the next library down.
 PAUSE_SECONDS = 0.005
 FEWEST_ROUNDS = 3
+PEAK_SIZES = (1024, 2048)
+PEAK_REPEATS = 4
 
 
 def round_orders(candidates: int, rounds: int) -> list[list[int]]:
     """The order of the candidates in each round: a Williams design.
 
     Over `candidates` rounds (twice as many if their number is odd) each candidate is
-    equally often in each place, and directly after each other one equally often. Merely
+    equally often at each position, and directly after each other one equally often. Merely
     rotating the order would keep everyone's predecessor.
     """
+    # 0, 1, n-1, 2, n-2, ...
     first = [0]
-    low, high = 1, candidates - 1
-    while low <= high:
-        first.append(low)
-        if low < high:
-            first.append(high)
-        low, high = low + 1, high - 1
+    for low in range(1, candidates // 2 + 1):
+        first += dict.fromkeys((low, candidates - low))
     orders = []
     for number in range(rounds):
         order = [(one + number) % candidates for one in first[:candidates]]
@@ -37,7 +42,7 @@ def round_orders(candidates: int, rounds: int) -> list[list[int]]:
 
 
 def calls_per_sample(run: Callable[[], Any]) -> int:
-    """How many calls make one sample long enough for the clock; warms up by the way."""
+    """The number of calls that makes one sample long enough for the clock; warms up."""
     run()
     started = time.perf_counter()
     run()
@@ -60,7 +65,7 @@ def interleave(
     repeats: int,
     max_seconds: float = float("inf"),
 ) -> tuple[dict[str, list[float]], dict[str, Exception]]:
-    """Seconds per call of each candidate in each round, and who raised what.
+    """Seconds per call of each candidate in each round, and the exceptions raised.
 
     Args:
       runs: what to call, by candidate; warmed up here.
@@ -98,11 +103,9 @@ def interleave(
 
 def summarize(samples: list[float]) -> dict[str, Any]:
     """Median, quartiles, minimum and the samples themselves, in seconds."""
-    low, _, high = (
-        statistics.quantiles(samples, n=4, method="inclusive")
-        if len(samples) > 1
-        else samples * 3
-    )
+    # Quartiles need two samples.
+    quartiles = samples if len(samples) > 1 else samples * 2
+    low, _, high = statistics.quantiles(quartiles, n=4, method="inclusive")
     return {
         "median": statistics.median(samples),
         "low_quartile": low,
@@ -116,3 +119,49 @@ def ratio(samples: list[float], baseline: list[float]) -> float:
     """The median over rounds of this candidate's time over the baseline's."""
     pairs = zip(samples, baseline, strict=True)
     return statistics.median(one / other for one, other in pairs)
+
+
+@functools.cache
+def _matmul(size: int, dtype: str) -> Callable[[], Any]:
+    matrix = jax.random.normal(jax.random.key(0), (size, size), jnp.float32)
+    matrix = matrix.astype(dtype)
+    compiled = jax.jit(jnp.matmul).lower(matrix, matrix).compile()
+    compiled(matrix, matrix).block_until_ready()
+    return lambda: compiled(matrix, matrix).block_until_ready()
+
+
+def matmul_peak(dtype: str = "float32") -> float:
+    """FLOP/s of the best of several square matmuls: what this machine reaches now."""
+    best = 0.0
+    for size in PEAK_SIZES:
+        run = _matmul(size, dtype)
+        seconds = min(sample(run, 1) for _ in range(PEAK_REPEATS))
+        best = max(best, 2 * size**3 / seconds)
+    return best
+
+
+def resident_growth(run: Callable[[], Any]) -> int | None:
+    """Bytes of memory that one call makes resident at its peak, results included.
+
+    Works for any library on Linux on the CPU; None elsewhere. What the allocators still
+    hold from earlier calls is handed back first, as far as they allow.
+    """
+    if jax.default_backend() != "cpu":
+        return None
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        before = _status_bytes("VmRSS")
+        # Resets the peak (VmHWM) to what is resident now.
+        pathlib.Path("/proc/self/clear_refs").write_text("5")
+        result = run()
+        peak = _status_bytes("VmHWM")
+        del result
+    except (OSError, AttributeError, KeyError):
+        return None
+    return max(peak - before, 0)
+
+
+def _status_bytes(field: str) -> int:
+    text = pathlib.Path("/proc/self/status").read_text()
+    values = dict(line.split(":", 1) for line in text.splitlines())
+    return int(values[field].split()[0]) * 1024

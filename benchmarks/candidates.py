@@ -1,4 +1,7 @@
-"""What is measured: a function prepared for one case, ready to be called again and again."""
+"""What is timed: a function prepared for one case, ready to be called again and again.
+
+A candidate gets its arrays in the layout it prefers; no transposition is timed.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax.attention import attention, prepare_keys
-from attention_jax.benchmarking.cases import GRADIENT, Case, Inputs
+from benchmarks.workloads import GRADIENT, Case, Inputs
+
+OUTPUTS = ("context", "query", "keys", "values")
 
 
 class Unsupported(Exception):
@@ -33,9 +38,9 @@ class Prepared(NamedTuple):
     Attributes:
       run: computes the results and waits until they are there.
       read: what `run` returned -> "context", and "query", "keys", "values" for the
-        gradients, in our layout.
+        gradients, in the layout of `Inputs`.
       lowering_seconds: tracing and lowering. compile_seconds: XLA's. None if not jitted.
-      xla: what XLA says of the compiled program, or None.
+      xla: XLA's figures for the compiled program, or None.
     """
 
     run: Callable[[], Any]
@@ -48,25 +53,16 @@ class Prepared(NamedTuple):
 # (case, inputs, budget in bytes) -> Prepared. Raises Unsupported or OverBudget.
 Candidate = Callable[[Case, Inputs, int], Prepared]
 
-OUTPUTS = ("context", "query", "keys", "values")
 
+class Baseline(NamedTuple):
+    """A library to compare with: the package whose version is recorded, and a candidate."""
 
-def _same(array: np.ndarray) -> np.ndarray:
-    return array
-
-
-def _back(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return array.reshape(shape)
+    package: str
+    prepare: Candidate
 
 
 def batch_and_heads(leading: tuple[int, ...]) -> tuple[int, int]:
-    """The leading axes as (batch, heads), ones where there are none.
-
-    Raises:
-      Unsupported: there are more than two.
-    """
-    if len(leading) > 2:
-        raise Unsupported(f"takes batch and heads, not {len(leading)} leading axes")
+    """The leading axes as (batch, heads), ones where there are none."""
     batch, heads = (*leading, 1, 1)[:2]
     return batch, heads
 
@@ -81,16 +77,14 @@ def _heads_last(array: np.ndarray) -> np.ndarray:
 
 
 # [*leading, length, features], ours.
-AS_GIVEN = Layout(_same, _back)
+AS_GIVEN = Layout(lambda a: a, lambda a, shape: a.reshape(shape))
 # [B, H, length, features], torch's.
-HEADS_FIRST = Layout(_heads_first, _back)
-# [B·H, length, features], that of keras' attention layers.
-MERGED = Layout(lambda a: a.reshape(-1, *a.shape[-2:]), _back)
-# [B, length, H, features], jax.nn's, flax's, tokamax's and keras.ops'.
+HEADS_FIRST = Layout(_heads_first, lambda a, shape: a.reshape(shape))
+# [B, length, H, features], jax.nn's and tokamax's.
 HEADS_LAST = Layout(_heads_last, lambda a, shape: np.swapaxes(a, 1, 2).reshape(shape))
 
 
-def own(implementation: str) -> Candidate:
+def attention_with(implementation: str) -> Candidate:
     """`attention` with this implementation; prepares the keys on every call, unless the
     workload has them prepared."""
 
@@ -107,8 +101,7 @@ def own(implementation: str) -> Candidate:
                 implementation=implementation,
             ).context
 
-        mask = case.workload.mask.build(inputs.key_lengths)
-        extra = {"params": inputs.params, "mask": mask}
+        extra = {"params": inputs.params, "mask": inputs.mask(case)}
         if case.workload.prepared:
             extra["prepared"] = prepare_keys(case.score, inputs.keys, inputs.params)
         return prepare_jax(attend, case, inputs, AS_GIVEN, extra, budget)
@@ -124,7 +117,7 @@ def prepare_jax(
     extra: Any,
     budget: int,
 ) -> Prepared:
-    """A JAX function lowered and compiled apart, on arrays that are on the device.
+    """A JAX function lowered and compiled separately, on arrays that are on the device.
 
     Args:
       attend: (query, keys, values, extra) -> context, in `layout`.
@@ -158,9 +151,7 @@ def prepare_jax(
     compiled = lowered.compile()
     was_compiled = time.perf_counter()
     xla = xla_facts(compiled)
-    needed = xla.get("temp_bytes", 0) + xla.get("output_bytes", 0)
-    if needed > budget:
-        raise OverBudget(over_budget(needed, budget))
+    check_budget(xla.get("temp_bytes", 0) + xla.get("output_bytes", 0), budget)
     return Prepared(
         run=lambda: jax.block_until_ready(compiled(*arguments)),
         read=lambda results: read_back(results, layout, inputs),
@@ -170,18 +161,19 @@ def prepare_jax(
     )
 
 
-def over_budget(needed: float, budget: int) -> str:
-    """The sentence for a candidate that needs too much memory."""
-    return (
-        f"needs {needed / 2**30:.1f} GiB of memory, more than the {budget / 2**30:.1f} "
-        "it may have"
-    )
+def check_budget(needed: float, budget: int) -> None:
+    """Raises OverBudget if a candidate needs more bytes than it may have."""
+    if needed > budget:
+        raise OverBudget(
+            f"needs {needed / 2**30:.1f} GiB of memory, more than the "
+            f"{budget / 2**30:.1f} it may have"
+        )
 
 
 def read_back(
     results: Sequence[Any], layout: Layout, inputs: Inputs
 ) -> dict[str, np.ndarray]:
-    """Results by name, in our layout; gradients are those there are."""
+    """Results by name, in the layout of `Inputs`; gradients are those there are."""
     shapes = [
         a.shape for a in (inputs.cotangent, inputs.query, inputs.keys, inputs.values)
     ]
@@ -194,7 +186,7 @@ def xla_facts(compiled: Any) -> dict[str, float]:
 
     `flops` and `bytes_accessed` count the body of a loop once, however often it runs:
     for a kernel that loops over blocks they are far too small, which is why fractions of
-    the peak use `cases.flops`. The sizes of buffers are exact.
+    the peak use `workloads.flops`. The sizes of buffers are exact.
     """
     analysis = compiled.cost_analysis() or {}
     memory = compiled.memory_analysis()
@@ -207,3 +199,22 @@ def xla_facts(compiled: Any) -> dict[str, float]:
         "output_bytes": getattr(memory, "output_size_in_bytes", None),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def dot_product_scale(case: Case) -> float:
+    """What a baseline multiplies its dot products by.
+
+    Raises:
+      Unsupported: the case is not a softmax of dot products.
+    """
+    if case.score not in ("dot", "scaled_dot"):
+        raise Unsupported(f"has no score {case.score!r}")
+    if case.normalizer != "softmax":
+        raise Unsupported(f"has no normaliser {case.normalizer!r}")
+    return case.workload.Q**-0.5 if case.score == "scaled_dot" else 1.0
+
+
+def batch_lengths(case: Case, inputs: Inputs) -> np.ndarray:
+    """The key lengths of each sequence of the batch, [B]."""
+    batch, _ = batch_and_heads(case.workload.leading)
+    return np.array(np.broadcast_to(inputs.key_lengths.reshape(-1), (batch,)))
