@@ -92,7 +92,6 @@ MOVED: dict[str, tuple[str, ...]] = {
     ),
     "attention_jax.training.development": ("attention_jax.evaluation.dev_evaluation",),
     "attention_jax.training.compilation": ("attention_jax.training.metrics",),
-    "attention_jax.training.event_files": ("attention_jax.training.metrics",),
     "attention_jax.training.meter": ("attention_jax.training.metrics",),
     "attention_jax.training.ending": ("attention_jax.training.loop",),
     "attention_jax.training.progress": ("attention_jax.training.loop",),
