@@ -275,7 +275,7 @@ def dtype(subject: Subject) -> str | Outcome:
     return "float32 and float64 are kept"
 
 
-# --- is it a function, compiled as called ----------------------------------------------------
+# --- is it a function of its arguments ----------------------------------------------------
 
 
 @check(
@@ -330,45 +330,6 @@ def pure(subject: Subject) -> str | Outcome:
             "draw them once, outside, if they are meant to be a constant",
         )
     return "equal calls and traces are equal"
-
-
-@check(
-    "bind numbers, strings, tuples, arrays or functions, or give the hyper-parameter's "
-    "class __eq__ and __hash__ (a frozen dataclass has them)",
-    needs=("pure", "shape"),
-)
-def compiles_once(subject: Subject) -> str | Outcome:
-    """Named or built again with equal hyper-parameters it is an equal score; a second
-    call of attention does not trace again and gives the same bits.
-    """
-    reference = subject.reference
-    if isinstance(reference, functools.partial):
-        reference = functools.partial(reference.func, **reference.keywords)
-    again = get_score(reference)
-    # A hyper-parameter that cannot be copied is not made twice either.
-    with contextlib.suppress(TypeError):
-        again = dataclasses.replace(again, hyper=copy.deepcopy(again.hyper))
-    for (name, one), (_, other) in zip(subject.score.hyper, again.hyper, strict=True):
-        if one != other or hash(one) != hash(other):
-            return failed(f"{name}={one!r} is not equal to an equal one made again")
-    if again != subject.score or hash(again) != hash(subject.score):
-        return failed(
-            "the same reference gives a different score each time",
-            "define the function once, at the top of its module",
-        )
-    data, compiled_programs = (
-        subject.sequences(),
-        attend_checked._cache_size,  # pyrefly: ignore
-    )
-    first = subject.attend(data).context
-    before = compiled_programs()
-    second = subject.attend(data, score=again).context
-    subject.attend(jax.tree.map(lambda x: x + 1, data), score=again)
-    if compiled_programs() > before:
-        return failed("a second call with arrays of the same shapes was traced again")
-    if distance(second, first) > 0:
-        return failed("a second call with equal arrays gives other bits")
-    return "a second call does not trace"
 
 
 # --- are its values finite and its derivatives right -----------------------------------------
@@ -511,7 +472,46 @@ def own_key(subject: Subject) -> str | Outcome:
 _IN_ATTENTION = "if all else passes, it is a bug of attention: please report it"
 
 
-@check(_IN_ATTENTION, needs=("own key", "finite"))
+@check(
+    "bind numbers, strings, tuples, arrays or functions, or give the hyper-parameter's "
+    "class __eq__ and __hash__ (a frozen dataclass has them)",
+    needs=("own key", "dtype"),
+)
+def compiles_once(subject: Subject) -> str | Outcome:
+    """Named or built again with equal hyper-parameters it is an equal score; a second
+    call of attention does not trace again and gives the same bits.
+    """
+    reference = subject.reference
+    if isinstance(reference, functools.partial):
+        reference = functools.partial(reference.func, **reference.keywords)
+    again = get_score(reference)
+    # A hyper-parameter that cannot be copied is not made twice either.
+    with contextlib.suppress(TypeError):
+        again = dataclasses.replace(again, hyper=copy.deepcopy(again.hyper))
+    for (name, one), (_, other) in zip(subject.score.hyper, again.hyper, strict=True):
+        if one != other or hash(one) != hash(other):
+            return failed(f"{name}={one!r} is not equal to an equal one made again")
+    if again != subject.score or hash(again) != hash(subject.score):
+        return failed(
+            "the same reference gives a different score each time",
+            "define the function once, at the top of its module",
+        )
+    data, compiled_programs = (
+        subject.sequences(),
+        attend_checked._cache_size,  # pyrefly: ignore
+    )
+    first = subject.attend(data).context
+    before = compiled_programs()
+    second = subject.attend(data, score=again).context
+    subject.attend(jax.tree.map(lambda x: x + 1, data), score=again)
+    if compiled_programs() > before:
+        return failed("a second call with arrays of the same shapes was traced again")
+    if distance(second, first) > 0:
+        return failed("a second call with equal arrays gives other bits")
+    return "a second call does not trace"
+
+
+@check(_IN_ATTENTION, needs=("own key", "finite", "dtype"))
 def masked_keys(subject: Subject) -> str | Outcome:
     """In attention nothing in a masked key or value, not even NaN, reaches a context or
     a gradient; masking the last keys gives what leaving them out gives; a query with

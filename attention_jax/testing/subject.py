@@ -282,7 +282,8 @@ def distance(actual: Any, expected: Any) -> float:
         if not np.isfinite([a[differs], b[differs]]).all():
             return np.inf
         largest = np.max(np.abs(b), where=np.isfinite(b), initial=0) or 1
-        worst = max(worst, float(np.max(np.abs(a - b)[differs], initial=0)) / largest)
+        off = np.abs(a[differs] - b[differs])
+        worst = max(worst, float(np.max(off, initial=0)) / largest)
     return worst
 
 
