@@ -37,6 +37,7 @@ def test_every_place_named_exists():
         folders = (
             ROOT,
             ROOT / "tests",
+            ROOT / "benchmarks",
             ROOT / "experiments",
             *(ROOT / "attention_jax").rglob("*/"),
         )
@@ -155,8 +156,8 @@ def test_every_library_imported_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     declared = {re.split(r"[<>=\[]", line)[0] for line in project["dependencies"]}
     providers = importlib.metadata.packages_distributions()
-    ours = {*sys.stdlib_module_names, "attention_jax", "experiments"}
-    for folder in ("attention_jax", "experiments"):
+    ours = {*sys.stdlib_module_names, "attention_jax", "benchmarks", "experiments"}
+    for folder in ("attention_jax", "benchmarks", "experiments"):
         for path in (ROOT / folder).rglob("*.py"):
             for module in imported(path) - ours:
                 found = {n.lower().replace("_", "-") for n in providers.get(module, [])}
