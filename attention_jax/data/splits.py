@@ -183,7 +183,9 @@ def split_covered(pairs: Sequence[Pair], config: DataConfig) -> Splits:
             rest = splits.dev + splits.test
             seen = set().union(*_token_texts(splits.train, side, config, tokenizer))
             tokens = _token_texts(rest, side, config, tokenizer)
-            unseen |= {pair for pair, new in zip(rest, tokens, strict=True) if new - seen}
+            unseen |= {
+                pair for pair, new in zip(rest, tokens, strict=True) if new - seen
+            }
         if not unseen:
             return splits
         train_only |= {i for i, pair in enumerate(pairs) if pair in unseen}

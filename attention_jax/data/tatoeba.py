@@ -5,6 +5,7 @@ CC-BY 2.0 FR: every pair keeps its attribution.
 
 import pathlib
 import sys
+from typing import Any
 
 from attention_jax.config import DataConfig
 from attention_jax.data.pairs import Pair
@@ -108,7 +109,12 @@ def download(url: str, sha256: str) -> pathlib.Path:
         env="ATTENTION_JAX_CACHE",
         retry_if_failed=2,
     )
-    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
+    terminal = sys.stderr.isatty()
+    # Any, as its type annotations do not agree with those of `fetch`. It does not close a
+    # response that it streams and that is an error, hence no stream without a bar.
+    downloader: Any = pooch.HTTPDownloader(
+        progressbar=terminal, stream=terminal, timeout=30
+    )
     try:
         return pathlib.Path(cache.fetch(name, downloader=downloader))
     except (OSError, ValueError) as error:  # network and disk; checksum

@@ -23,7 +23,7 @@ _CURRENCIES = (
     "USD EUR JPY GBP CNY AUD CAD CHF HKD SGD SEK KRW NOK NZD "
     "INR MXN TWD ZAR BRL DKK PLN THB ILS IDR CZK AED TRY HUF "
     "CLP SAR PHP MYR RUB UAH VND EGP NGN PKR KES ARS COP PEN"
-).split()
+)
 
 # A phrase from a locale and a code.
 Render = Callable[[str, str], Phrase]
@@ -69,8 +69,8 @@ def shared_inventory(source: str, target: str) -> Inventory:
             if all(format_fields(locale, name) for locale in locales)
         ),
         both(lambda name, unit: relative(name, unit, 5), RELATIVE_UNITS),
-        both(lambda name, code: money_in_words(name, 5, code), _CURRENCIES),
-        both(lambda name, code: money(name, 5.0, code), _CURRENCIES),
+        both(lambda name, code: money_in_words(name, 5, code), _CURRENCIES.split()),
+        both(lambda name, code: money(name, 5.0, code), _CURRENCIES.split()),
         both(lambda name, unit: measure(name, 5, unit), units),
         both(territory, keys("territories", "[A-Z]{2}")),
         both(language, keys("languages", "[a-z]{2}")),
