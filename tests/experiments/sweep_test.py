@@ -90,7 +90,9 @@ def results(directory):
 
 def untrained(monkeypatch):
     """Makes training a failure of the test."""
-    monkeypatch.setattr(runner, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(
+        runner, "run_experiment", lambda *_, **__: pytest.fail("trained")
+    )
 
 
 def test_each_run_is_a_row_measured_on_test(finished):
@@ -231,7 +233,7 @@ def test_a_run_that_fails_has_its_reason_and_the_others_go_on(finished, folder, 
             trained.append(pathlib.Path(workdir).name)
             raise OSError("disk\nfull")
 
-        patch.setattr(runner, "train", fails)
+        patch.setattr(runner, "run_experiment", fails)
         assert run(config, "--workdir=w", "--only=raising,good") == 1
         assert trained == ["raising"]
     assert results(directory)["runs"][1]["reason"] == "disk full"
