@@ -12,7 +12,7 @@ API = {path.name: path.read_text("utf-8") for path in (ROOT / "docs/api").glob("
 
 def test_every_public_name_is_in_the_reference_once():
     listed = re.findall(
-        r"^::: attention_jax\.(?:\w+\.)*(\w+)$", "\n".join(API.values()), re.M
+        r"^::: attention_jax\.(?:\w+\.)*(\w+)$", "\n".join(API.values()), re.MULTILINE
     )
     public = set(aj.__all__) - {"masks"}
     assert public <= set(listed), public - set(listed)
