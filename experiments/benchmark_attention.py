@@ -26,8 +26,8 @@ from attention_jax.functions.score import get_score, score_names
 from benchmarks import report
 from benchmarks.harness import BASELINES, Plan, benchmark
 from benchmarks.workloads import DTYPES, PASSES, WORKLOADS, select_workloads
-from experiments import command_line
-from experiments.arguments import UsageError, check_output
+from experiments import cli
+from experiments.outputs import check_output
 from experiments.tables import print_table
 
 LISTS = {
@@ -78,11 +78,8 @@ def main(arguments: types.SimpleNamespace) -> int:
         ]
         print_table(rows, title="workloads")
         return 0
-    try:
-        old = read("compare", arguments)
-        result = read("input", arguments) or measure(arguments)
-    except UserError as error:
-        raise UsageError(str(error)) from error
+    old = read("compare", arguments)
+    result = read("input", arguments) or measure(arguments)
     if arguments.input and not arguments.summary:
         print("\n".join(map(report.case_table, result["cases"])))
     if arguments.summary:
@@ -180,7 +177,7 @@ def make_plan(arguments: types.SimpleNamespace) -> Plan:
 
 if __name__ == "__main__":
     sys.exit(
-        command_line.run(
+        cli.run(
             main,
             define_flags,
             interrupted="interrupted; the file of --output has what was measured",

@@ -29,8 +29,8 @@ from attention_jax.training.optimizer import make_optimizer
 from attention_jax.training.provenance import environment
 from attention_jax.training.step import init_state, make_train_step
 from benchmarks.timing import interleave, ratio, summarize
-from experiments import command_line
-from experiments.arguments import UsageError, check_output
+from experiments import cli
+from experiments.outputs import check_output
 from experiments.tables import print_table
 
 SCHEMA = "attention_jax.training_step"
@@ -62,7 +62,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     try:
         scores = checked_scores(arguments.scores)
     except UserError as error:
-        raise UsageError(str(error)) from error
+        raise UserError(str(error)) from error
     steps = measure(scores, repeats=arguments.repeats)
     rows = [
         (
@@ -169,4 +169,4 @@ def make_batch() -> Batch:
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.run(main, define_flags))
+    sys.exit(cli.run(main, define_flags))

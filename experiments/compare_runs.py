@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments import command_line
-from experiments.arguments import check_apart, check_output, check_picture
+from attention_jax.errors import UserError
+from experiments import cli
+from experiments.outputs import check_apart, check_output, check_picture
 from experiments.tables import print_table
 
 if TYPE_CHECKING:
@@ -63,11 +64,9 @@ def main(arguments: types.SimpleNamespace) -> None:
     """Prints the table, draws the figure and writes the file."""
     output = check_output(arguments.output)
     if not arguments.positional:
-        raise command_line.UsageError("name runs: DIR DIR ...")
+        raise UserError("name runs: DIR DIR ...")
     if "" in arguments.positional:
-        raise command_line.UsageError(
-            "a run's directory is empty: name runs: DIR DIR ..."
-        )
+        raise UserError("a run's directory is empty: name runs: DIR DIR ...")
     from attention_jax.atomic_write import write_json
     from attention_jax.errors import unknown_name
     from attention_jax.evaluation.learning_curves import plot_learning_curves
@@ -82,7 +81,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     written = {"output": arguments.output, "figure": arguments.figure}
     if arguments.metric is not None and arguments.metric not in METRICS:
         known = unknown_name("metric", arguments.metric, METRICS)
-        raise command_line.UsageError(f"--metric: {known}")
+        raise UserError(f"--metric: {known}")
     comparison = compare_runs(arguments.positional)
     check_apart(written, runs=[run.path for run in comparison.runs])
     if arguments.metric is not None:
@@ -187,4 +186,4 @@ def _figure(value: Any, pattern: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.run(main, define_flags, positional=POSITIONAL))
+    sys.exit(cli.run(main, define_flags, positional=POSITIONAL))

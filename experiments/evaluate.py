@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from attention_jax.errors import UserError
 from experiments import (
-    command_line,
+    cli,
     evaluated_runs,
     evaluation_flags,
     known_links,
     run_flags,
-    search_flags,
 )
-from experiments.arguments import check_apart, check_output, check_picture
+from experiments.outputs import check_apart, check_output, check_picture
 from experiments.tables import print_table
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     evaluation_flags.define_lengths(flag_values)
     known_links.define_links(flag_values)
     evaluation_flags.define_files(flag_values)
-    search_flags.define_search(flag_values)
+    run_flags.define_search(flag_values)
 
 
 def main(arguments: types.SimpleNamespace) -> None:
@@ -73,9 +73,9 @@ def main(arguments: types.SimpleNamespace) -> None:
         existing_steps(run.directory.checkpoints_path)
         config = run.directory.load_config()
         try:
-            search_flags.with_search_of(config, arguments, search=run.search)
+            run_flags.with_search_of(config, arguments, search=run.search)
         except ValueError as error:
-            raise ValueError(f"{run.directory.path}: {error}") from error
+            raise UserError(f"{run.directory.path}: {error}") from error
     systems = []
     for number, run in enumerate(directories, 1):
         if len(directories) > 1:
@@ -124,7 +124,7 @@ def measure(
     from attention_jax.training.run_directory import config_to_dict, flatten
 
     run = load_run(directory.path, checkpoint=arguments.checkpoint)
-    run = search_flags.with_search(run, arguments, search=search)
+    run = run_flags.with_search(run, arguments, search=search)
     if arguments.baseline_search is not None and search is None:
         name = evaluated_runs.with_search_named(name, run)
     evaluation, facts = known_links.evaluate_with_links(
@@ -134,4 +134,4 @@ def measure(
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.run(main, define_flags, required=("workdir",)))
+    sys.exit(cli.run(main, define_flags, required=("workdir",)))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
-from experiments import search_flags
-from experiments.arguments import UsageError
+from attention_jax.errors import UserError
+from experiments import run_flags
 
 if TYPE_CHECKING:
     from attention_jax.run import Run
@@ -62,7 +62,7 @@ def run_directories(arguments: types.SimpleNamespace) -> list[NamedRun]:
     """The runs, the baseline first if there is one.
 
     Raises:
-      UsageError: a run is given twice, a baseline that is no other system, or an unknown
+      UserError: a run is given twice, a baseline that is no other system, or an unknown
         --baseline_search.
       OSError: a directory is not there, or holds no run.
     """
@@ -74,7 +74,7 @@ def run_directories(arguments: types.SimpleNamespace) -> list[NamedRun]:
     try:
         brief_paths(paths)
     except ValueError as error:
-        raise UsageError(f"--workdir: {error}") from error
+        raise UserError(f"--workdir: {error}") from error
     baseline = _baseline(arguments, paths)
     # A folder of runs may hold the baseline too.
     paths = [
@@ -83,12 +83,12 @@ def run_directories(arguments: types.SimpleNamespace) -> list[NamedRun]:
         if path not in baseline or (search and _searched_otherwise(path, arguments))
     ]
     if not paths and search:
-        raise UsageError(
+        raise UserError(
             f"--baseline_search={search} is how the run itself searches: there is "
             "nothing to compare"
         )
     if not paths:
-        raise UsageError(
+        raise UserError(
             f"--baseline={arguments.baseline} is the run to be tested itself; "
             "--baseline_search compares a run with itself, searched otherwise"
         )
@@ -118,7 +118,7 @@ def _searched_otherwise(path: pathlib.Path, arguments: types.SimpleNamespace) ->
 
     config = RunDirectory(path).load_config()
     own, others = (
-        search_flags.with_search_of(config, arguments, search=search).decoding
+        run_flags.with_search_of(config, arguments, search=search).decoding
         for search in (None, arguments.baseline_search)
     )
     return own != others
@@ -127,7 +127,7 @@ def _searched_otherwise(path: pathlib.Path, arguments: types.SimpleNamespace) ->
 def _baseline(
     arguments: types.SimpleNamespace, paths: Sequence[pathlib.Path]
 ) -> Sequence[pathlib.Path]:
-    """One path, or none; UsageError where there are several."""
+    """One path, or none; UserError where there are several."""
     from attention_jax.decoding.searches import searches
     from attention_jax.errors import UnknownNameError
 
@@ -135,12 +135,12 @@ def _baseline(
         try:
             searches.get(arguments.baseline_search)
         except UnknownNameError as error:
-            raise UsageError(f"--baseline_search: {error.args[0]}") from error
+            raise UserError(f"--baseline_search: {error.args[0]}") from error
     given = [] if arguments.baseline_search is None else paths
     if arguments.baseline is not None:
         given = _expand([arguments.baseline])
     if len(given) > 1:
-        raise UsageError(
+        raise UserError(
             f"the baseline must be one run, and there are {len(given)}; name it by "
             "--baseline"
         )
@@ -151,10 +151,10 @@ def _expand(paths: Sequence[str]) -> list[pathlib.Path]:
     """Each path, or the runs in it, without symbolic links.
 
     Raises:
-      UsageError: a path is empty, which would be the current folder.
+      UserError: a path is empty, which would be the current folder.
     """
     if "" in paths:
-        raise UsageError("--workdir and --baseline take a directory, got an empty one")
+        raise UserError("--workdir and --baseline take a directory, got an empty one")
     from attention_jax.evaluation import run_comparison
 
     found = [run for path in paths for run in run_comparison.run_directories(path)]

@@ -4,7 +4,7 @@ import types
 
 from absl import flags
 
-from experiments.arguments import UsageError
+from attention_jax.errors import UserError
 
 
 def define_lengths(flag_values: flags.FlagValues) -> None:
@@ -41,7 +41,7 @@ def length_edges(arguments: types.SimpleNamespace) -> tuple[int, ...]:
     """The edges that --length_edges names; () if it was not given.
 
     Raises:
-      UsageError: they are not whole numbers that increase.
+      UserError: they are not whole numbers that increase.
     """
     given = arguments.length_edges or []
     try:
@@ -49,7 +49,7 @@ def length_edges(arguments: types.SimpleNamespace) -> tuple[int, ...]:
     except ValueError:
         edges = ()
     if len(edges) < len(given) or list(edges) != sorted({*edges}):
-        raise UsageError(
+        raise UserError(
             "--length_edges takes whole numbers that increase, as in 5,10,20; got "
             f"{','.join(given)!r}"
         )

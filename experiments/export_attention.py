@@ -12,8 +12,9 @@ import types
 
 from absl import flags
 
-from experiments import command_line, run_flags, search_flags, sentence_flags
-from experiments.arguments import UsageError, check_apart, check_output
+from attention_jax.errors import UserError
+from experiments import cli, run_flags, sentence_flags
+from experiments.outputs import check_apart, check_output
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -24,7 +25,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "output", None, "The .npz or .json file.", flag_values=flag_values
     )
-    search_flags.define_search(flag_values)
+    run_flags.define_search(flag_values)
 
 
 def main(arguments: types.SimpleNamespace) -> None:
@@ -43,13 +44,13 @@ def main(arguments: types.SimpleNamespace) -> None:
     try:
         check_suffix(output)
     except ValueError as error:
-        raise UsageError(f"--output: {error}") from error
+        raise UserError(f"--output: {error}") from error
     from attention_jax.evaluation.evaluate import provenance
     from attention_jax.run import load_run
     from attention_jax.training.run_directory import RunDirectory
 
     run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
-    run = search_flags.with_search(run, arguments)
+    run = run_flags.with_search(run, arguments)
     pairs = sentence_flags.pairs_of(run, arguments, number=0)
     found = [
         record(pair.source, translation)
@@ -68,4 +69,4 @@ def main(arguments: types.SimpleNamespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.run(main, define_flags, required=("workdir", "output")))
+    sys.exit(cli.run(main, define_flags, required=("workdir", "output")))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.arguments import UsageError
+from attention_jax.errors import UserError
 
 if TYPE_CHECKING:
     from attention_jax.data.pairs import Pair
@@ -48,18 +48,18 @@ def define_links(flag_values: flags.FlagValues) -> None:
 def check_links(
     arguments: types.SimpleNamespace, directories: "Sequence[RunDirectory]"
 ) -> None:
-    """Raises UsageError if there can be no such links, or nothing to compare them with."""
+    """Raises UserError if there can be no such links, or nothing to compare them with."""
     names = ("alignments", "aligner")
     given = [name for name in names if getattr(arguments, name) is not None]
     if arguments.alignments == "":
-        raise UsageError("--alignments is empty; it takes a file")
+        raise UserError("--alignments is empty; it takes a file")
     if len(given) > 1:
-        raise UsageError("--alignments and --aligner exclude each other")
+        raise UserError("--alignments and --aligner exclude each other")
     if given:
         from attention_jax.models.attention_wiring import attends
 
         if not any(attends(one.load_config().model) for one in directories):
-            raise UsageError(
+            raise UserError(
                 f"--{given[0]}: links are compared with attention, and no run here has "
                 "any"
             )
@@ -69,7 +69,7 @@ def check_links(
         try:
             alignment.load_eflomal()
         except alignment.AlignerNotInstalledError as error:
-            raise UsageError(f"--aligner: {error}") from error
+            raise UserError(f"--aligner: {error}") from error
 
 
 class KnownLinks:
@@ -106,7 +106,7 @@ class KnownLinks:
         words = tuple(_words(run, pair) for pair in self._pairs)
         if self._read is not None:
             if self._counted not in (None, words):
-                raise ValueError(
+                raise UserError(
                     f"--alignments: the links of {self._path} count the words of one "
                     "run, and these runs cut the pairs into different ones"
                 )
@@ -141,7 +141,7 @@ def evaluate_with_links(
     try:
         evaluation = evaluate(run, pairs, alignments=known.of(run), shift=known.shift)
     except MisplacedLinkError as error:
-        raise ValueError(f"{known.origin}, {error}") from error
+        raise UserError(f"{known.origin}, {error}") from error
     facts = provenance(
         directory,
         run,
@@ -166,7 +166,7 @@ def _read(
 
     found = alignment.read_alignments(path, field="--alignments")
     if len(found) != number and not (arguments.max_sentences and len(found) >= number):
-        raise ValueError(
+        raise UserError(
             f"{path} has {len(found):,} lines, but there are {number:,} pairs in "
             f"{arguments.split}: it needs a line for each"
         )

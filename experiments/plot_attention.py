@@ -15,8 +15,9 @@ import types
 
 from absl import flags
 
-from experiments import command_line, run_flags, search_flags, sentence_flags
-from experiments.arguments import check_apart, check_picture
+from attention_jax.errors import UserError
+from experiments import cli, run_flags, sentence_flags
+from experiments.outputs import check_apart, check_picture
 
 # Pictures without --num, and at most: 100 take half a minute and a gigabyte.
 PICTURES, MOST = 6, 100
@@ -36,7 +37,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "The picture: a .png, .pdf or .svg file.",
         flag_values=flag_values,
     )
-    search_flags.define_search(flag_values)
+    run_flags.define_search(flag_values)
 
 
 def main(arguments: types.SimpleNamespace) -> None:
@@ -52,10 +53,10 @@ def main(arguments: types.SimpleNamespace) -> None:
     from attention_jax.run import load_run
 
     run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
-    run = search_flags.with_search(run, arguments)
+    run = run_flags.with_search(run, arguments)
     pairs = sentence_flags.pairs_of(run, arguments, number=PICTURES)
     if len(pairs) > MOST:
-        raise ValueError(
+        raise UserError(
             f"a picture has room for {MOST} sentences, and these are {len(pairs):,}"
             + ": --num takes fewer" * (not arguments.text)
             + "; experiments.report shows each of a split by itself"
@@ -74,7 +75,7 @@ def main(arguments: types.SimpleNamespace) -> None:
         if one.weights.size
     ]
     if not panels:
-        raise ValueError(
+        raise UserError(
             f"the run translates {pairs[0].source!r} by nothing: no word to draw; "
             "--target gives it words"
         )
@@ -89,4 +90,4 @@ def main(arguments: types.SimpleNamespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.run(main, define_flags, required=("workdir", "output")))
+    sys.exit(cli.run(main, define_flags, required=("workdir", "output")))

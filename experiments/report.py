@@ -11,8 +11,9 @@ import types
 
 from absl import flags
 
-from experiments import command_line, known_links, run_flags, search_flags
-from experiments.arguments import UsageError, check_apart, check_output
+from attention_jax.errors import UserError
+from experiments import cli, known_links, run_flags
+from experiments.outputs import check_apart, check_output
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -23,14 +24,14 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     run_flags.define_checkpoint(flag_values)
     flags.DEFINE_string("output", None, "The .html file.", flag_values=flag_values)
     known_links.define_links(flag_values)
-    search_flags.define_search(flag_values)
+    run_flags.define_search(flag_values)
 
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Writes the file."""
     output = check_output(arguments.output)
     if output is None or output.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--output takes a .html file, got {arguments.output!r}")
+        raise UserError(f"--output takes a .html file, got {arguments.output!r}")
     check_apart(
         {"output": arguments.output},
         read={"alignments": arguments.alignments},
@@ -44,7 +45,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     from attention_jax.training.run_directory import RunDirectory
 
     run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
-    run = search_flags.with_search(run, arguments)
+    run = run_flags.with_search(run, arguments)
     directory = RunDirectory(arguments.workdir)
     known_links.check_links(arguments, [directory])
     pairs = load_split(
@@ -61,4 +62,4 @@ def main(arguments: types.SimpleNamespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.run(main, define_flags, required=("workdir", "output")))
+    sys.exit(cli.run(main, define_flags, required=("workdir", "output")))

@@ -1,5 +1,6 @@
 """Every example in the documentation runs."""
 
+import re
 import shlex
 import sys
 
@@ -28,21 +29,19 @@ def test_commands_parse(command, monkeypatch):
     """Program, flags and config fields exist; nothing is run."""
     from importlib import import_module
 
-    from experiments import command_line
+    from experiments import cli
 
     monkeypatch.chdir(ROOT)
     words = shlex.split(command.split("-m ", 1)[1], comments=True)
     words = words[: words.index("<")] if "<" in words else words
     module = import_module(words[0])
     # A user's own file does not exist here; the built-in score stands in for it.
-    argv = [words[0], *(w.replace("mine.py:manhattan", "dot") for w in words[1:])]
+    argv = [words[0], *(re.sub(r"mine\.py:\w+", "dot", w) for w in words[1:])]
     values = flags.FlagValues()
     module.define_flags(values)
     has_config = any(word.startswith("--config=") for word in argv)
     positional = getattr(module, "POSITIONAL", "")
     kind = "configs" if words[0] == "experiments.sweep" else "config"
-    parsed = command_line.parse(
-        argv, values, positional=positional, **{kind: has_config}
-    )
+    parsed = cli.parse(argv, values, positional=positional, **{kind: has_config})
     assert bool(parsed.positional) == bool(positional)
     assert sys.modules[words[0]].main

@@ -12,8 +12,8 @@ import pytest
 import attention_jax as aj
 from attention_jax.config import ExperimentConfig
 from attention_jax.experiment import validate
-from experiments.config_file import get_config_of
-from experiments.sweep_config import load_sweep
+from attention_jax.sweeps import name_runs
+from experiments.cli import load_configs
 from tests.markdown import ROOT
 
 WORKSPACE = (ROOT / "WORKSPACE.md").read_text(encoding="utf-8")
@@ -109,9 +109,8 @@ def test_every_config_says_what_it_asks(path):
         assert f"\n{fact}" in docstring, fact
     results = r"^Result: (none|not run yet|\d)"
     assert re.search(results, docstring, re.MULTILINE), "a figure, none or not run yet"
-    program = (
-        "train" if isinstance(get_config_of(str(path)), ExperimentConfig) else "sweep"
-    )
+    single = isinstance(load_configs(str(path)), ExperimentConfig)
+    program = "train" if single else "sweep"
     assert f"-m experiments.{program} --config" in docstring, "the program it is for"
     assert f"`configs/{path.name}`" in (ROOT / "experiments/README.md").read_text(
         encoding="utf-8"
@@ -120,13 +119,14 @@ def test_every_config_says_what_it_asks(path):
 
 @pytest.mark.parametrize("path", config_files(), ids=lambda path: path.stem)
 def test_every_config_can_start(path):
-    loaded = load_sweep(str(path))
-    for config in loaded.values() if isinstance(loaded, dict) else loaded:
+    loaded = load_configs(str(path))
+    single = isinstance(loaded, ExperimentConfig)
+    for config in [loaded] if single else name_runs(loaded).values():
         validate(config)
 
 
 def test_the_comparison_of_scores_has_every_score_and_none():
-    runs = load_sweep(str(ROOT / "configs/compare_scores.py"))
+    runs = load_configs(str(ROOT / "configs/compare_scores.py"))
     assert isinstance(runs, dict)
     names = [f"score={name}" for name in aj.score_names()]
     assert list(runs) == [*names, "attention=none"]

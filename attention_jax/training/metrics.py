@@ -1,8 +1,7 @@
-"""What a run measures of itself: sums over steps, compilations, TensorBoard events."""
+"""What a run measures of itself: sums over steps, compilations."""
 
 import contextlib
 import math
-import pathlib
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
@@ -138,40 +137,3 @@ class CompilationCounter:
         if event.startswith(_COMPILING) and kwargs.get("fun_name") in self._names:
             self.seconds += duration_secs
             self.count += event == _COMPILING + "backend_compile_duration"
-
-
-class EventFiles:
-    """A `log` for `train` that writes each number as a TensorBoard scalar event/name.
-
-    A context manager. A resumed run writes a file of its own, which tells TensorBoard to
-    forget what an earlier one wrote beyond the step resumed from. Nothing is written
-    before the first row.
-    """
-
-    def __init__(self, path: pathlib.Path):
-        self._path = path
-        self._writer: Any = None
-        self._first_step = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-    def __call__(self, row: dict[str, Any]) -> None:
-        """Writes a row of `train`'s log."""
-        if row["event"] == "start":
-            self._first_step = row["step"]
-        if row["event"] not in ("train", "dev"):
-            return
-        if self._writer is None:
-            from tensorboardX import SummaryWriter
-
-            self._writer = SummaryWriter(
-                str(self._path), purge_step=self._first_step + 1, flush_secs=10
-            )
-        for name, value in row.items():
-            if name not in ("event", "step"):
-                self._writer.add_scalar(f"{row['event']}/{name}", value, row["step"])

@@ -9,7 +9,7 @@ from attention_jax.attention import implementation_names, kernels
 from attention_jax.config import ModelConfig
 from benchmarks import timing
 from benchmarks.workloads import WORKLOADS
-from experiments import benchmark_attention, benchmark_training, command_line
+from experiments import benchmark_attention, benchmark_training, cli
 
 QUICK = ("--workloads=decode_step", "--scores=dot", "--peers=none", "--repeats=2")
 
@@ -21,7 +21,7 @@ def small_peak(monkeypatch):
 
 def run(*arguments, program=benchmark_attention):
     name = program.__name__.rpartition(".")[2]
-    return command_line.run(program.main, program.define_flags, argv=[name, *arguments])
+    return cli.run(program.main, program.define_flags, argv=[name, *arguments])
 
 
 def test_lists_every_workload(capsys):

@@ -6,7 +6,7 @@ import pytest
 
 from attention_jax.evaluation.run_comparison import METRICS
 from attention_jax.training.run_directory import RunDirectory
-from experiments import command_line, compare_runs
+from experiments import cli, compare_runs
 from tests.evaluation.made_runs import dev_row, make_run, train_row
 
 
@@ -24,7 +24,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def run(*arguments):
-    return command_line.run(
+    return cli.run(
         compare_runs.main,
         compare_runs.define_flags,
         positional=compare_runs.POSITIONAL,
@@ -106,19 +106,23 @@ def test_the_flag_names_every_metric():
     [
         ([], 2, "name runs: DIR DIR ..."),
         (["gone"], 1, "there is no run directory"),
-        (["runs/dot", "runs/dot"], 1, "is given 2 times"),
+        (["runs/dot", "runs/dot"], 2, "is given 2 times"),
         (["runs", "--metric=blue"], 2, "--metric: unknown metric 'blue'."),
         (["runs", "--figure=f.gif"], 2, "--figure: a figure is saved as one of .png"),
         (["runs", "--figure=no/f.png"], 2, "--figure: the folder 'no' does not"),
         (["runs", "--output=no/o.json"], 2, "--output: the folder 'no' does not"),
-        (["runs", "--against=hours"], 2, "--against is one of steps, minutes"),
+        (
+            ["runs", "--against=hours"],
+            2,
+            "--against=hours: value should be one of <steps|minutes>",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(folder, capsys, arguments, status, message):
     assert run(*arguments) == status
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("compare_runs: ") and err.count("\n") == 1
+    assert err.startswith("error: ") and err.count("\n") == 1
     assert message in err
 
 

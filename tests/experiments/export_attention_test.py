@@ -1,7 +1,7 @@
 import pytest
 
 from attention_jax.evaluation.attention_files import load_attention
-from experiments import command_line, export_attention
+from experiments import cli, export_attention
 from tests.tiny_run import tiny_run
 
 
@@ -11,7 +11,7 @@ def workdir(tmp_path_factory):
 
 
 def run(*arguments):
-    return command_line.run(
+    return cli.run(
         export_attention.main,
         export_attention.define_flags,
         required=("workdir", "output"),
@@ -87,7 +87,7 @@ def test_an_input_without_words(workdir, tmp_path, capsys):
     sentences = tmp_path / "sentences.txt"
     sentences.write_text("\n \n", "utf-8")
     output = f"--output={tmp_path / 'a.npz'}"
-    assert run(f"--workdir={workdir}", output, f"--input={sentences}") == 1
+    assert run(f"--workdir={workdir}", output, f"--input={sentences}") == 2
     assert "has no line with words" in capsys.readouterr().err
     assert run(f"--workdir={workdir}", output, "--input=no/such.txt") == 1
     assert "--input: no file 'no/such.txt'" in capsys.readouterr().err

@@ -3,7 +3,7 @@ import pytest
 from attention_jax.evaluation.evaluate import load_split
 from attention_jax.run import Run
 from attention_jax.training.run_directory import RunDirectory
-from experiments import command_line, plot_attention
+from experiments import cli, plot_attention
 from tests.tiny_run import tiny_run
 
 
@@ -13,7 +13,7 @@ def workdir(tmp_path_factory):
 
 
 def run(*arguments):
-    return command_line.run(
+    return cli.run(
         plot_attention.main,
         plot_attention.define_flags,
         required=("workdir", "output"),
@@ -110,16 +110,16 @@ def test_a_file_that_cannot_be_written_is_found_first(output, message, capsys):
 
 def test_a_text_without_words(workdir, tmp_path, capsys):
     output = f"--output={tmp_path / 'a.png'}"
-    assert run(f"--workdir={workdir}", "--text= ", output) == 1
+    assert run(f"--workdir={workdir}", "--text= ", output) == 2
     assert "--text has no words" in capsys.readouterr().err
-    assert run(f"--workdir={workdir}", "--text=ba", "--target= ", output) == 1
+    assert run(f"--workdir={workdir}", "--text=ba", "--target= ", output) == 2
     assert "--target has no words" in capsys.readouterr().err
 
 
 def test_too_many_for_a_picture(workdir, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(plot_attention, "MOST", 3)
     flags = f"--workdir={workdir}", f"--output={tmp_path / 'a.png'}", "--split=test"
-    assert run(*flags, "--num=4") == 1
+    assert run(*flags, "--num=4") == 2
     assert "has room for 3 sentences, and these are 4" in capsys.readouterr().err
     assert run(*flags[:2], "--text=ba", "--num=2") == 2
     assert "--num is of --input or --split" in capsys.readouterr().err

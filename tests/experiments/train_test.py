@@ -20,7 +20,7 @@ from attention_jax.experiment import run_experiment, validate
 from attention_jax.run import load_run
 from attention_jax.training import RunDirectory, train
 from attention_jax.training.checkpoints import Checkpoints, best_metrics
-from attention_jax.training.metrics import EventFiles, NonFiniteLossError
+from attention_jax.training.metrics import NonFiniteLossError
 from attention_jax.training.optimizer import make_optimizer
 from attention_jax.training.run_directory import (
     ChangedRunError,
@@ -28,8 +28,7 @@ from attention_jax.training.run_directory import (
 )
 from attention_jax.training.setup import prepare
 from attention_jax.training.step import init_state, make_eval_step
-from experiments.config_file import load_config
-from experiments.progress import TrainingDisplay
+from experiments.cli import load_config
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -379,37 +378,6 @@ def test_a_profile_is_written_and_may_be_asked_for_on_restart(
     assert run_experiment(config, workdir).finished
 
 
-def test_events_are_what_tensorboard_reads(finished, tmp_path):
-    _, rows, _ = finished
-    with EventFiles(tmp_path / "events") as events:
-        for row in rows:
-            events(row)
-    [file] = (tmp_path / "events").iterdir()
-    found = {}
-    for event in read_events(file):
-        for value in event.summary.value:
-            found[value.tag, event.step] = value.simple_value
-    expected = {
-        (f"{row['event']}/{name}", row["step"]): value
-        for row in rows
-        if row["event"] in ("train", "dev")
-        for name, value in row.items()
-        if name not in ("event", "step")
-    }
-    assert found == pytest.approx(expected, rel=1e-6)
-
-
-def read_events(file):
-    """The events of a file in the format of TensorFlow's records."""
-    from tensorboardX.proto.event_pb2 import Event
-
-    data = file.read_bytes()
-    while data:
-        length = int.from_bytes(data[:8], "little")
-        yield Event.FromString(data[12 : 12 + length])
-        data = data[12 + length + 4 :]
-
-
 def test_an_interrupted_run_resumes_bit_identically(finished, config, tmp_path):
     workdir = tmp_path / "interrupted"
 
@@ -508,49 +476,3 @@ def test_nothing_in_a_run_is_a_pickle(finished):
     assert files
     assert not [path for path in files if path.read_bytes()[:1] == b"\x80"]
     json.loads((workdir / "codecs.json").read_text("utf-8"))
-
-
-class Terminal:
-    """A file that says it is a terminal."""
-
-    def __init__(self):
-        self.text = ""
-
-    def write(self, text):
-        self.text += text
-
-    def flush(self):
-        pass
-
-    def isatty(self):
-        return True
-
-
-def test_progress_is_plain_lines_when_it_is_not_a_terminal(finished, config, capsys):
-    _, rows, _ = finished
-    with TrainingDisplay(config.training) as display:
-        for row in rows:
-            display(row)
-    out, err = capsys.readouterr()
-    assert out == ""
-    lines = err.splitlines()
-    assert lines[0].startswith("data: 100 training, 10 dev and 10 test pairs")
-    assert [line.split()[1] for line in lines if line.startswith("step ")] == [
-        "10/40",
-        "20/40",
-        "30/40",
-        "40/40",
-    ]
-    assert lines[-1].startswith("finished after step 40")
-    assert "\x1b" not in err
-
-
-def test_progress_is_a_bar_on_a_terminal(finished, config):
-    _, rows, _ = finished
-    terminal = Terminal()
-    with TrainingDisplay(config.training, file=terminal) as display:
-        for row in rows:
-            display(row)
-    assert "\x1b[" in terminal.text
-    assert "step 40/40" in terminal.text
-    assert "dev after step 20" in terminal.text
