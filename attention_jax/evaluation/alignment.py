@@ -88,8 +88,8 @@ def read_alignments(
       field: what named it, for the messages.
 
     Raises:
-      OSError: it cannot be read; for a missing one the message has the nearest name.
-      UserError: it is not UTF-8, or a line is not an alignment; names file and line.
+      UserError: it cannot be read, is not UTF-8, or a line is not an alignment; names the
+        file and the line, or the nearest file.
     """
     alignments = []
     for number, line in enumerate(read_lines(os.fspath(path), field=field), 1):
