@@ -125,7 +125,7 @@ def translations_of(
 
 
 def _lines_with_words(run: "Run", path: str, number: int) -> list[str]:
-    from attention_jax.data.files import read_lines
+    from attention_jax.data.text import read_lines
 
     lines = read_lines(path, field="--input")[: number or None]
     sources = [line for line in lines if run.source_codec.tokens(line)]
