@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 UV_VERSION := 0.13.9
 WORKDIR ?= runs/demo
-PEERS := .venv-peers
+BASELINES := .venv-baselines
 # On Linux PyPI's torch brings CUDA along, some gigabytes; name a smaller build here if pip knows one.
 TORCH ?= torch==2.13.0
 JOBS ?= 2
@@ -37,16 +37,16 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(UV)
 .PHONY: env
 env: $(VENV)/.installed ## the environment alone
 
-$(PEERS)/.installed: requirements.lock pyproject.toml | $(UV)
-	$(PYTHON) -m venv $(PEERS)
-	$(UV) pip install --quiet --python $(PEERS)/bin/python --require-hashes -r requirements.lock
-	$(UV) pip install --quiet --python $(PEERS)/bin/python --no-deps --editable .
-	$(UV) pip install --quiet --python $(PEERS)/bin/python --constraint requirements.lock tokamax==0.0.12 keras==3.15.1
-	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+$(BASELINES)/.installed: requirements.lock pyproject.toml | $(UV)
+	$(PYTHON) -m venv $(BASELINES)
+	$(UV) pip install --quiet --python $(BASELINES)/bin/python --require-hashes -r requirements.lock
+	$(UV) pip install --quiet --python $(BASELINES)/bin/python --no-deps --editable .
+	$(UV) pip install --quiet --python $(BASELINES)/bin/python --constraint requirements.lock tokamax==0.0.12
+	$(BASELINES)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	@touch $@
 
-.PHONY: peers
-peers: $(PEERS)/.installed ## a second environment, with torch, tokamax and keras to benchmark against
+.PHONY: baselines
+baselines: $(BASELINES)/.installed ## a second environment, with torch and tokamax to benchmark against
 
 .PHONY: demo
 demo: env ## train a Chinese-English translator on built-in phrases and draw its attention
@@ -84,4 +84,4 @@ lock: $(UV) ## re-resolve requirements.lock (hashes, no addresses)
 
 .PHONY: clean
 clean: ## remove the environments and caches (never runs/)
-	rm -rf $(VENV) $(PEERS) .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BASELINES) .pytest_cache .ruff_cache

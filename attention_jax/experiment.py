@@ -1,9 +1,15 @@
-"""An experiment: its whole configuration checked before any work starts."""
+"""An experiment: its whole configuration checked, then trained with dev evaluation."""
+
+import os
+from typing import Any
 
 from attention_jax import data, models
 from attention_jax.config import ExperimentConfig, check_fields
 from attention_jax.decoding import searches
+from attention_jax.evaluation.dev_evaluation import dev_evaluation
 from attention_jax.training import optimizer
+from attention_jax.training.loop import TrainResult
+from attention_jax.training.trainer import train
 
 
 def validate(config: ExperimentConfig) -> None:
@@ -22,3 +28,18 @@ def validate(config: ExperimentConfig) -> None:
     models.check_config(config.model)
     optimizer.check_config(config.training)
     searches.check_config(config.decoding, config.model)
+
+
+def run_experiment(
+    config: ExperimentConfig, workdir: str | os.PathLike[str], **options: Any
+) -> TrainResult:
+    """Validates `config` and trains it, with BLEU and samples at each dev evaluation.
+
+    Args:
+      config: the experiment.
+      workdir: the run's directory.
+      options: `log`, `command`, `allow_changed_config` and `should_stop` of `train`, which
+        says what they are, what is returned and what is raised.
+    """
+    validate(config)
+    return train(config, workdir, evaluate=dev_evaluation, **options)

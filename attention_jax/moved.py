@@ -84,9 +84,35 @@ MOVED: dict[str, tuple[str, ...]] = {
     "attention_jax.decoding.greedy": ("attention_jax.decoding.autoregressive",),
     "attention_jax.decoding.sampling": ("attention_jax.decoding.autoregressive",),
     "attention_jax.decoding.forced": ("attention_jax.decoding.scoring",),
+    "attention_jax.whole_files": ("attention_jax.atomic_write",),
+    "attention_jax.training.json_files": ("attention_jax.atomic_write",),
+    "attention_jax.training.checkpoint_reading": (
+        "attention_jax.training.checkpoints",
+    ),
+    "attention_jax.training.config_variation": ("attention_jax.evaluation.compare",),
+    "attention_jax.training.development": ("attention_jax.evaluation.dev_evaluation",),
+    "attention_jax.training.compilation": ("attention_jax.training.metrics",),
+    "attention_jax.training.meter": ("attention_jax.training.metrics",),
+    "attention_jax.training.ending": ("attention_jax.training.loop",),
+    "attention_jax.training.progress": ("attention_jax.training.loop",),
+    "attention_jax.training.lock": ("attention_jax.training.run_directory",),
+    "attention_jax.training.resumption": ("attention_jax.training.run_directory",),
+    "attention_jax.training.stored_config": ("attention_jax.training.run_directory",),
+    "attention_jax.training.placement": ("attention_jax.training.sharding",),
+    "attention_jax.training.preparation": ("attention_jax.training.setup",),
+    "attention_jax.training.start": ("attention_jax.training.trainer",),
+    "attention_jax.training.state": ("attention_jax.training.step",),
 }
 # Names that have changed, by former module and name: (module, name) now.
 RENAMED: dict[tuple[str, str], tuple[str, str]] = {
+    ("attention_jax.training.placement", "make_placement"): (
+        "attention_jax.training.sharding",
+        "make_sharding",
+    ),
+    ("attention_jax.training.placement", "Placement"): (
+        "attention_jax.training.sharding",
+        "DataSharding",
+    ),
     ("attention_jax.evaluation.held_out", "known_links"): (
         "attention_jax.evaluation.alignment",
         "gold_links",

@@ -31,7 +31,7 @@ from attention_jax.decoding.translate import (
 from attention_jax.errors import unknown_name
 from attention_jax.models import Model, build_model
 from attention_jax.models.attention_wiring import attends
-from attention_jax.training.checkpoint_reading import average_params, load_params
+from attention_jax.training.checkpoints import average_params, load_params
 from attention_jax.training.run_directory import RunDirectory
 
 

@@ -1,4 +1,4 @@
-"""Does the lecture's model translate, and does its attention show the right words?
+"""Does Luong-style dot attention translate, and does it show the right words?
 
 Chinese to English dates, times, amounts of money and measures generated from CLDR, with the
 plainest wiring: the decoder's state s_t attends by dot product, softmax, and the next word
@@ -22,7 +22,7 @@ from attention_jax.config import (
 
 
 def get_config() -> ExperimentConfig:
-    """The lecture's model on the built-in data."""
+    """Luong-style dot attention on the built-in data."""
     return ExperimentConfig(
         data=DataConfig(source="cldr", source_language="zh", target_language="en"),
         model=ModelConfig(

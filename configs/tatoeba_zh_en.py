@@ -1,6 +1,6 @@
 """How well does a small attention model translate everyday Chinese sentences?
 
-28,000 Tatoeba sentence pairs, characters to words. Against the lecture's wiring: a bilinear
+28,000 Tatoeba sentence pairs, characters to words. Unlike the dot-product model: a bilinear
 score (the sizes need not agree), a tanh readout, and the dropout and label smoothing that so
 little data needs.
 

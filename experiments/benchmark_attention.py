@@ -3,98 +3,181 @@
     python -m experiments.benchmark_attention --workloads=dot_1024,decode --output=FILE.json
 
 Every candidate's results are checked before it is timed; exit status 1 if one of ours is
-wrong or fails. Candidates take turns, so that what else the machine does hits all of them;
-figures still mean most when nothing else runs. The file is whole after every case.
+wrong or fails. Candidates take turns, so that other load on the machine affects all of them;
+figures still mean most when nothing else runs. The file is complete after every case.
 
---figure draws time and memory against length: --workloads=length is made for it.
---compare=OLD.json says what became slower since, exit status 0 all the same. --input reads
-results to print, draw or compare instead of measuring.
+--compare=OLD.json shows what became slower since, exit status 0 all the same. --input reads
+results to print or compare instead of measuring.
 """
 
-import pathlib
+import math
 import sys
 import types
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
-from experiments import benchmark_flags, command_line
-from experiments.benchmark_display import BenchmarkDisplay
+from attention_jax.atomic_write import write_json
+from attention_jax.attention import implementation_names
+from attention_jax.errors import UserError, named, unknown_name
+from attention_jax.functions.normalizer import get_normalizer, normalizer_names
+from attention_jax.functions.score import get_score, score_names
+from benchmarks import report
+from benchmarks.harness import BASELINES, Plan, benchmark
+from benchmarks.workloads import DTYPES, PASSES, WORKLOADS, select_workloads
+from experiments import cli
+from experiments.outputs import check_output
 from experiments.tables import print_table
+
+LISTS = {
+    "workloads": ("quick", "Names or tags of workloads, or all; --list shows them."),
+    "scores": ("", "Scores, all, or FILE.py:FUNCTION; by default each workload's own."),
+    "normalizers": ("softmax", "Normalisers, all, or FILE.py:FUNCTION."),
+    "implementations": ("all", "Implementations of ours, all or none."),
+    "passes": ("forward,gradient", "forward, and gradient for forward and backward."),
+    "dtypes": ("float32", f"Any of {', '.join(DTYPES)}."),
+    "baselines": ("all", "Other libraries: names, all that are installed, or none."),
+}
+FILES = {
+    "output": "A JSON file for the results.",
+    "compare": "Older results: a table of what became slower since.",
+    "input": "Results to print or compare; nothing is measured.",
+}
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
-    """Defines the flags."""
-    benchmark_flags.define(flag_values)
+    """Defines the flags; --peers and --baseline are the former names of two."""
+    given: dict[str, Any] = {"flag_values": flag_values}
+    for name, (default, text) in LISTS.items():
+        flags.DEFINE_list(name, default, text, **given)
+    for name, text in FILES.items():
+        flags.DEFINE_string(name, None, text, **given)
+    text = "Interleaved rounds; 0 compiles every candidate and runs none."
+    flags.DEFINE_integer("repeats", 10, text, lower_bound=0, **given)
+    text = "No further round of a case begins after this long, beyond the first three."
+    flags.DEFINE_float("max_seconds", 60.0, text, lower_bound=0.0, **given)
+    text = "What needs more memory than this is left out, with the reason."
+    flags.DEFINE_float("budget_gib", 4.0, text, lower_bound=0.0, **given)
+    text = "The candidate that ratios are to."
+    flags.DEFINE_string("relative_to", "auto", text, **given)
+    flags.DEFINE_integer("seed", 0, "Of the arrays.", **given)
+    text = "End with one Markdown table, a row a case; with --input print nothing else."
+    flags.DEFINE_boolean("summary", False, text, **given)
+    flags.DEFINE_boolean("list", False, "List the workloads and stop.", **given)
+    flags.DEFINE_alias("peers", "baselines", **given)
+    flags.DEFINE_alias("baseline", "relative_to", **given)
 
 
 def main(arguments: types.SimpleNamespace) -> int:
-    """Measures or reads, prints, draws, compares."""
-    from attention_jax.benchmarking import length_figure, report
-    from attention_jax.benchmarking.comparison import compare
-    from attention_jax.benchmarking.results import wrong_rows
-
+    """Measures or reads, prints, compares."""
     if arguments.list:
-        print_table(report.workload_rows(), title="workloads")
+        rows = [
+            (w.name, w.describe(), *map(",".join, (w.scores, w.passes, w.tags)))
+            for w in WORKLOADS
+        ]
+        print_table(rows, title="workloads")
         return 0
-    benchmark_flags.check_files(arguments)
-    old = benchmark_flags.read("compare", arguments.compare)
-    result = benchmark_flags.read("input", arguments.input)
-    if result is None:
-        result = measure(arguments)
-    elif not arguments.summary:
-        for case in result["cases"]:
-            print_case(case)
+    old = read("compare", arguments)
+    result = read("input", arguments) or measure(arguments)
+    if arguments.input and not arguments.summary:
+        print("\n".join(map(report.case_table, result["cases"])))
     if arguments.summary:
-        print("\n".join(report.summary_lines(result)))
-    if arguments.figure:
-        length_figure.plot_lengths(result, path=arguments.figure)
-        print(f"wrote {arguments.figure}")
-    if old is not None:
-        changes = compare(old, result)
-        print_table(report.comparison_rows(changes), title=arguments.compare)
-        print(report.comparison_summary(changes))
-    wrong = wrong_rows(result)
+        print(report.summary_table(result))
+    if old:
+        print(report.comparison_table(report.compare(old, result)))
+    wrong = report.wrong_rows(result)
     for line in wrong:
         print(f"benchmark_attention: {line}", file=sys.stderr)
     return 1 if wrong else 0
 
 
+def read(flag: str, arguments: types.SimpleNamespace) -> dict[str, Any] | None:
+    """The results in the file that a flag names, None if it was not given."""
+    path = getattr(arguments, flag)
+    with named(f"--{flag}"):
+        return report.read_result(path) if path else None
+
+
 def measure(arguments: types.SimpleNamespace) -> dict[str, Any]:
     """Runs the plan, printing each case when it is done and writing --output."""
-    from attention_jax.benchmarking import benchmark
-    from attention_jax.training.json_files import write_json
+    plan = make_plan(arguments)
+    output = check_output(arguments.output)
 
-    plan = benchmark_flags.plan(arguments)
-    output = arguments.output and pathlib.Path(arguments.output)
+    def save(result: dict[str, Any]) -> None:
+        if output:
+            write_json(output, result)
+        print(report.case_table(result["cases"][-1]), flush=True)
+
+    def log(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
     command = ["python", "-m", "experiments.benchmark_attention", *sys.argv[1:]]
-    with BenchmarkDisplay() as display:
-
-        def save(result: dict[str, Any]) -> None:
-            if output:
-                write_json(output, result)
-            display.clear()
-            print_case(result["cases"][-1])
-
-        result = benchmark(plan, command=command, log=display, save=save)
-    if output:
-        print(f"wrote {output}")
-    return result
+    return benchmark(plan, command=command, log=log, save=save)
 
 
-def print_case(case: dict[str, Any]) -> None:
-    """One case's table, and why the other candidates are not in it."""
-    from attention_jax.benchmarking import report
+def make_plan(arguments: types.SimpleNamespace) -> Plan:
+    """What the flags ask for.
 
-    print_table(report.case_rows(case), title=report.case_title(case))
-    for line in report.case_notes(case):
-        print(line)
-    print(flush=True)
+    Raises:
+      UserError: a name is unknown; gives the flag and the nearest name.
+    """
+
+    def chosen(flag: str, kind: str, known: Sequence[str]) -> tuple[str, ...]:
+        given = getattr(arguments, flag)
+        if given in (["all"], ["none"]):
+            return tuple(known) if given == ["all"] else ()
+        with named(f"--{flag}"):
+            for name in given:
+                if name not in known:
+                    raise unknown_name(kind, name, known)
+        return tuple(dict.fromkeys(given))
+
+    for flag in ("max_seconds", "budget_gib"):
+        if not math.isfinite(value := getattr(arguments, flag)):
+            raise UserError(f"--{flag} must be a finite number, got {value}")
+    with named("--workloads"):
+        workloads = select_workloads(arguments.workloads)
+    scores, normalizers = tuple(arguments.scores), tuple(arguments.normalizers)
+    scores = score_names() if scores == ("all",) else scores
+    normalizers = normalizer_names() if normalizers == ("all",) else normalizers
+    with named("--scores"):
+        for score in scores:
+            get_score(score)
+    with named("--normalizers"):
+        for normalizer in normalizers:
+            get_normalizer(normalizer)
+    candidates = (*implementation_names(), *BASELINES)
+    with named("--relative_to"):
+        if arguments.relative_to not in candidates:
+            raise unknown_name("candidate", arguments.relative_to, candidates)
+    plan = Plan(
+        workloads=workloads,
+        implementations=chosen(
+            "implementations", "implementation", implementation_names()
+        ),
+        scores=scores,
+        normalizers=normalizers,
+        passes=chosen("passes", "pass", PASSES),
+        dtypes=chosen("dtypes", "dtype", DTYPES),
+        baselines=chosen("baselines", "baseline", tuple(BASELINES)),
+        repeats=arguments.repeats,
+        max_seconds=arguments.max_seconds,
+        budget=int(arguments.budget_gib * 2**30),
+        relative_to=arguments.relative_to,
+        seed=arguments.seed,
+    )
+    if not (plan.implementations or plan.baselines) or not plan.cases():
+        raise UserError(
+            "nothing to measure: no implementation and no baseline, or no pass that a "
+            "workload has"
+        )
+    return plan
 
 
 if __name__ == "__main__":
     sys.exit(
-        command_line.run(
+        cli.run(
             main,
             define_flags,
             interrupted="interrupted; the file of --output has what was measured",

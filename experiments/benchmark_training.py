@@ -1,160 +1,172 @@
-"""Times a training step and greedy translation; beside PyTorch, where torch is installed.
+"""Times a training step of a recurrent translator with each score, in turns.
 
-    python -m experiments.benchmark_training --output=FILE.json
+    python -m experiments.benchmark_training --scores=bilinear,additive,none --output=FILE.json
 
-The step is that of a bidirectional LSTM encoder and an LSTM decoder with bilinear attention;
-`torch` trains a twin of it written by hand, from the same parameters on the same batch, and
-the losses are compared first. The two take turns. `make peers` builds an environment with
-torch. How to measure JoeyNMT on the same pairs is in docs/training.md.
+The model is a bidirectional LSTM encoder and an LSTM decoder; the batch is random words
+without padding. `none` is the model without attention, `all` every registered score and none.
 """
 
-import importlib.util
+import dataclasses
+import os
 import sys
+import time
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import jax
+import numpy as np
 from absl import flags
 
-from experiments import command_line
-from experiments.arguments import UsageError, check_output
+from attention_jax.atomic_write import write_json
+from attention_jax.config import ModelConfig, TrainingConfig
+from attention_jax.data.batches import Batch
+from attention_jax.data.vocabulary import SPECIAL_TOKENS
+from attention_jax.errors import UserError, named
+from attention_jax.functions.score import get_score, score_names
+from attention_jax.models.factory import build_model
+from attention_jax.training.optimizer import make_optimizer
+from attention_jax.training.provenance import environment
+from attention_jax.training.step import init_state, make_train_step
+from benchmarks.timing import interleave, ratio, summarize
+from experiments import cli
+from experiments.outputs import check_output
 from experiments.tables import print_table
+
+SCHEMA = "attention_jax.training_step"
+WITHOUT = "none"
+# A model of 7.65 M parameters with the score `bilinear`; B, S, T and W of either side.
+MODEL = ModelConfig(
+    readout="tanh", embedding_size=256, encoder_size=256, decoder_size=512
+)
+BATCH_SIZE, SOURCE_LENGTH, TARGET_LENGTH = 64, 16, 12
+SOURCE_VOCABULARY, TARGET_VOCABULARY = 2_800, 3_900
+HEAD = ("score", "median", "quartiles", "x first", "target tokens/s", "compile")
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
-    """Defines the sizes, --repeats, --twin, --scores and --output."""
-    sizes = {
-        "batch_size": (64, "B, sentences in a batch."),
-        "source_length": (16, "S, words in each source."),
-        "target_length": (12, "T, words and EOS in each target."),
-        "embedding_size": (256, "E."),
-        "encoder_size": (256, "Width of each direction of the encoder."),
-        "decoder_size": (512, "H of the decoder."),
-        "source_vocabulary": (2_800, "W of the source."),
-        "target_vocabulary": (3_900, "W of the target."),
-        "repeats": (20, "Rounds of interleaved samples."),
-    }
-    for name, (default, text) in sizes.items():
-        # A vocabulary has four special tokens and at least one word.
-        least = 5 if name.endswith("vocabulary") else 1
-        flags.DEFINE_integer(
-            name, default, text, lower_bound=least, flag_values=flag_values
-        )
-    flags.DEFINE_enum(
-        "compute_dtype",
-        "float32",
-        ["float32", "bfloat16"],
-        "What our step computes in.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_enum(
-        "twin",
-        "auto",
-        ["auto", "yes", "no"],
-        "Whether to train the PyTorch twin: auto does if torch is installed.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_list(
-        "scores",
-        [],
-        "NAME,NAME: also times the step with each of these scores, in turns; none: "
-        "without attention; all: every registered one, and none.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_string(
-        "output", None, "JSON file for the figures.", flag_values=flag_values
-    )
+    """Defines --scores, --repeats and --output."""
+    given: dict[str, Any] = {"flag_values": flag_values}
+    text = "NAME,NAME or all; none is the model without attention."
+    flags.DEFINE_list("scores", ["bilinear"], text, **given)
+    text = "Rounds of interleaved samples."
+    flags.DEFINE_integer("repeats", 20, text, lower_bound=1, **given)
+    flags.DEFINE_string("output", None, "A JSON file for the figures.", **given)
 
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Measures, prints and writes."""
-    import jax
-
-    from attention_jax.benchmarking.score_speed import (
-        WITHOUT,
-        measure_scores,
-        score_rows,
-    )
-    from attention_jax.benchmarking.training_speed import (
-        Workload,
-        measure_training,
-        report_rows,
-    )
-    from attention_jax.config import ModelConfig
-    from attention_jax.training.json_files import write_json
-
     # What was compiled before would say nothing about compiling.
     jax.config.update("jax_enable_compilation_cache", False)
-    installed = importlib.util.find_spec("torch") is not None
-    if arguments.twin == "yes" and not installed:
-        raise UsageError("--twin=yes needs torch, which is not installed: `make peers`")
-    twin = installed and arguments.twin != "no" and arguments.compute_dtype == "float32"
-    if arguments.twin == "yes" and arguments.compute_dtype != "float32":
-        raise UsageError(
-            "--twin=yes needs --compute_dtype=float32, which is what the twin computes in, "
-            f"got {arguments.compute_dtype}"
-        )
     output = check_output(arguments.output)
-    scores = checked_scores(arguments.scores, WITHOUT)
-    model = ModelConfig(
-        score="bilinear",
-        readout="tanh",
-        embedding_size=arguments.embedding_size,
-        encoder_size=arguments.encoder_size,
-        decoder_size=arguments.decoder_size,
-    )
-    workload = Workload(
-        model=model,
-        source_vocabulary=arguments.source_vocabulary,
-        target_vocabulary=arguments.target_vocabulary,
-        batch_size=arguments.batch_size,
-        source_length=arguments.source_length,
-        target_length=arguments.target_length,
-        compute_dtype=arguments.compute_dtype,
-    )
-    result = measure_training(workload, repeats=arguments.repeats, twin=twin)
-    result["command"] = [
-        "python",
-        "-m",
-        "experiments.benchmark_training",
-        *sys.argv[1:],
+    try:
+        scores = checked_scores(arguments.scores)
+    except UserError as error:
+        raise UserError(str(error)) from error
+    steps = measure(scores, repeats=arguments.repeats)
+    rows = [
+        (
+            name,
+            f"{row['seconds']['median']:.3f} s",
+            f"{row['seconds']['low_quartile']:.3f}–{row['seconds']['high_quartile']:.3f}",
+            f"{row['ratio']:.2f}",
+            f"{row['target_tokens_per_second']:,.0f}",
+            f"{row['compile_seconds']:.1f} s",
+        )
+        for name, row in steps.items()
     ]
-    print_table(
-        report_rows(result),
-        title=(
-            f"{result['parameters']:,} parameters, {result['flops'] / 1e9:.1f} GFLOP, "
-            f"matmul peak {result['peak_flops_per_second'] / 1e9:.0f} GFLOP/s"
-        ),
-    )
-    translation, imports = result["translation"], result["imports"]
-    print(f"greedy: {translation['sentences_per_second']:,.0f} sentences/s")
-    print("imports: " + ", ".join(f"{k} {v:.1f} s" for k, v in imports.items()))
-    if scores:
-        result["scores"] = measure_scores(workload, scores, repeats=arguments.repeats)
-        print_table(score_rows(result["scores"]), title="the step by its score")
+    print_table(rows, head=HEAD, title="the training step by its score")
     if output:
+        command = ["python", "-m", "experiments.benchmark_training", *sys.argv[1:]]
+        result = {
+            "schema": SCHEMA,
+            "version": 1,
+            "command": command,
+            "environment": {**environment(), "cpus": os.cpu_count()},
+            "steps": steps,
+        }
         write_json(output, result)
         print(f"wrote {output}")
 
 
-def checked_scores(names: Sequence[str], without: str) -> list[str]:
-    """The scores that --scores names, `without` for none at all.
+def checked_scores(names: Sequence[str]) -> list[str]:
+    """The scores that --scores names, `none` for no attention at all.
 
     Raises:
-      UsageError: there is no such score.
+      UnknownNameError: there is no such score.
     """
-    from attention_jax import get_score, score_names
-    from attention_jax.errors import UnknownNameError
-
     if list(names) == ["all"]:
-        return [*score_names(), without]
-    for name in names:
-        try:
-            if name != without:
+        return [*score_names(), WITHOUT]
+    with named("--scores"):
+        for name in names:
+            if name != WITHOUT:
                 get_score(name)
-        except UnknownNameError as error:
-            raise UsageError(f"--scores: {error}") from error
     return list(dict.fromkeys(names))
 
 
+def measure(scores: Sequence[str], *, repeats: int) -> dict[str, dict[str, Any]]:
+    """For each score: parameters, seconds, target tokens a second, compile time, memory."""
+    batch = make_batch()
+    training = TrainingConfig(schedule="constant", warmup_steps=0)
+    rows: dict[str, dict[str, Any]] = {}
+    runs: dict[str, Callable[[], Any]] = {}
+    for name in scores:
+        if name == WITHOUT:
+            config = dataclasses.replace(MODEL, attention="none")
+        else:
+            config = dataclasses.replace(MODEL, score=name)
+        model = build_model(config, SOURCE_VOCABULARY, TARGET_VOCABULARY)
+        optimizer = make_optimizer(training)
+        state = init_state(model, optimizer, seed=0, training=training)
+        step: Any = make_train_step(model, optimizer, training)
+        started = time.perf_counter()
+        compiled = step.lower(state, batch).compile()
+        rows[name] = {
+            "parameters": sum(a.size for a in jax.tree.leaves(state.params)),
+            "compile_seconds": time.perf_counter() - started,
+            "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
+        }
+        runs[name] = _stepping(compiled, state, batch)
+    samples, failures = interleave(runs, repeats=repeats)
+    for error in failures.values():
+        raise error
+    tokens = BATCH_SIZE * TARGET_LENGTH
+    for name, row in rows.items():
+        row["seconds"] = summarize(samples[name])
+        row["target_tokens_per_second"] = tokens / row["seconds"]["median"]
+        row["ratio"] = ratio(samples[name], samples[scores[0]])
+    return rows
+
+
+def _stepping(compiled: Callable[..., Any], state: Any, batch: Batch) -> Callable:
+    """A function whose every call makes one more update, and waits for it."""
+    # The step donates its state.
+    holder = [state]
+
+    def run() -> None:
+        holder[0], metrics = compiled(holder[0], batch)
+        jax.block_until_ready((holder[0], metrics))
+
+    return run
+
+
+def make_batch() -> Batch:
+    """Random words, without padding, the same on every call."""
+    random = np.random.default_rng(0)
+
+    def words(vocabulary: int, length: int) -> np.ndarray:
+        shape = (BATCH_SIZE, length)
+        return random.integers(len(SPECIAL_TOKENS), vocabulary, shape, np.int32)
+
+    return Batch(
+        source=words(SOURCE_VOCABULARY, SOURCE_LENGTH),
+        source_lengths=np.full(BATCH_SIZE, SOURCE_LENGTH, np.int32),
+        target_inputs=words(TARGET_VOCABULARY, TARGET_LENGTH),
+        target_outputs=words(TARGET_VOCABULARY, TARGET_LENGTH),
+        target_lengths=np.full(BATCH_SIZE, TARGET_LENGTH, np.int32),
+        example_ids=np.arange(BATCH_SIZE, dtype=np.int32),
+    )
+
+
 if __name__ == "__main__":
-    sys.exit(command_line.run(main, define_flags))
+    sys.exit(cli.run(main, define_flags))

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments import command_line
-from experiments.arguments import check_apart, check_output
+from attention_jax.errors import UserError
+from experiments import cli
+from experiments.outputs import check_apart, check_output
 from experiments.tables import print_table
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def main(arguments: types.SimpleNamespace) -> int:
         print_checks()
         return 0
     if not arguments.positional:
-        raise command_line.UsageError(
+        raise UserError(
             "name a score: a registered name, FILE.py:FUNCTION or MODULE:FUNCTION"
         )
     scores = {score: score.rpartition(":")[0] for score in arguments.positional}
@@ -85,7 +86,7 @@ def main(arguments: types.SimpleNamespace) -> int:
         print_table(report.rows(), title=report.summary)
         print(f"\n{what_next(report, reference)}\n")
     if output:
-        from attention_jax.training.json_files import write_json
+        from attention_jax.atomic_write import write_json
 
         pairs = zip(arguments.positional, reports, strict=True)
         write_json(output, [{"reference": r, **one.to_dict()} for r, one in pairs])
@@ -109,7 +110,7 @@ def print_checks() -> None:
 
 
 def check_references(references: list[str], checks: list[str]) -> None:
-    """Raises UsageError unless every score, and every check, is there."""
+    """Raises UserError unless every score, and every check, is there."""
     from attention_jax import get_score
     from attention_jax.errors import unknown_name
     from attention_jax.score_checking import check_names
@@ -121,7 +122,7 @@ def check_references(references: list[str], checks: list[str]) -> None:
         for reference in references:
             get_score(reference)
     except (LookupError, TypeError, ValueError) as error:
-        raise command_line.UsageError(str(error)) from error
+        raise UserError(str(error)) from error
 
 
 def what_next(report: "ScoreReport", reference: str) -> str:
@@ -137,4 +138,4 @@ def what_next(report: "ScoreReport", reference: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.run(main, define_flags, positional=POSITIONAL))
+    sys.exit(cli.run(main, define_flags, positional=POSITIONAL))

@@ -13,8 +13,9 @@ import types
 
 from absl import flags
 
-from experiments import command_line
-from experiments.config_file import load_config
+import attention_jax
+from experiments import cli
+from experiments.progress import show
 from experiments.tables import print_table
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "cldr_zh_en.py"
@@ -38,33 +39,27 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Trains, evaluates, shows and draws."""
-    from attention_jax.evaluation import examples, report
+    # Imported here: all that trains and measures takes a second.
+    from attention_jax.atomic_write import write_json
+    from attention_jax.evaluation import examples
     from attention_jax.evaluation.evaluate import evaluate, load_split, provenance
-    from attention_jax.run import load_run
-    from attention_jax.training import RunDirectory, train
-    from attention_jax.training.json_files import write_json
-    from experiments.progress import TrainingDisplay
+    from attention_jax.evaluation.tables import evaluation_rows
+    from attention_jax.experiment import run_experiment
+    from attention_jax.training import RunDirectory
 
     workdir = pathlib.Path(arguments.workdir)
-    config = load_config(str(CONFIG))
+    config = cli.load_config(str(CONFIG))
     config.seed = arguments.seed
-    events = set()
     started = time.perf_counter()
-    with TrainingDisplay(config.training) as display:
-
-        def log(row):
-            events.add(row["event"])
-            display(row)
-
-        result = train(config, workdir, log=log, command=sys.argv)
+    with show(config.training) as log:
+        result = run_experiment(config, workdir, log=log, command=sys.argv)
     trained = time.perf_counter()
-    now = f"trained now, {trained - started:.0f} seconds with the data"
     print(
-        f"the run in {workdir}: {result.step:,} steps, {result.minutes:.1f} minutes; "
-        f"{now if 'train' in events else 'it was finished before and is reused'}\n"
+        f"the run in {workdir}: {result.step:,} steps, {result.minutes:.1f} minutes of "
+        f"training; {trained - started:.0f} seconds just now\n"
     )
 
-    run, directory = load_run(workdir), RunDirectory(workdir)
+    run, directory = attention_jax.load_run(workdir), RunDirectory(workdir)
     pairs = load_split(directory, "test")
     evaluation = evaluate(run, pairs)
     for line in examples.translation_lines(run, pairs, evaluation, number=NUM_SHOWN):
@@ -72,40 +67,34 @@ def main(arguments: types.SimpleNamespace) -> None:
     print()
     facts = provenance(directory, run, split="test", checkpoint="best")
     print_table(
-        report.rows(evaluation, facts), title=f"{len(pairs):,} held-out phrases"
+        evaluation_rows(evaluation, facts), title=f"{len(pairs):,} held-out phrases"
     )
     print(f"\nevaluated in {time.perf_counter() - trained:.0f} seconds")
 
     figure, figures = workdir / "attention.png", workdir / "demo.json"
     examples.draw_examples(run, pairs, evaluation, number=NUM_DRAWN, path=figure)
     write_json(
-        figures,
-        {**evaluation.to_dict(), **facts, "training_minutes": result.minutes},
+        figures, {**evaluation.to_dict(), **facts, "training_minutes": result.minutes}
     )
+    text, folder = shlex.quote(pairs[0].source), shlex.quote(str(workdir))
     print(f"attention: {figure}\nfigures:   {figures}\n\nTry next:")
-    for command in next_commands(workdir, pairs[0].source):
-        print(f"  {command}")
-
-
-def next_commands(workdir: pathlib.Path, sentence: str) -> list[str]:
-    """What a reader of the demo could run now."""
-    python, here = pathlib.Path(sys.executable), pathlib.Path.cwd()
-    inside = python.is_relative_to(here)
-    program = f"{python.relative_to(here) if inside else 'python'} -m experiments"
-    text, folder = shlex.quote(sentence), shlex.quote(str(workdir))
-    return [
-        f"echo {text} | {program}.translate --workdir={folder}",
-        f"{program}.plot_attention --workdir={folder} --text={text} --output=one.png",
+    for command in (
+        f"echo {text} | python -m experiments.translate --workdir={folder}",
         (
-            f"{program}.train --config=configs/cldr_zh_en.py --workdir=runs/additive "
-            "--config.model.score=additive"
+            f"python -m experiments.plot_attention --workdir={folder} --text={text} "
+            "--output=one.png"
         ),
-    ]
+        (
+            "python -m experiments.train --config=configs/cldr_zh_en.py "
+            "--workdir=runs/additive --config.model.score=additive"
+        ),
+    ):
+        print(f"  {command}")
 
 
 if __name__ == "__main__":
     sys.exit(
-        command_line.run(
+        cli.run(
             main,
             define_flags,
             required=("workdir",),

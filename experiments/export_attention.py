@@ -12,8 +12,13 @@ import types
 
 from absl import flags
 
-from experiments import command_line, run_flags, search_flags, sentence_flags
-from experiments.arguments import UsageError, check_apart, check_output
+from attention_jax.errors import named
+from attention_jax.evaluation.attention_files import check_suffix, save_attention
+from attention_jax.evaluation.evaluate import provenance
+from attention_jax.run import load_run
+from attention_jax.training.run_directory import RunDirectory
+from experiments import cli, run_flags, sentence_flags
+from experiments.outputs import check_apart, check_output
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -24,48 +29,31 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "output", None, "The .npz or .json file.", flag_values=flag_values
     )
-    search_flags.define_search(flag_values)
+    run_flags.define_search(flag_values)
 
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Writes the file."""
-    from attention_jax.evaluation.attention_files import (
-        check_suffix,
-        record,
-        save_attention,
-    )
-
     sentence_flags.check_sentences(arguments)
     check_output(arguments.output)
     written = {"output": arguments.output}
     check_apart(written, read={"input": arguments.input}, runs=[arguments.workdir])
     output = pathlib.Path(arguments.output)
-    try:
+    with named("--output"):
         check_suffix(output)
-    except ValueError as error:
-        raise UsageError(f"--output: {error}") from error
-    from attention_jax.evaluation.evaluate import provenance
-    from attention_jax.run import load_run
-    from attention_jax.training.run_directory import RunDirectory
-
     run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
-    run = search_flags.with_search(run, arguments)
+    run = run_flags.with_search(run, arguments)
     pairs = sentence_flags.pairs_of(run, arguments, number=0)
-    found = [
-        record(pair.source, translation)
-        for pair, translation in zip(
-            pairs, sentence_flags.translations_of(run, arguments, pairs), strict=True
-        )
-    ]
+    found = sentence_flags.translations_of(run, arguments, pairs)
     facts = provenance(
         RunDirectory(arguments.workdir),
         run,
         split=arguments.split,
         checkpoint=arguments.checkpoint,
     )
-    save_attention(output, found, facts=facts)
+    save_attention(output, [pair.source for pair in pairs], found, facts=facts)
     print(f"wrote {output}, {len(found):,} sentences")
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.run(main, define_flags, required=("workdir", "output")))
+    sys.exit(cli.run(main, define_flags, required=("workdir", "output")))

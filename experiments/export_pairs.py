@@ -4,23 +4,24 @@
 
 The folder gets {train,dev,test}.{source,target}, one sentence a line, tokens separated by
 single spaces, and vocab.{source,target}, one token a line, the most frequent first, without
-<pad>, <bos>, <eos> and <unk>.
-Training pairs that config.data.max_source_length and max_target_length leave out are left
-out. (A token that contains a space cannot be told apart; the built-in tokenizers make none.)
+<pad>, <bos>, <eos> and <unk>. Training pairs that config.data.max_source_length and
+max_target_length leave out are left out.
 """
 
 import pathlib
 import sys
 import types
-from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments import command_line
-from experiments.arguments import UsageError
+from attention_jax import data
+from attention_jax.atomic_write import write_text
+from attention_jax.config import check_fields
+from attention_jax.errors import UserError
+from experiments import cli
+from experiments.outputs import check_apart
 
-if TYPE_CHECKING:
-    from attention_jax.config import DataConfig
+SIDES = ("source", "target")
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -35,62 +36,50 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Loads, tokenises and writes."""
-    from attention_jax.data.codec import build_codecs
-    from attention_jax.data.sources import load_splits
-    from attention_jax.data.vocabulary import SPECIAL_TOKENS
-    from attention_jax.whole_files import write_text
-
-    folder, data = pathlib.Path(arguments.output), arguments.config.data
+    config, folder = arguments.config.data, pathlib.Path(arguments.output)
+    check_fields(config, "config.data")
+    data.check_config(config)
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--output={folder} is a file, and should be a folder")
-    _check_apart(folder, data)
-    splits = load_splits(data)
-    codecs = build_codecs(data, splits.train)
-    limits = (data.max_source_length, data.max_target_length)
+        raise UserError(f"--output={folder} is a file, and should be a folder")
+    names = [f"{n}.{s}" for n in ("train", "dev", "test", "vocab") for s in SIDES]
+    check_apart(
+        {f"output={folder}/{name}": str(folder / name) for name in names},
+        read={
+            "config.data.path": config.path,
+            "config.data.target_path": config.target_path,
+        },
+    )
+    splits = data.load_splits(config)
+    coded = data.build_codecs(config, splits.train)
+    limits = (config.max_source_length, config.max_target_length)
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("train", "dev", "test"):
         rows = [
             [
                 [token.text for token in codec.tokens(text)]
-                for codec, text in zip(codecs, (pair.source, pair.target), strict=True)
+                for codec, text in zip(coded, (pair.source, pair.target), strict=True)
             ]
             for pair in getattr(splits, name)
         ]
         if name == "train":
-            rows = [row for row in rows if _short(row, limits)]
-        for side, suffix in enumerate(("source", "target")):
+            rows = [
+                row
+                for row in rows
+                if all(
+                    not limit or len(tokens) <= limit
+                    for tokens, limit in zip(row, limits, strict=True)
+                )
+            ]
+        for side, suffix in enumerate(SIDES):
             lines = [" ".join(row[side]) + "\n" for row in rows]
             write_text(folder / f"{name}.{suffix}", "".join(lines))
         print(f"{name}: {len(rows):,} pairs")
-    for codec, suffix in zip(codecs, ("source", "target"), strict=True):
-        tokens = codec.vocabulary.tokens[len(SPECIAL_TOKENS) :]
-        write_text(
-            folder / f"vocab.{suffix}", "".join(token + "\n" for token in tokens)
-        )
+    for codec, suffix in zip(coded, SIDES, strict=True):
+        tokens = codec.vocabulary.tokens[len(data.SPECIAL_TOKENS) :]
+        lines = "".join(token + "\n" for token in tokens)
+        write_text(folder / f"vocab.{suffix}", lines)
         print(f"vocab.{suffix}: {len(tokens):,} tokens")
 
 
-def _check_apart(folder: pathlib.Path, data: "DataConfig") -> None:
-    """Raises UsageError if a file that would be written is one of the data's own."""
-    written = {
-        (folder / f"{part}.{side}").resolve(): f"{part}.{side}"
-        for part in ("train", "dev", "test", "vocab")
-        for side in ("source", "target")
-    }
-    for field in ("path", "target_path"):
-        name = written.get(pathlib.Path(getattr(data, field)).resolve())
-        if name is not None:
-            raise UsageError(
-                f"--output={folder}: its {name} is config.data.{field}, and would be "
-                "replaced"
-            )
-
-
-def _short(row: list[list[str]], limits: tuple[int, int]) -> bool:
-    return all(
-        not limit or len(side) <= limit for side, limit in zip(row, limits, strict=True)
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(command_line.run(main, define_flags, config=True, required=("output",)))
+    sys.exit(cli.run(main, define_flags, config=True, required=("output",)))

@@ -1,12 +1,12 @@
-"""Draws where a run looks while it translates: one sentence, or several in a grid.
+"""Draws what a run attends to while it translates: one sentence, or several in a grid.
 
     python -m experiments.plot_attention --workdir=runs/cldr --text=2024年3月5日星期二 \\
         --output=attention.png
     python -m experiments.plot_attention --workdir=runs/cldr --split=test --num=6 \\
         --output=grid.pdf
 
-With --target the words are forced on the decoder, and the picture shows where it looks for
-each of them. Several pictures are numbered as the lines printed. The known alignment of
+With --target the words are forced on the decoder, and the picture shows what it attends to for
+each of them. Several pictures are numbered as the lines printed. The gold alignment of
 --split's pairs is outlined where the translation is the known one.
 """
 
@@ -15,8 +15,13 @@ import types
 
 from absl import flags
 
-from experiments import command_line, run_flags, search_flags, sentence_flags
-from experiments.arguments import check_apart, check_picture
+from attention_jax.errors import UserError
+from attention_jax.evaluation.alignment import gold_links
+from attention_jax.evaluation.evaluate import is_exact
+from attention_jax.evaluation.plots import Panel, plot_weights_grid
+from attention_jax.run import load_run
+from experiments import cli, run_flags, sentence_flags
+from experiments.outputs import check_apart, check_picture
 
 # Pictures without --num, and at most: 100 take half a minute and a gigabyte.
 PICTURES, MOST = 6, 100
@@ -36,26 +41,20 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "The picture: a .png, .pdf or .svg file.",
         flag_values=flag_values,
     )
-    search_flags.define_search(flag_values)
+    run_flags.define_search(flag_values)
 
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Writes the picture."""
-    from attention_jax.evaluation.alignment import gold_links
-    from attention_jax.evaluation.evaluate import is_exact
-    from attention_jax.evaluation.plots import Panel, plot_weights_grid
-
     sentence_flags.check_sentences(arguments)
     check_picture(arguments.output, "output")
     written = {"output": arguments.output}
     check_apart(written, read={"input": arguments.input}, runs=[arguments.workdir])
-    from attention_jax.run import load_run
-
     run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
-    run = search_flags.with_search(run, arguments)
+    run = run_flags.with_search(run, arguments)
     pairs = sentence_flags.pairs_of(run, arguments, number=PICTURES)
     if len(pairs) > MOST:
-        raise ValueError(
+        raise UserError(
             f"a picture has room for {MOST} sentences, and these are {len(pairs):,}"
             + ": --num takes fewer" * (not arguments.text)
             + "; experiments.report shows each of a split by itself"
@@ -74,7 +73,7 @@ def main(arguments: types.SimpleNamespace) -> None:
         if one.weights.size
     ]
     if not panels:
-        raise ValueError(
+        raise UserError(
             f"the run translates {pairs[0].source!r} by nothing: no word to draw; "
             "--target gives it words"
         )
@@ -89,4 +88,4 @@ def main(arguments: types.SimpleNamespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.run(main, define_flags, required=("workdir", "output")))
+    sys.exit(cli.run(main, define_flags, required=("workdir", "output")))

@@ -1,78 +1,135 @@
 """Shows training as it goes: a bar on a terminal, plain lines elsewhere; on stderr."""
 
+import contextlib
+import pathlib
 import sys
-from typing import Any, Self, TextIO
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+import rich.console
+import rich.progress
+import tensorboardX
 
 from attention_jax.config import TrainingConfig
 
+Log = Callable[[dict[str, Any]], None]
 
-class TrainingDisplay:
-    """A `log` for `train`, used as a context manager."""
 
-    def __init__(self, training: TrainingConfig, *, file: TextIO | None = None):
-        self._training = training
-        self._file = sys.stderr if file is None else file
-        self._first: tuple[int, float] | None = None
-        self._bar = None
+@contextlib.contextmanager
+def watch(
+    events: pathlib.Path, training: TrainingConfig, *, file: TextIO | None = None
+) -> Iterator[Log]:
+    """A `log` for `train` that shows each row, and writes event files for TensorBoard.
 
-    def __enter__(self) -> Self:
-        if self._file.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn
+    The numbers of a row are scalars called event/name, at its step. A resumed run writes a
+    file of its own, which tells TensorBoard to forget what an earlier one wrote beyond the
+    step resumed from. Nothing is written before the first row.
 
-            self._bar = Progress(
-                TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
-                BarColumn(bar_width=16),
-                TextColumn("{task.description}"),
-                console=Console(file=self._file, highlight=False),
-                transient=True,
-            )
-            self._task = self._bar.add_task("compiling", total=self._training.steps)
-            self._bar.start()
-        return self
+    Args:
+      events: the folder for event files.
+      training: of the run that is shown.
+      file: where rows are shown; stderr by default.
+    """
+    first_step, writer = 0, None
+    with show(training, file=file) as display, contextlib.ExitStack() as stack:
 
-    def __exit__(self, *exception: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def __call__(self, row: dict[str, Any]) -> None:
-        """Shows a row of `train`'s log."""
-        if row["event"] == "train":
-            left = self._time_left(row["step"], row["minutes"])
-            if self._bar is None:
-                self._print(train_line(row, self._training.steps) + left)
-            else:
-                # Short enough for a terminal of 80 columns.
-                text = (
-                    f"loss {row['loss']:.3f} {row['tokens_per_second']:,.0f} tokens/s"
+        def log(row: dict[str, Any]) -> None:
+            nonlocal first_step, writer
+            display(row)
+            if row["event"] == "start":
+                first_step = row["step"]
+            if row["event"] not in ("train", "dev"):
+                return
+            if writer is None:
+                writer = tensorboardX.SummaryWriter(
+                    str(events), purge_step=first_step + 1, flush_secs=10
                 )
-                text += left
-                self._bar.update(self._task, completed=row["step"], description=text)
-        else:
-            for line in LINES[row["event"]](row):
-                self._print(line)
+                stack.callback(writer.close)
+            for name, value in row.items():
+                if name != "step" and isinstance(value, int | float):
+                    writer.add_scalar(f"{row['event']}/{name}", value, row["step"])
 
-    def _print(self, line: str) -> None:
-        if self._bar is not None:
-            self._bar.console.print(line, markup=False, soft_wrap=True)
-        else:
-            print(line, file=self._file, flush=True)
-
-    def _time_left(self, step: int, minutes: float) -> str:
-        """By the pace since the first row, which contains the compilation."""
-        if self._first is None:
-            self._first = (step, minutes)
-            return ""
-        first_step, first_minutes = self._first
-        pace = (minutes - first_minutes) / max(step - first_step, 1)
-        left = pace * (self._training.steps - step)
-        if self._training.max_minutes:
-            left = min(left, self._training.max_minutes - minutes)
-        return f"  {max(left, 0.0):.1f} min left"
+        yield log
 
 
-def start_lines(row: dict[str, Any]) -> list[str]:
-    """What is trained on what."""
+@contextlib.contextmanager
+def show(training: TrainingConfig, *, file: TextIO | None = None) -> Iterator[Log]:
+    """A `log` for `train` that shows each row."""
+    console = rich.console.Console(file=file or sys.stderr, highlight=False)
+    bar = rich.progress.Progress(
+        rich.progress.TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
+        rich.progress.BarColumn(bar_width=16),
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.TimeRemainingColumn(compact=True),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    task = bar.add_task("compiling", total=training.steps)
+
+    def log(row: dict[str, Any]) -> None:
+        if row["event"] == "train" and not bar.disable:
+            # Short enough for a terminal of 80 columns.
+            text = f"loss {row['loss']:.3f} {row['tokens_per_second']:,.0f} tokens/s"
+            bar.update(task, completed=row["step"], description=text)
+            return
+        for line in lines_of(row, training.steps):
+            console.print(line, markup=False, soft_wrap=True)
+
+    with bar:
+        yield log
+
+
+def lines_of(row: dict[str, Any], steps: int) -> list[str]:
+    """A row of `train`'s log as lines of text."""
+    match row["event"]:
+        case "start":
+            return _start_lines(row)
+        case "train":
+            return [
+                (
+                    f"step {row['step']}/{steps}  epoch {row['epoch']:.2f}  "
+                    f"loss {row['loss']:.4f}  accuracy {row['accuracy']:.1%}  "
+                    f"{row['tokens_per_second']:,.0f} tokens/s  "
+                    f"rate {row['learning_rate']:.1e}  "
+                    f"compiled {row['compilations']}x in {row['compilation_seconds']:.1f} s"
+                )
+            ]
+        case "dev":
+            best = ", the best so far" if row["best_step"] == row["step"] else ""
+            return [
+                (
+                    f"dev after step {row['step']}: loss {row['loss']:.4f}{best}; "
+                    f"accuracy {row['accuracy']:.1%}; BLEU {row['bleu']:.1f}; "
+                    f"exactly right {row['exact_match']:.1f}%"
+                )
+            ]
+        case "sample":
+            return [
+                f"  source      {row['source']}",
+                f"  reference   {row['reference']}",
+                f"  translation {row['hypothesis']}",
+            ]
+        case _:
+            return [
+                (
+                    f"{ENDINGS[row['reason']]} after step {row['step']} and "
+                    f"{row['minutes']:.1f} minutes; best on dev at step "
+                    f"{row['best_step']}, loss {row['best_loss']:.4f}"
+                )
+            ]
+
+
+ENDINGS = {
+    "steps": "finished",
+    "patience": "stopped early, dev no longer improving,",
+    "minutes": "stopped at config.training.max_minutes",
+    "stopped": "stopped when asked to; the same command goes on from here:",
+}
+
+
+def _start_lines(row: dict[str, Any]) -> list[str]:
+    """What is trained on what, and what was found of an earlier part of the run."""
     pairs = row["pairs"]
     shapes = ", ".join(f"{source}x{target}" for source, target in row["batch_shapes"])
     lines = [
@@ -96,64 +153,9 @@ def start_lines(row: dict[str, Any]) -> list[str]:
         )
     for name in row.get("unfinished_checkpoints", ()):
         lines.append(
-            f"removed checkpoint {name}, which a killed process left half-written or half-deleted"
+            f"removed checkpoint {name}, which a killed process left half-written or "
+            "half-deleted"
         )
     for one in row.get("changed_config", ()):
         lines.append(f"changed configuration: {one}")
     return lines
-
-
-def train_line(row: dict[str, Any], steps: int) -> str:
-    """How training goes."""
-    return (
-        f"step {row['step']}/{steps}  epoch {row['epoch']:.2f}  loss {row['loss']:.4f}  "
-        f"accuracy {row['accuracy']:.1%}  {row['tokens_per_second']:,.0f} tokens/s  "
-        f"rate {row['learning_rate']:.1e}  "
-        f"compiled {row['compilations']}x in {row['compilation_seconds']:.1f} s"
-    )
-
-
-def dev_lines(row: dict[str, Any]) -> list[str]:
-    """How good the model is."""
-    best = ", the best so far" if row["best_step"] == row["step"] else ""
-    return [
-        (
-            f"dev after step {row['step']}: loss {row['loss']:.4f}{best}; "
-            f"accuracy {row['accuracy']:.1%}; BLEU {row['bleu']:.1f}; "
-            f"exactly right {row['exact_match']:.1f}%"
-        )
-    ]
-
-
-def sample_lines(row: dict[str, Any]) -> list[str]:
-    """One translation."""
-    return [
-        f"  source      {row['source']}",
-        f"  reference   {row['reference']}",
-        f"  translation {row['hypothesis']}",
-    ]
-
-
-def end_lines(row: dict[str, Any]) -> list[str]:
-    """How the run ended."""
-    return [
-        (
-            f"{ENDINGS[row['reason']]} after step {row['step']} and {row['minutes']:.1f} minutes; "
-            f"best on dev at step {row['best_step']}, loss {row['best_loss']:.4f}"
-        )
-    ]
-
-
-ENDINGS = {
-    "steps": "finished",
-    "patience": "stopped early, dev no longer improving,",
-    "minutes": "stopped at config.training.max_minutes",
-    "stopped": "stopped when asked to; the same command goes on from here:",
-}
-
-LINES = {
-    "start": start_lines,
-    "dev": dev_lines,
-    "sample": sample_lines,
-    "end": end_lines,
-}

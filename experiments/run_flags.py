@@ -1,8 +1,23 @@
-"""The flags of programs that read a trained run."""
+"""The flags of programs that read a trained run: which one, and how it translates."""
+
+import dataclasses
+import re
+import types
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.config_file import package_constant
+from attention_jax.config import DecodingConfig, ExperimentConfig
+from attention_jax.errors import UserError
+from experiments import cli
+
+if TYPE_CHECKING:
+    from attention_jax.run import Run
+
+CHECKPOINTS = ("best", "last", "average")
+SPLITS = ("test", "dev", "train")
+# The strength of each penalty.
+_STRENGTHS = {"length_alpha": "length_penalty", "coverage_beta": "coverage_penalty"}
 
 
 def define_workdir(flag_values: flags.FlagValues) -> None:
@@ -13,22 +28,20 @@ def define_workdir(flag_values: flags.FlagValues) -> None:
 
 
 def define_checkpoint(flag_values: flags.FlagValues) -> None:
-    """Defines --checkpoint, whose choices are those of `load_run`."""
-    choices = package_constant("run.py", "CHECKPOINTS")
+    """Defines --checkpoint."""
     flags.DEFINE_enum(
         "checkpoint",
-        choices[0],
-        choices,
+        CHECKPOINTS[0],
+        CHECKPOINTS,
         "Whose parameters: the best on dev, the last, or the mean of the last ones kept.",
         flag_values=flag_values,
     )
 
 
 def define_split(flag_values: flags.FlagValues) -> None:
-    """Defines --split, whose choices are those of `evaluate.load_split`."""
-    choices = package_constant("evaluation/evaluate.py", "SPLITS")
+    """Defines --split."""
     flags.DEFINE_enum(
-        "split", choices[0], choices, "Which pairs.", flag_values=flag_values
+        "split", SPLITS[0], SPLITS, "Which pairs.", flag_values=flag_values
     )
 
 
@@ -37,7 +50,62 @@ def define_max_sentences(flag_values: flags.FlagValues, default: int) -> None:
     flags.DEFINE_integer(
         "max_sentences",
         default,
-        "Only the first so many; 0 takes all.",
+        "Only the first N; 0 takes all.",
         lower_bound=0,
         flag_values=flag_values,
     )
+
+
+def define_search(flag_values: flags.FlagValues) -> None:
+    """Defines a flag for every field of DecodingConfig; without it the run's own holds."""
+    cli.define_fields(flag_values, DecodingConfig, "")
+
+
+def search_given(arguments: types.SimpleNamespace) -> dict[str, Any]:
+    """The fields of DecodingConfig that were given on the command line."""
+    names = [field.name for field in dataclasses.fields(DecodingConfig)]
+    values = {name: getattr(arguments, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def with_search(
+    run: "Run", arguments: types.SimpleNamespace, *, search: str | None = None
+) -> "Run":
+    """The run with the fields that were given; with `search`, those of every search.
+
+    Raises:
+      UserError: a value out of its range, an unknown name, flags of two searches, or one
+        that would change nothing.
+    """
+    config = with_search_of(run.config, arguments, search=search)
+    return dataclasses.replace(run, config=config)
+
+
+def with_search_of(
+    config: ExperimentConfig,
+    arguments: types.SimpleNamespace,
+    *,
+    search: str | None = None,
+) -> ExperimentConfig:
+    """As `with_search`, of a run's configuration."""
+    from attention_jax.decoding.searches import searches
+    from attention_jax.run import with_decoding
+
+    wanted = search_given(arguments)
+    if search is not None:
+        own = [name for entry in searches.entries.values() for name in entry.fields]
+        wanted = {name: value for name, value in wanted.items() if name not in own}
+        wanted["search"] = search
+    try:
+        found = with_decoding(config, **wanted)
+    except ValueError as error:
+        message = str(error.args[0])
+        field = re.search(r"config\.decoding\.(\w+)", message)
+        if field and field[1] not in wanted:
+            # No flag is to blame for what the run itself has.
+            raise UserError(f"the run's {message}") from error
+        raise UserError(message.replace("config.decoding.", "--")) from error
+    for number, penalty in _STRENGTHS.items():
+        if number in wanted and getattr(found.decoding, penalty) == "none":
+            raise UserError(f"--{number} does nothing without a --{penalty}")
+    return found

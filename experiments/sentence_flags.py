@@ -2,17 +2,17 @@
 
 import types
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from experiments import search_flags
-from experiments.arguments import UsageError
-from experiments.config_file import package_constant
-
-if TYPE_CHECKING:
-    from attention_jax.data.pairs import Pair
-    from attention_jax.run import Run, Translation
+from attention_jax.data.files import read_lines
+from attention_jax.data.pairs import Pair
+from attention_jax.decoding.translate import Translation
+from attention_jax.errors import UserError
+from attention_jax.evaluation.evaluate import load_split
+from attention_jax.run import Run
+from attention_jax.training.run_directory import RunDirectory
+from experiments import run_flags
 
 
 def define_sentences(flag_values: flags.FlagValues, *, number: int) -> None:
@@ -31,14 +31,14 @@ def define_sentences(flag_values: flags.FlagValues, *, number: int) -> None:
     flags.DEFINE_enum(
         "split",
         None,
-        package_constant("evaluation/evaluate.py", "SPLITS"),
+        run_flags.SPLITS,
         "... or a split of the run's data.",
         flag_values=flag_values,
     )
     flags.DEFINE_integer(
         "num",
         None,
-        "Only the first so many of --input or --split; 0 takes all; if not given, "
+        "Only the first N of --input or --split; 0 takes all; if not given, "
         + (str(number) if number else "all"),
         lower_bound=0,
         flag_values=flag_values,
@@ -46,37 +46,35 @@ def define_sentences(flag_values: flags.FlagValues, *, number: int) -> None:
 
 
 def check_sentences(arguments: types.SimpleNamespace) -> None:
-    """Raises UsageError unless the flags name sentences in exactly one way."""
+    """Raises UserError unless the flags name sentences in exactly one way."""
     ways = ("text", "input", "split")
     given = [f"--{name}" for name in ways if getattr(arguments, name)]
     if len(given) != 1:
-        raise UsageError(
+        raise UserError(
             "one of --text, --input and --split is required; got "
             + (" and ".join(given) or "none")
         )
     texts, targets = arguments.text or [], arguments.target or []
     if texts and arguments.num is not None:
-        raise UsageError("--num is of --input or --split; each --text is taken")
+        raise UserError("--num is of --input or --split; each --text is taken")
     if targets and len(targets) != len(texts):
-        raise UsageError(
+        raise UserError(
             "--target is a translation of a --text: as many of one as of the other, got "
             f"{len(targets)} and {len(texts)}"
         )
-    searched = search_flags.given(arguments)
+    searched = run_flags.search_given(arguments)
     if targets and searched:
-        raise UsageError(
+        raise UserError(
             f"--target forces the words, and leaves --{next(iter(searched))} nothing to "
             "search for"
         )
     for name, values in (("text", texts), ("target", targets)):
         for value in values:
             if any("\ud800" <= character <= "\udfff" for character in value):
-                raise UsageError(f"--{name} is not UTF-8: {value!r}")
+                raise UserError(f"--{name} is not UTF-8: {value!r}")
 
 
-def pairs_of(
-    run: "Run", arguments: types.SimpleNamespace, *, number: int
-) -> "list[Pair]":
+def pairs_of(run: Run, arguments: types.SimpleNamespace, *, number: int) -> list[Pair]:
     """The sentences that the flags name; blank lines of --input are left out.
 
     Those of --text and --input have no target, unless --target gives it. Without --num
@@ -86,19 +84,15 @@ def pairs_of(
       ValueError: the run has no attention, or there is nothing to translate.
       OSError: --input cannot be read.
     """
-    from attention_jax.data.pairs import Pair
-    from attention_jax.evaluation.evaluate import load_split
-    from attention_jax.training.run_directory import RunDirectory
-
     if not run.attends:
-        raise ValueError(
+        raise UserError(
             "this run has no attention to show: its config.model.attention is "
             f"{run.config.model.attention}"
         )
     for name, codec in (("text", run.source_codec), ("target", run.target_codec)):
         for text in getattr(arguments, name) or []:
             if not codec.tokens(text):
-                raise ValueError(f"--{name} has no words: {text!r}")
+                raise UserError(f"--{name} has no words: {text!r}")
     if arguments.num is not None:
         number = arguments.num
     if arguments.split:
@@ -117,21 +111,19 @@ def pairs_of(
 
 
 def translations_of(
-    run: "Run", arguments: types.SimpleNamespace, pairs: "Sequence[Pair]"
-) -> "list[Translation]":
+    run: Run, arguments: types.SimpleNamespace, pairs: Sequence[Pair]
+) -> list[Translation]:
     """What the run makes of each: its own translation, or --target, forced."""
     if arguments.target:
         return run.force(pairs)
     return run.decode([pair.source for pair in pairs])
 
 
-def _lines_with_words(run: "Run", path: str, number: int) -> list[str]:
-    from attention_jax.data.files import read_lines
-
+def _lines_with_words(run: Run, path: str, number: int) -> list[str]:
     lines = read_lines(path, field="--input")[: number or None]
     sources = [line for line in lines if run.source_codec.tokens(line)]
     if not sources:
-        raise ValueError(f"--input: {path!r} has no line with words")
+        raise UserError(f"--input: {path!r} has no line with words")
     if len(sources) < len(lines):
         logging.warning(
             "--input: %d of %d lines are left out: they have no words",

@@ -12,22 +12,21 @@ rest. A run that fails has its reason in the table; the others go on. Exit statu
 are finished, 1 if not, 143 after SIGTERM, which saves.
 """
 
+import collections
 import contextlib
+import pathlib
 import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from absl import flags
 
-from experiments import command_line
+from attention_jax.config import ExperimentConfig
+from experiments import cli
+from experiments.processes import TERMINATED, Termination
+from experiments.progress import Log, watch
 from experiments.tables import format_table, print_table
-from experiments.termination import EXIT_STATUS, Termination
-
-if TYPE_CHECKING:
-    from attention_jax.config import ExperimentConfig
-    from attention_jax.sweeps import Outcome, SweepDirectory
-    from attention_jax.training.loop import Log
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -45,173 +44,125 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(arguments: types.SimpleNamespace) -> int:
     """Runs `arguments.configs` in `arguments.workdir`."""
-    configs, only = arguments.configs, arguments.only
-    from attention_jax.errors import unknown_name
-    from attention_jax.sweeps import SweepDirectory, run_sweep
-    from attention_jax.sweeps.results import FINISHED, STOPPED
-    from attention_jax.training.json_files import read_json
+    # Imported here: all that trains and measures takes a second.
+    from attention_jax import sweeps
+    from attention_jax.atomic_write import read_json, write_text
 
-    for name in only:
-        if name not in configs:
-            raise command_line.UsageError(
-                f"--only: {unknown_name('run', name, configs)}"
-            )
-    chosen = [name for name in configs if name in only or not only]
-    sweep = SweepDirectory(arguments.workdir)
+    configs = arguments.configs
+    if isinstance(configs, ExperimentConfig):
+        configs = [configs]
+    stem = pathlib.Path(arguments.config_file.partition(":")[0]).stem
+    configs = sweeps.name_runs(configs, single=stem)
+    sweep = sweeps.SweepDirectory(arguments.workdir)
 
     @contextlib.contextmanager
-    def watch(name: str, config: "ExperimentConfig") -> Iterator["Log"]:
-        from attention_jax.training.event_files import EventFiles
-        from experiments.progress import TrainingDisplay
-
-        say(f"run {chosen.index(name) + 1} of {len(chosen)}: {name}")
-        with (
-            EventFiles(sweep.run(name).events_path) as events,
-            TrainingDisplay(config.training) as display,
-        ):
-
-            def log(row: dict[str, Any]) -> None:
-                display(row)
-                events(row)
-
+    def watch_run(name: str, config: ExperimentConfig) -> Iterator[Log]:
+        print(f"run {name}", file=sys.stderr, flush=True)
+        with watch(sweep.run(name).events_path, config.training) as log:
             yield log
 
-    statuses = []
-    with Termination() as asked_to_stop:
-        for outcome in run_sweep(
+    statuses = set()
+    with Termination() as received:
+        for outcome in sweeps.run_sweep(
             configs,
             arguments.workdir,
-            only=only,
-            watch=watch,
+            only=arguments.only,
+            watch=watch_run,
             command=sys.argv,
-            should_stop=asked_to_stop,
+            should_stop=received,
         ):
-            statuses.append(outcome.status)
-            say(f"{outcome.name}: {_told(outcome)}")
-            write_markdown(sweep)
+            statuses.add(outcome.status)
+            line = f"{outcome.name}: {outcome.status}{' before' * outcome.earlier}"
+            line += f": {outcome.reason}" * bool(outcome.reason)
+            print(line, file=sys.stderr, flush=True)
     rows = read_json(sweep.results_path)["runs"]
     head, lines = table(rows)
+    below = remarks(rows)
+    markdown = format_table(lines, head, markdown=True)
+    listed = "".join(f"- {line}\n" for line in below)
+    write_text(sweep.markdown_path, f"{markdown}\n\n{listed}")
     print_table(lines, head=head, title=f"{sweep.path}, on test")
-    for line in remarks(rows):
-        print(line)
-    print(f"wrote {sweep.results_path} and {sweep.markdown_path.name}")
-    if STOPPED in statuses:
-        return EXIT_STATUS
-    return 0 if {*statuses} == {FINISHED} else 1
-
-
-def write_markdown(sweep: "SweepDirectory") -> None:
-    """Writes results.md from results.json."""
-    from attention_jax.training.json_files import read_json
-    from attention_jax.whole_files import write_text
-
-    rows = read_json(sweep.results_path)["runs"]
-    below = "".join(f"- {line}\n" for line in remarks(rows))
-    head, lines = table(rows)
-    shown = format_table(lines, head, markdown=True)
-    write_text(sweep.markdown_path, f"{shown}\n\n{below}")
-
-
-def say(line: str) -> None:
-    """A line beside the table, on stderr."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def _told(outcome: "Outcome") -> str:
-    how = f"{outcome.status} before" if outcome.earlier else outcome.status
-    return f"{how}: {outcome.reason}" if outcome.reason else how
+    print(*below, f"wrote {sweep.results_path} and results.md", sep="\n")
+    if sweeps.STOPPED in statuses:
+        return TERMINATED
+    return 0 if statuses == {sweeps.FINISHED} else 1
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """The head and the rows of the table, of the rows of results.json."""
-    from attention_jax.training.config_variation import brief_fields, brief_values
+    from attention_jax.evaluation.compare import brief_fields, brief_values
 
-    fields = list(rows[0]["differs"])
-    brief = brief_fields(fields)
-    # Under the same name in every run that has been measured.
-    # Each with an arrow where lower is better.
+    brief = brief_fields(list(rows[0]["differs"]))
+    columns = {
+        name: brief_values([row["differs"][field] for row in rows])
+        for field, name in brief.items()
+    }
+    columns["parameters"] = _column(rows, "parameters", "{:,}")
+    # An arrow where lower is better.
     metrics = {
         m["name"]: m["name"] + " ↓" * (not m.get("higher_is_better", True))
         for row in rows
-        for m in _metrics(row)
+        for m in row.get("metrics", ())
     }
-    head = ["run", *(brief[field] for field in fields), "parameters"]
-    head += metrics.values()
-    # Where the links between words are known, as in generated phrases.
-    aligned = any(row.get("aligned") for row in rows)
-    head += ["AER % ↓"] * aligned
-    head += ["tokens/s", "minutes", "notes"]
-    columns = [
-        brief_values([row["differs"][field] for row in rows]) for field in fields
+    for metric, name in metrics.items():
+        scores = [
+            {m["name"]: m["score"] for m in row.get("metrics", ())} for row in rows
+        ]
+        columns[name] = _column(scores, metric, "{:.2f}")
+    # Where gold alignments are known, as in generated phrases.
+    aligned = [row.get("aligned") or {} for row in rows]
+    if any(aligned):
+        columns["AER % ↓"] = _column(aligned, "error_rate", "{:.1%}")
+        columns["AER % ↓"] = [cell.removesuffix("%") for cell in columns["AER % ↓"]]
+    columns["tokens/s"] = _column(rows, "tokens_per_second", "{:,.0f}")
+    columns["minutes"] = _column(rows, "minutes", "{:.1f}")
+    columns["notes"] = [
+        f"{row['status']}: {row['reason']}" if row["reason"] else "" for row in rows
     ]
-    lines = []
-    for number, row in enumerate(rows):
-        scores = {metric["name"]: metric["score"] for metric in _metrics(row)}
-        note = f"{row['status']}: {row['reason']}" if row["reason"] else ""
-        lines.append(
-            [
-                row["name"],
-                *(column[number] for column in columns),
-                _figure(row.get("parameters"), "{:,}"),
-                *(_figure(scores.get(name), "{:.2f}") for name in metrics),
-                *[_error_rate(row)] * aligned,
-                _figure(row.get("tokens_per_second"), "{:,.0f}"),
-                _figure(row.get("minutes"), "{:.1f}"),
-                note,
-            ]
-        )
-    return head, lines
+    names = [row["name"] for row in rows]
+    cells = zip(names, *columns.values(), strict=True)
+    return ["run", *columns], list(map(list, cells))
 
 
 def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """How the figures were measured; what is not the same for all runs is said of each."""
-    measured = [row for row in rows if _metrics(row)]
-    facts: dict[str, dict[str, list[str]]] = {}
-    for row in measured:
-        said = {metric["name"]: metric["signature"] for metric in _metrics(row)}
-        said["split"] = (
+    facts = collections.defaultdict(lambda: collections.defaultdict(list))
+    for row in rows:
+        if not row.get("metrics"):
+            continue
+        found = {metric["name"]: metric["signature"] for metric in row["metrics"]}
+        found["split"] = (
             f"{row['split']}, {row['sentences']:,} sentences, hash {row['split_hash']}"
         )
-        said["checkpoint"] = f"{row['checkpoint']} on dev"
+        found["checkpoint"] = f"{row['checkpoint']} on dev"
         if "seed" not in row["differs"]:
-            said["seed"] = str(row["seed"])
-        said["versions"] = ", ".join(f"{n} {v}" for n, v in row["versions"].items())
-        said["commit"] = row["commit"] or "unknown"
-        said["device"] = row["device"]
-        for name, text in said.items():
-            facts.setdefault(name, {}).setdefault(text, []).append(row["name"])
-    lines = []
-    for name, texts in facts.items():
-        if len(texts) == 1:
-            lines.append(f"{name}: {next(iter(texts))}")
-        else:
-            each = [f"{text} ({', '.join(runs)})" for text, runs in texts.items()]
-            lines.append(f"{name} is not the same for all: {'; '.join(each)}")
-    return lines
+            found["seed"] = str(row["seed"])
+        found["versions"] = ", ".join(f"{n} {v}" for n, v in row["versions"].items())
+        found["commit"] = row["commit"] or "unknown"
+        found["device"] = row["device"]
+        for name, text in found.items():
+            facts[name][text].append(row["name"])
+    return [
+        f"{name}: {next(iter(texts))}"
+        if len(texts) == 1
+        else f"{name} is not the same for all: "
+        + "; ".join(f"{text} ({', '.join(runs)})" for text, runs in texts.items())
+        for name, texts in facts.items()
+    ]
 
 
-def _metrics(row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    return row.get("metrics", ())
-
-
-def _error_rate(row: Mapping[str, Any]) -> str:
-    rate = (row.get("aligned") or {}).get("error_rate")
-    return "–" if rate is None else f"{100 * rate:.1f}"
-
-
-def _figure(value: Any, pattern: str) -> str:
-    return "–" if value is None else pattern.format(value)
+def _column(rows: Sequence[Mapping[str, Any]], name: str, pattern: str) -> list[str]:
+    values = [row.get(name) for row in rows]
+    return ["–" if value is None else pattern.format(value) for value in values]
 
 
 if __name__ == "__main__":
     sys.exit(
-        command_line.run(
+        cli.run(
             main,
             define_flags,
             configs=True,
             required=("workdir",),
-            interrupted=(
-                "interrupted; the same command goes on where it was interrupted"
-            ),
+            interrupted="interrupted; the same command continues where it stopped",
         )
     )

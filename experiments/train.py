@@ -15,12 +15,17 @@ SLURM and TPU pods; elsewhere --coordinator, --num_processes and --process_id.
 
 import sys
 import types
-from typing import Any
 
 from absl import flags
 
-from experiments import command_line, distributed
-from experiments.termination import EXIT_STATUS, Termination
+from experiments import cli
+from experiments.processes import (
+    TERMINATED,
+    Termination,
+    define_processes,
+    join_processes,
+)
+from experiments.progress import watch
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -38,47 +43,39 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "lists what was changed.",
         flag_values=flag_values,
     )
-    distributed.define(flag_values)
+    define_processes(flag_values)
 
 
 def main(arguments: types.SimpleNamespace) -> int:
     """Trains `arguments.config` in `arguments.workdir`."""
-    from attention_jax.training import RunDirectory, train
-    from attention_jax.training.event_files import EventFiles
-    from experiments.progress import TrainingDisplay
+    # Imported here: flax and orbax take a second.
+    from attention_jax.experiment import run_experiment
+    from attention_jax.training import RunDirectory
 
     config, workdir = arguments.config, arguments.workdir
     with (
-        Termination() as asked_to_stop,
-        EventFiles(RunDirectory(workdir).events_path) as events,
-        TrainingDisplay(config.training) as display,
+        Termination() as received,
+        watch(RunDirectory(workdir).events_path, config.training) as log,
     ):
-
-        def log(row: dict[str, Any]) -> None:
-            display(row)
-            events(row)
-
-        result = train(
+        result = run_experiment(
             config,
             workdir,
             log=log,
             command=sys.argv,
             allow_changed_config=arguments.allow_changed_config,
-            should_stop=asked_to_stop,
+            should_stop=received,
         )
-    return EXIT_STATUS if result.reason == "stopped" else 0
+    return TERMINATED if result.reason == "stopped" else 0
 
 
 if __name__ == "__main__":
     sys.exit(
-        command_line.run(
+        cli.run(
             main,
             define_flags,
             config=True,
             required=("workdir",),
-            first=distributed.initialize,
-            interrupted=(
-                "interrupted; the same command resumes from the last checkpoint"
-            ),
+            first=join_processes,
+            interrupted="interrupted; the same command resumes from the last checkpoint",
         )
     )

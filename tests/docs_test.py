@@ -28,7 +28,7 @@ def test_commands_parse(command, monkeypatch):
     """Program, flags and config fields exist; nothing is run."""
     from importlib import import_module
 
-    from experiments import command_line
+    from experiments import cli
 
     monkeypatch.chdir(ROOT)
     words = shlex.split(command.split("-m ", 1)[1], comments=True)
@@ -41,8 +41,6 @@ def test_commands_parse(command, monkeypatch):
     has_config = any(word.startswith("--config=") for word in argv)
     positional = getattr(module, "POSITIONAL", "")
     kind = "configs" if words[0] == "experiments.sweep" else "config"
-    parsed = command_line.parse(
-        argv, values, positional=positional, **{kind: has_config}
-    )
+    parsed = cli.parse(argv, values, positional=positional, **{kind: has_config})
     assert bool(parsed.positional) == bool(positional)
     assert sys.modules[words[0]].main

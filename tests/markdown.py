@@ -16,3 +16,15 @@ def commands(page: str) -> list[str]:
     """Every `python -m experiments.…` line of a page's shell blocks."""
     lines = [line for block in blocks(page, "bash") for line in block.splitlines()]
     return [line for line in lines if "-m experiments." in line]
+
+
+def prose(page: str) -> list[tuple[int, str]]:
+    """Number and text of each line outside of tables and blocks of code."""
+    lines, inside = [], False
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            inside = not inside
+        elif not inside and not line.startswith(("|", "    ")):
+            lines.append((number, line))
+    return lines

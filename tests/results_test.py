@@ -9,7 +9,7 @@ import pytest
 from tests.markdown import ROOT
 
 RESULTS = sorted((ROOT / "experiments/results").glob("*.json"))
-STEPS = ROOT / "experiments/benchmarks/training/scores_2cores.json"
+STEPS = ROOT / "benchmarks/results/training/scores_2cores.json"
 PAGE = (ROOT / "experiments/README.md").read_text(encoding="utf-8")
 
 

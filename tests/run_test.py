@@ -14,10 +14,10 @@ from attention_jax.decoding import translate as sentences_module
 from attention_jax.decoding.greedy import greedy_decode
 from attention_jax.decoding.translate import Translator, plan
 from attention_jax.run import load_run
-from attention_jax.training.checkpoints import Checkpoints, Progress
+from attention_jax.training.checkpoints import Checkpoints
 from attention_jax.training.optimizer import make_optimizer
 from attention_jax.training.run_directory import RunDirectory
-from attention_jax.training.state import init_state
+from attention_jax.training.step import init_state
 from tests.tiny_run import tiny_run
 from tests.tolerances import assert_close
 
@@ -425,7 +425,7 @@ def test_the_best_and_the_last_checkpoint(run, workdir, tmp_path):
         for step, loss in ((9, 2.0), (10, 1.0), (11, 3.0)):
             state = init_state(run.model, optimizer, seed=step)
             states[step] = state._replace(step=state.step + step)
-            checkpoints.save(states[step], Progress(), dev_loss=loss)
+            checkpoints.save(states[step], {}, dev_loss=loss)
     assert params_are(load_run(copy.path), states[10].params)
     assert params_are(load_run(copy.path, checkpoint="last"), states[11].params)
     assert not params_are(load_run(copy.path), states[9].params)

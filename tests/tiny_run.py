@@ -3,7 +3,7 @@
 import pathlib
 
 from attention_jax.config import ExperimentConfig
-from attention_jax.training import train
+from attention_jax.experiment import run_experiment
 
 
 def tiny_config() -> ExperimentConfig:
@@ -28,5 +28,5 @@ def tiny_run(tmp_path_factory) -> pathlib.Path:
     """The directory of a run of `tiny_config`, trained by the first test that asks."""
     workdir = tmp_path_factory.getbasetemp() / "tiny_run"
     if not workdir.exists():
-        train(tiny_config(), workdir)
+        run_experiment(tiny_config(), workdir)
     return workdir

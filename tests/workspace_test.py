@@ -12,8 +12,8 @@ import pytest
 import attention_jax as aj
 from attention_jax.config import ExperimentConfig
 from attention_jax.experiment import validate
-from experiments.config_file import get_config_of
-from experiments.sweep_config import load_sweep
+from attention_jax.sweeps import name_runs
+from experiments.cli import load_configs
 from tests.markdown import ROOT
 
 WORKSPACE = (ROOT / "WORKSPACE.md").read_text(encoding="utf-8")
@@ -37,6 +37,7 @@ def test_every_place_named_exists():
         folders = (
             ROOT,
             ROOT / "tests",
+            ROOT / "benchmarks",
             ROOT / "experiments",
             *(ROOT / "attention_jax").rglob("*/"),
         )
@@ -108,9 +109,8 @@ def test_every_config_says_what_it_asks(path):
         assert f"\n{fact}" in docstring, fact
     results = r"^Result: (none|not run yet|\d)"
     assert re.search(results, docstring, re.MULTILINE), "a figure, none or not run yet"
-    program = (
-        "train" if isinstance(get_config_of(str(path)), ExperimentConfig) else "sweep"
-    )
+    single = isinstance(load_configs(str(path)), ExperimentConfig)
+    program = "train" if single else "sweep"
     assert f"-m experiments.{program} --config" in docstring, "the program it is for"
     assert f"`configs/{path.name}`" in (ROOT / "experiments/README.md").read_text(
         encoding="utf-8"
@@ -119,13 +119,14 @@ def test_every_config_says_what_it_asks(path):
 
 @pytest.mark.parametrize("path", config_files(), ids=lambda path: path.stem)
 def test_every_config_can_start(path):
-    loaded = load_sweep(str(path))
-    for config in loaded.values() if isinstance(loaded, dict) else loaded:
+    loaded = load_configs(str(path))
+    single = isinstance(loaded, ExperimentConfig)
+    for config in [loaded] if single else name_runs(loaded).values():
         validate(config)
 
 
 def test_the_comparison_of_scores_has_every_score_and_none():
-    runs = load_sweep(str(ROOT / "configs/compare_scores.py"))
+    runs = load_configs(str(ROOT / "configs/compare_scores.py"))
     assert isinstance(runs, dict)
     names = [f"score={name}" for name in aj.score_names()]
     assert list(runs) == [*names, "attention=none"]
@@ -155,8 +156,8 @@ def test_every_library_imported_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     declared = {re.split(r"[<>=\[]", line)[0] for line in project["dependencies"]}
     providers = importlib.metadata.packages_distributions()
-    ours = {*sys.stdlib_module_names, "attention_jax", "experiments"}
-    for folder in ("attention_jax", "experiments"):
+    ours = {*sys.stdlib_module_names, "attention_jax", "benchmarks", "experiments"}
+    for folder in ("attention_jax", "benchmarks", "experiments"):
         for path in (ROOT / folder).rglob("*.py"):
             for module in imported(path) - ours:
                 found = {n.lower().replace("_", "-") for n in providers.get(module, [])}

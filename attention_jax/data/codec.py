@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
+from attention_jax.atomic_write import write_text
 from attention_jax.config import DataConfig
 from attention_jax.data.pairs import Pair
 from attention_jax.data.tokenization import (
@@ -22,7 +23,6 @@ from attention_jax.data.vocabulary import (
     Vocabulary,
     build_vocabulary,
 )
-from attention_jax.whole_files import write_text
 
 _FORMAT = 1
 

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from attention_jax.atomic_write import write_bytes
 from attention_jax.decoding.translate import Translation
 from attention_jax.errors import UserError
-from attention_jax.whole_files import write_bytes
 
 FORMAT = "attention_jax attention 1"
 SUFFIXES = (".npz", ".json")
@@ -64,7 +64,7 @@ def save_attention(
     header["sentences"] = []
     for number, (source, one) in enumerate(zip(sources, translations, strict=True), 1):
         _check(one, f"sentence {number}")
-        entry = {
+        entry: dict[str, Any] = {
             "source": source,
             "translation": one.text,
             "source_tokens": list(one.source_tokens),

@@ -95,8 +95,6 @@ def kendall_tau(positions: Sequence[int] | np.ndarray) -> float | None:
     """Kendall's τ-b between 0, 1, 2, … and `positions`; None where they are all equal."""
     if len(set(np.asarray(positions).tolist())) < 2:
         return None
-    # Without a method SciPy counts permutations for a p-value that is not wanted.
-    found = scipy.stats.kendalltau(
-        np.arange(len(positions)), positions, method="asymptotic"
-    )
+    # method="asymptotic" would divide by zero for two positions (SciPy 1.17).
+    found = scipy.stats.kendalltau(np.arange(len(positions)), positions)
     return float(found.statistic)

@@ -9,6 +9,7 @@ from typing import Any
 
 from absl import logging
 
+from attention_jax.atomic_write import write_text
 from attention_jax.config import DecodingConfig
 from attention_jax.data.pairs import Pair
 from attention_jax.data.sources import load_splits
@@ -33,9 +34,7 @@ from attention_jax.evaluation.attention_statistics import (
 from attention_jax.evaluation.quality import Metric, translation_quality
 from attention_jax.run import Run
 from attention_jax.training.provenance import environment
-from attention_jax.training.resumption import check_same_data
 from attention_jax.training.run_directory import RunDirectory
-from attention_jax.whole_files import write_text
 
 SPLITS = ("test", "dev", "train")
 
@@ -202,7 +201,7 @@ def load_split(
     if max_sentences < 0:
         raise UserError(f"max_sentences must be at least 0, got {max_sentences}")
     splits = load_splits(directory.load_config().data)
-    check_same_data(directory, splits)
+    directory.check_same_data(splits)
     sessions = directory.load_record().get("sessions") or [{}]
     if "split_hash" not in sessions[-1]:
         logging.warning(

@@ -108,18 +108,27 @@ def render(contents: Mapping[str, Any]) -> str:
         "ensure_ascii": False,
         "allow_nan": False,
     }
-    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
-    text = "".join(f"{s['source']}{s['reference']}" for s in contents["sentences"])
-    text += "".join(s["translation"] for s in contents["sentences"])
+    fields = ("source", "reference", "translation")
+    text = "".join(one[field] for one in contents["sentences"] for field in fields)
+    font = web_font(text).url
+    if font:
+        source = f'url("{font}") format("woff")'
+        style += f'@font-face {{ font-family: "Report"; src: {source}; }}\n'
     rendered = environment.from_string(page).render(
         **contents,
         style=style,
+        style_source=_policy_source(style),
         script=script,
-        script_hash=digest,
-        font=web_font(text).url,
+        script_source=_policy_source(script),
     )
     # UTF-8 cannot spell the half of a surrogate pair that a file's name may have.
     return rendered.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _policy_source(text: str) -> str:
+    """The name that a Content-Security-Policy has for exactly this text."""
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
 def encode_weights(found: Translation) -> dict[str, Any]:

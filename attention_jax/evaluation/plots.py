@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
+from attention_jax.atomic_write import check_writable, write_bytes
 from attention_jax.errors import UserError
 from attention_jax.evaluation import fonts
-from attention_jax.whole_files import check_writable, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import GridSpec
+    from matplotlib.text import Text
 
 FORMATS = (".png", ".pdf", ".svg")
 
@@ -119,10 +121,15 @@ def plot_weights_grid(
     high = max(1.0, *(float(np.max(panel.weights)) for panel in maps))
     cell = min(_CELL, _LONGEST / max(max(np.shape(panel.weights)) for panel in maps))
     with matplotlib.rc_context(letters.rc(_POINTS)):
-        figure = Figure(dpi=150, layout="constrained")
-        axes = _grid(figure, [np.shape(panel.weights) for panel in maps], columns)
-        for panel, one in zip(maps, axes, strict=True):
+        figure = Figure(dpi=150)
+        shapes = [np.shape(panel.weights) for panel in maps]
+        grid = _grid(figure, shapes, min(columns, len(maps)))
+        places = [divmod(i, grid.ncols) for i in range(len(maps))]
+        axes = [figure.add_subplot(grid[place]) for place in places]
+        titles = [
             _draw(one, panel, letters, (low, high), cell)
+            for panel, one in zip(maps, axes, strict=True)
+        ]
         bar = figure.colorbar(
             axes[0].images[0],
             ax=axes,
@@ -131,12 +138,13 @@ def plot_weights_grid(
             pad=0.01,
         )
         bar.outline.set_visible(False)
+        bar.ax.set_box_aspect(None)
         bar.ax.yaxis.label.set_fontsize(_POINTS - 1)
         bar.ax.tick_params(length=2, labelsize=_POINTS - 2)
         head = _shortened(letters.spell(title), _LONGEST_TITLE)
         figure.suptitle(head, fontsize=_POINTS + 2.5)
         figure.supxlabel(letters.note(), fontsize=_POINTS - 3, color="0.35")
-        _arrange(figure, axes, bar.ax, cell)
+        _arrange(figure, grid, axes, titles, bar.ax, cell)
         if path is not None:
             save_figure(figure, path)
     return figure
@@ -209,17 +217,15 @@ def _checked(panel: Panel, name: str) -> Panel:
 
 def _grid(
     figure: "Figure", shapes: Sequence[tuple[int, ...]], columns: int
-) -> list["Axes"]:
-    """Axes for panels of these [T, S], row by row, columns as wide as their widest."""
-    columns = min(columns, len(shapes))
+) -> "GridSpec":
+    """A grid for panels of these [T, S], row by row, columns as wide as their widest."""
     starts = range(0, len(shapes), columns)
-    grid = figure.add_gridspec(
+    return figure.add_gridspec(
         len(starts),
         columns,
         width_ratios=[max(s for _, s in shapes[c::columns]) for c in range(columns)],
         height_ratios=[max(t for t, _ in shapes[r : r + columns]) for r in starts],
     )
-    return [figure.add_subplot(grid[divmod(i, columns)]) for i in range(len(shapes))]
 
 
 def _draw(
@@ -228,7 +234,8 @@ def _draw(
     letters: fonts.Lettering,
     limits: tuple[float, float],
     cell: float,
-) -> None:
+) -> "Text":
+    """Draws a panel; returns its title."""
     from matplotlib import collections
 
     low, high = limits
@@ -272,7 +279,7 @@ def _draw(
             )
         )
     title = _shortened(letters.spell(panel.title), _LONGEST_TITLE)
-    axes.set_title(title, fontsize=_POINTS + 1, pad=9, loc="left")
+    return axes.set_title(title, fontsize=_POINTS + 1, pad=9, loc="left")
 
 
 def _outlines(links: AbstractSet[tuple[int, int]]) -> list[list[tuple[float, float]]]:
@@ -292,7 +299,12 @@ def _outlines(links: AbstractSet[tuple[int, int]]) -> list[list[tuple[float, flo
 
 
 def _arrange(
-    figure: "Figure", panels: Sequence["Axes"], bar: "Axes", cell: float
+    figure: "Figure",
+    grid: "GridSpec",
+    panels: Sequence["Axes"],
+    titles: Sequence["Text"],
+    bar: "Axes",
+    cell: float,
 ) -> None:
     """Makes the figure as large as square cells of `cell` inches and the words need.
 
@@ -300,24 +312,24 @@ def _arrange(
     the figure's size. The panels then get exactly their own size within their column.
     """
     from matplotlib.backends import backend_agg
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    grid = panels[0].get_subplotspec().get_gridspec()
     widths = cell * np.array(grid.get_width_ratios(), float)
     heights = cell * np.array(grid.get_height_ratios(), float)
     heights[-1] += max(0.0, _BAR_HEIGHT[0] - heights.sum())
     renderer = backend_agg.FigureCanvasAgg(figure).get_renderer()
-    for number, axes in enumerate(panels):
-        title = axes._left_title
+    for number, title in enumerate(titles):
         needed = title.get_window_extent(renderer).width / figure.dpi
         column = number % len(widths)
         widths[column] = max(widths[column], needed)
     grid.set_width_ratios(widths)
     grid.set_height_ratios(heights)
+    engine = ConstrainedLayoutEngine()
 
     def lay_out(width: float, height: float) -> np.ndarray:
         """Sets the figure's size; returns the inches that are not the grid's."""
         figure.set_size_inches(width, height)
-        figure.get_layout_engine().execute(figure)
+        engine.execute(figure)
         share = panels[0].get_position().bounds[2:]
         own = np.array([width, height]) * share
         of_first = np.array([widths[0] / widths.sum(), heights[0] / heights.sum()])
@@ -333,7 +345,6 @@ def _arrange(
         grid.set_width_ratios(widths)
     size = room + [widths.sum(), heights.sum()]
     lay_out(*size)
-    figure.set_layout_engine("none")
     for axes in panels:
         box, own = axes.get_position(), axes.images[0].get_size()
         width, height = cell * own[1] / size[0], cell * own[0] / size[1]

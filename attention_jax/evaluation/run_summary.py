@@ -9,12 +9,11 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from attention_jax.atomic_write import read_json
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UserError
-from attention_jax.training.ending import MINUTES, PATIENCE, STEPS, reason_to_end
-from attention_jax.training.json_files import read_json
-from attention_jax.training.run_directory import RunDirectory
-from attention_jax.training.stored_config import config_to_dict, flatten
+from attention_jax.training.loop import MINUTES, PATIENCE, STEPS, reason_to_end
+from attention_jax.training.run_directory import RunDirectory, config_to_dict, flatten
 
 # What a row of metrics must have to be one, by its event.
 _NEEDED = {

@@ -7,10 +7,15 @@ from attention_jax.config import DecodingConfig
 from attention_jax.decoding.searches import searches
 from attention_jax.evaluation.alignment import ArgmaxAccuracy
 from attention_jax.evaluation.attention_statistics import LEAST_COVERED
-from attention_jax.evaluation.compare import Comparison, System, SystemComparison
+from attention_jax.evaluation.compare import (
+    Comparison,
+    System,
+    SystemComparison,
+    brief_fields,
+    brief_values,
+)
 from attention_jax.evaluation.evaluate import Evaluation
 from attention_jax.evaluation.significance import SAMPLES, SEED, Estimate
-from attention_jax.training.config_variation import brief_fields, brief_values
 
 # Fields that get a column of their own; more are named below the table.
 MOST_FIELDS = 5

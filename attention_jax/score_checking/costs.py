@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import math
+import statistics
+import time as time_module
 from collections.abc import Callable
 from typing import Any
 
@@ -93,23 +95,14 @@ def memory(subject: Subject) -> Outcome:
 )
 def time(subject: Subject) -> Outcome:
     """Medians of interleaved repeats."""
-    from attention_jax.benchmarking import timing
-
     sizes = sizes_of(subject)
     own = programs_of(subject.score, sizes)
     baseline = programs_of(get_score(BASELINE), sizes)
-    runs = {f"own {name}": one.run for name, one in own.items()}
-    runs |= {f"baseline {name}": one.run for name, one in baseline.items()}
-    samples, failures = timing.interleave(
-        runs, repeats=REPEATS, max_seconds=MAX_SECONDS
-    )
-    for error in failures.values():
-        raise error
     found, ratios = [], []
     for name in own:
-        seconds = samples[f"own {name}"]
-        ratios.append(timing.ratio(seconds, samples[f"baseline {name}"]))
-        median = timing.summarize(seconds)["median"]
+        pairs = _seconds_in_turns(own[name].run, baseline[name].run)
+        ratios.append(statistics.median(one / other for one, other in pairs))
+        median = statistics.median(one for one, _ in pairs)
         found.append(f"{name} {1000 * median:.3g} ms, {ratios[-1]:.2g}x {BASELINE}'s")
     where = f"T = {QUERIES}, S = {KEYS}, Q = {sizes.query_size}, K = {sizes.key_size}"
     text = f"{'; '.join(found)} ({where})"
@@ -120,6 +113,19 @@ def time(subject: Subject) -> Outcome:
         "what depends on the keys alone belongs in prepare; see `intermediate` for the "
         "rest",
     )
+
+
+def _seconds_in_turns(*runs: Callable[[], Any]) -> list[list[float]]:
+    """Rounds of the seconds that each takes, the first round left out."""
+    rounds = []
+    began = time_module.perf_counter()
+    while len(rounds) <= REPEATS and time_module.perf_counter() - began < MAX_SECONDS:
+        rounds.append([])
+        for run in runs:
+            started = time_module.perf_counter()
+            run()
+            rounds[-1].append(time_module.perf_counter() - started)
+    return rounds[1:] or rounds
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,13 +11,13 @@ from jaxtyping import Array, Float, Int
 class TokenSums(NamedTuple):
     """Sums over the tokens of one batch; sums of several batches add up.
 
-    Means are sums / `tokens`. A filler row (target length 0) adds nothing.
+    Means are sums / `tokens`. A padding row (target length 0) adds nothing.
     """
 
     objective: Float[Array, ""]  # label-smoothed cross entropy, nats
     cross_entropy: Float[Array, ""]  # -log p(token), nats
     correct: Float[Array, ""]  # tokens than which none has a larger logit
-    tokens: Float[Array, ""]  # words and one end of sentence per target
+    tokens: Float[Array, ""]  # tokens and one end of sentence per target
 
 
 def token_sums(
@@ -61,5 +61,5 @@ def token_sums(
 
 
 def mean_objective(sums: TokenSums) -> Float[Array, ""]:
-    """What training minimises: the objective per token; 0 for a batch of filler rows."""
+    """What training minimises: the objective per token; 0 for a batch of padding rows."""
     return sums.objective / jnp.maximum(sums.tokens, 1.0)

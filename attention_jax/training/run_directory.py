@@ -1,4 +1,4 @@
-"""A run's directory: what is in it, under which names.
+"""A run's directory: what is in it, under which names, and which run it belongs to.
 
 config.json     the ExperimentConfig, paths made absolute
 record.json     where the run comes from: commands, versions, commit, device, split
@@ -12,60 +12,45 @@ train.lock      held by the process that trains
 Where there was reason for it: damaged_checkpoints/, non_finite.json, profile/.
 """
 
+import contextlib
+import copy
+import dataclasses
 import datetime
 import os
 import pathlib
-import tempfile
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import filelock
 from absl import logging
 
-from attention_jax.config import ExperimentConfig
-from attention_jax.errors import UnknownNameError
-from attention_jax.training.json_files import read_json, write_json
+from attention_jax.atomic_write import read_json, write_json
+from attention_jax.config import ExperimentConfig, check_fields
+from attention_jax.data.splits import Splits, split_hash
+from attention_jax.errors import UserError, unknown_name
+from attention_jax.functions.import_reference import split_reference, users_module
 from attention_jax.training.provenance import environment, file_hash
-from attention_jax.training.stored_config import (
-    config_from_dict,
-    config_to_dict,
-    user_files,
-    with_absolute_paths,
-)
+
+# Differences named when two configurations differ: the rest is counted.
+_SHOWN = 5
+# Fields of earlier versions, which a stored configuration may still have.
+REMOVED_FIELDS: frozenset[str] = frozenset()
 
 
-def _is_record(value: object) -> bool:
-    """Whether what others read of a record is there, and of the right kind."""
-    if not isinstance(value, dict):
-        return False
-    sessions, files = value.get("sessions", []), value.get("user_files", {})
-    return (
-        isinstance(sessions, list)
-        and all(_is_session(one) for one in sessions)
-        and isinstance(files, dict)
-        and all(
-            isinstance(one, dict)
-            and {"path", "sha256"} <= one.keys()
-            and isinstance(one["path"], str)
-            and "\0" not in one["path"]
-            for one in files.values()
-        )
-    )
+class ChangedRunError(UserError):
+    """The directory holds a run of another configuration or of other data."""
 
 
-def _is_session(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("split_hash", ""), str)
-        and isinstance(value.get("parameters", 0), int)
-    )
+class WorkdirInUseError(UserError):
+    """Another process is training in the directory."""
 
 
 class RunDirectory:
     """The files of one run. Making one touches nothing on disk."""
 
     def __init__(self, path: str | os.PathLike[str]):
-        # Unlike pathlib, this leaves the ~ of an unknown user as it is.
-        self.path = pathlib.Path(os.path.expanduser(path)).absolute()
+        self.path = _absolute(path)
         self.config_path = self.path / "config.json"
         self.record_path = self.path / "record.json"
         self.codecs_path = self.path / "codecs.json"
@@ -80,16 +65,9 @@ class RunDirectory:
 
     def owns(self, path: str | os.PathLike[str]) -> bool:
         """Whether `path` is one of these files, or in one of these folders."""
-        place, run = pathlib.Path(path).absolute(), self.path.resolve()
-        end = place.resolve()
-        own = [one for name, one in vars(self).items() if name != "path"]
-        # Where a folder is a link, others have files in its place too: it is the run's by
-        # way of the run alone.
-        ways = {one.parent.resolve() / one.name for one in (place, *place.parents)}
-        ways |= {end, *end.parents}
-        return not ways.isdisjoint(run / one.name for one in own) or any(
-            one.is_file() and one.resolve() == end for one in own
-        )
+        place = pathlib.Path(path).resolve()
+        own = [one.resolve() for name, one in vars(self).items() if name != "path"]
+        return any(one in (place, *place.parents) for one in own)
 
     def sources(self) -> set[pathlib.Path]:
         """The files of data and of users' functions that the run says it was made from.
@@ -97,15 +75,11 @@ class RunDirectory:
         As far as config.json and record.json can be read, whatever else is wrong in them.
         """
         found: list[Any] = []
-        try:
-            data = read_json(self.config_path)["data"]
-            found += [data.get("path"), data.get("target_path")]
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            pass
-        try:
+        with contextlib.suppress(OSError, ValueError, LookupError, AttributeError):
+            found += [read_json(self.config_path)["data"].get("path")]
+            found += [read_json(self.config_path)["data"].get("target_path")]
+        with contextlib.suppress(OSError, ValueError, LookupError):
             found += [one["path"] for one in self.load_record()["user_files"].values()]
-        except (OSError, ValueError, LookupError):
-            pass
         names = [name for name in found if name and isinstance(name, str)]
         return {pathlib.Path(name).resolve() for name in names if "\0" not in name}
 
@@ -113,17 +87,60 @@ class RunDirectory:
         """Whether a run was started here."""
         return self.config_path.is_file()
 
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Makes the directory and holds its lock, which the system frees at any death.
+
+        Where the file system has no locks, it warns and goes on. If the block ends before
+        a run was begun in a new directory, the directory is removed again.
+
+        Raises:
+          WorkdirInUseError: another process holds the lock; names the process.
+          OSError: the directory cannot be made or written.
+        """
+        lock = filelock.FileLock(self.lock_path, blocking=False, fallback_to_soft=False)
+        try:
+            new = not self.path.exists()
+            self.path.mkdir(parents=True, exist_ok=True)
+            # So that a failure is this one, and not that of a lock.
+            self.lock_path.touch()
+        except OSError as error:
+            raise type(error)(
+                f"workdir {self.path} cannot be made or written: {error.strerror}"
+            ) from error
+        try:
+            lock.acquire()
+            self.lock_path.write_text(
+                f"process {os.getpid()} on {socket.gethostname()}\n", "utf-8"
+            )
+        except filelock.Timeout:
+            holder = self.lock_path.read_text("utf-8").strip() or "another process"
+            raise WorkdirInUseError(
+                f"{self.path} is being trained in by {holder}; wait for it, or give "
+                "this run a workdir of its own"
+            ) from None
+        except OSError as error:
+            logging.warning("%s cannot be locked: %s", self.path, error.strerror)
+        try:
+            yield
+        finally:
+            if new and not self.exists():
+                self.lock_path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self.path.rmdir()
+            lock.release()
+
     def save_config(self, config: ExperimentConfig) -> None:
         """Makes the directory and writes config.json.
 
         Paths are stored absolute, those of `path/file.py:function` included, and with the
         hashes of the functions' files in record.json, so that a later command finds the
-        same code or is told that it has changed. So are the hashes of users' modules.
+        same code or warns that it has changed. So are the hashes of users' modules.
         """
         config = with_absolute_paths(config)
         files = {
             name: {"path": str(file), "sha256": file_hash(file)}
-            for name, file in user_files(config).items()
+            for name, file in _user_files(config).items()
         }
         self.path.mkdir(parents=True, exist_ok=True)
         self.update_record({"user_files": files})
@@ -134,21 +151,20 @@ class RunDirectory:
 
         Raises:
           OSError: no run was started here, or a user's file is gone; names it.
-          ValueError, TypeError, UnknownNameError: config.json is damaged or of another
-            version.
+          UserError: config.json is damaged or of another version.
         """
         if not self.exists():
             raise FileNotFoundError(f"{self.path} holds no run: it has no config.json")
         stored = read_json(self.config_path)
         try:
             config = config_from_dict(stored)
-        except (ValueError, UnknownNameError) as error:
+        except UserError as error:
             raise type(error)(f"{self.config_path}: {error}") from error
-        found = user_files(config)
-        for name, stored in self.load_record().get("user_files", {}).items():
-            file = found.get(name) or pathlib.Path(stored["path"])
+        found = _user_files(config)
+        for name, one in self.load_record().get("user_files", {}).items():
+            file = found.get(name) or pathlib.Path(one["path"])
             try:
-                changed = file_hash(file) != stored["sha256"]
+                changed = file_hash(file) != one["sha256"]
             except OSError as error:
                 raise type(error)(
                     f"the run in {self.path} needs {file} (config.{name}), which cannot "
@@ -161,42 +177,54 @@ class RunDirectory:
                 )
         return config
 
-    def check_writable(self) -> None:
-        """Raises OSError, saying why, unless the directory can be made and written to.
+    def changes(self, config: ExperimentConfig) -> list[str]:
+        """`section.field: stored -> given` where a run begun here differs from `config`."""
+        if not self.exists():
+            return []
+        found = differences(self.load_config(), with_absolute_paths(config))
+        # Which steps are traced changes nothing of what a run computes.
+        return [one for one in found if not one.startswith("profile:")]
 
-        Tries it in a temporary folder, which it removes again.
-        """
-        there = next(
-            path for path in (self.path, *self.path.parents) if os.path.lexists(path)
+    def check_same_config(self, config: ExperimentConfig) -> None:
+        """Raises ChangedRunError unless a run begun here has the same configuration."""
+        changed = self.changes(config)
+        if not changed:
+            return
+        more = len(changed) - _SHOWN
+        listed = "; ".join(changed[:_SHOWN] + [f"and {more} more"] * (more > 0))
+        # The one that people change on purpose.
+        longer = any(one.startswith("training.steps:") for one in changed)
+        fixed = " (the learning rate follows training.steps: it is fixed at the start)"
+        raise ChangedRunError(
+            f"{self.path} holds a run of another configuration ({listed}); "
+            f"give this one a workdir of its own{fixed * longer}, or allow the change "
+            "(experiments.train: --allow_changed_config)"
         )
-        if not there.is_dir():
-            kind = "file" if there.exists() else "broken link"
-            raise NotADirectoryError(
-                f"workdir {self.path} cannot be made: {there} is a {kind}"
+
+    def check_same_data(self, splits: Splits) -> None:
+        """Raises ChangedRunError unless the data is what the run was last trained on."""
+        sessions = self.load_record().get("sessions", [])
+        now = split_hash(splits)
+        # Not the first: a later one may have been allowed another configuration.
+        before = sessions[-1].get("split_hash", now) if sessions else now
+        if before != now:
+            raise ChangedRunError(
+                f"{self.path} was begun with other data: the splits' hash was "
+                f"{before[:12]} and is {now[:12]}; "
+                "put that data back, or train on this in another workdir"
             )
-        try:
-            with tempfile.TemporaryDirectory(prefix=".workdir-", dir=there) as folder:
-                # The folders that are still to be made: a name may be too long.
-                inside = pathlib.Path(folder) / self.path.relative_to(there)
-                inside.mkdir(parents=True, exist_ok=True)
-                (inside / self.config_path.name).write_text("{}")
-        except OSError as error:
-            what = "written to" if there == self.path else f"made in {there}"
-            raise type(error)(
-                f"workdir {self.path} cannot be {what}: {error.strerror}"
-            ) from error
 
     def load_record(self) -> dict[str, Any]:
         """record.json, or an empty dict before there is one.
 
         Raises:
-          ValueError: the file is damaged.
+          UserError: the file is damaged.
         """
         if not self.record_path.is_file():
             return {}
         record = read_json(self.record_path)
         if not _is_record(record):
-            raise ValueError(
+            raise UserError(
                 f"{self.record_path}: damaged, not the record of a run's sessions"
             )
         return record
@@ -215,3 +243,122 @@ class RunDirectory:
         }
         sessions = self.load_record().get("sessions", [])
         self.update_record({"sessions": [*sessions, session]})
+
+
+def _is_record(value: Any) -> bool:
+    """Whether what others read of a record is of the right kind where it is there."""
+    try:
+        files = value.get("user_files", {}).values()
+        return (
+            isinstance(value.get("sessions", []), list)
+            and all(
+                isinstance(one.get("split_hash", ""), str)
+                and isinstance(one.get("parameters", 0), int)
+                for one in value.get("sessions", [])
+            )
+            and all(
+                isinstance(one["sha256"], str) and "\0" not in one["path"]
+                for one in files
+            )
+        )
+    except (AttributeError, LookupError, TypeError):
+        return False
+
+
+def config_to_dict(config: ExperimentConfig) -> dict[str, Any]:
+    """The configuration as nested dicts of JSON values."""
+    return dataclasses.asdict(config)
+
+
+def config_from_dict(values: Any) -> ExperimentConfig:
+    """The configuration that `config_to_dict` gave `values` for.
+
+    A field that `values` lacks is newer than they are: it gets its default, and a warning
+    names it. One of an earlier version is left out.
+
+    Raises:
+      UserError: a field is unknown, or its value is not of its type or out of its range.
+    """
+    config = ExperimentConfig()
+    _fill(config, values, "config")
+    check_fields(config)
+    return config
+
+
+def _fill(section: Any, values: Any, prefix: str) -> None:
+    if not isinstance(values, dict):
+        raise UserError(f"{prefix} must be an object of fields, got {values!r}")
+    names = [field.name for field in dataclasses.fields(section)]
+    for name, value in values.items():
+        full = f"{prefix}.{name}"
+        if full in REMOVED_FIELDS:
+            continue
+        if name not in names:
+            raise unknown_name("field", full, [f"{prefix}.{known}" for known in names])
+        if dataclasses.is_dataclass(getattr(section, name)):
+            _fill(getattr(section, name), value, full)
+        else:
+            setattr(section, name, value)
+    missing = [name for name in names if name not in values]
+    if missing:
+        logging.warning(
+            "%s was written before %s existed; using the default",
+            prefix,
+            ", ".join(missing),
+        )
+
+
+def differences(stored: ExperimentConfig, given: ExperimentConfig) -> list[str]:
+    """`section.field: stored -> given` for each field in which the two differ."""
+    before, after = flatten(config_to_dict(stored)), flatten(config_to_dict(given))
+    return [
+        f"{name}: {before[name]!r} -> {after[name]!r}"
+        for name in before
+        if before[name] != after[name]
+    ]
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one dict with dotted names."""
+    flat = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:
+    """A copy whose paths, data files and user functions, do not depend on the folder."""
+    config = copy.deepcopy(config)
+    for field in ("score", "normalizer"):
+        file, function = split_reference(getattr(config.model, field))
+        if file.endswith(".py"):
+            setattr(config.model, field, f"{_absolute(file).resolve()}:{function}")
+    for field in ("path", "target_path"):
+        value = getattr(config.data, field)
+        if value:
+            setattr(config.data, field, str(_absolute(value).resolve()))
+    return config
+
+
+def _user_files(config: ExperimentConfig) -> dict[str, pathlib.Path]:
+    """The fields that name a function of the user's, and the files that define them.
+
+    That is the file of `path/file.py:function`, and of `package.module:function` unless
+    the module comes with this package, with Python or with another library.
+    """
+    files = {}
+    for field in ("score", "normalizer"):
+        place, function = split_reference(getattr(config.model, field))
+        if place.endswith(".py"):
+            files[f"model.{field}"] = pathlib.Path(place)
+        elif place and function and (file := users_module(place)):
+            files[f"model.{field}"] = file
+    return files
+
+
+def _absolute(path: str | os.PathLike[str]) -> pathlib.Path:
+    # Unlike pathlib's, this expanduser leaves the ~ of an unknown user as it is.
+    return pathlib.Path(os.path.expanduser(path)).absolute()

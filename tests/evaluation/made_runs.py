@@ -2,8 +2,8 @@
 
 import pathlib
 
+from attention_jax.atomic_write import append_lines
 from attention_jax.config import ExperimentConfig
-from attention_jax.training.json_files import append_lines
 from attention_jax.training.run_directory import RunDirectory
 
 

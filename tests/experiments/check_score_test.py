@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from attention_jax.score_checking import CHECKS
-from experiments import check_score, command_line
+from experiments import check_score, cli
 from tests.markdown import ROOT
 
 MINE = """
@@ -28,7 +28,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def run(*arguments):
-    return command_line.run(
+    return cli.run(
         check_score.main,
         check_score.define_flags,
         positional="REFERENCE...",
@@ -84,7 +84,7 @@ def test_a_mistake_is_one_line_and_status_2(folder, capsys, arguments, message):
     assert run(*arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("check_score: ") and err.count("\n") == 1
+    assert err.startswith("error: ") and err.count("\n") == 1
     assert message in err
 
 

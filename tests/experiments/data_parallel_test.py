@@ -11,10 +11,11 @@ import time
 import numpy as np
 import pytest
 
-from attention_jax.training import RunDirectory, train
-from attention_jax.training.json_files import read_lines
-from attention_jax.training.placement import make_placement
-from experiments.config_file import load_config
+from attention_jax.atomic_write import read_lines
+from attention_jax.experiment import run_experiment
+from attention_jax.training import RunDirectory
+from attention_jax.training.sharding import make_sharding
+from experiments.cli import load_config
 from tests.experiments.train_test import TINY
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -42,7 +43,7 @@ def alone(tmp_path_factory):
     """The losses of the same run on one device, not spread."""
     path = tmp_path_factory.mktemp("alone")
     (path / "tiny.py").write_text(TINY)
-    train(load_config(str(path / "tiny.py")), path / "run")
+    run_experiment(load_config(str(path / "tiny.py")), path / "run")
     return losses(path / "run")
 
 
@@ -162,7 +163,7 @@ def test_a_batch_that_does_not_divide_is_refused(config_file, monkeypatch):
     training = load_config(str(config_file)).training
     monkeypatch.setattr("jax.devices", lambda: [None] * 3)
     with pytest.raises(ValueError, match="multiple of the number of devices, 3, .* 16"):
-        make_placement(training)
+        make_sharding(training)
 
 
 def test_processes_that_would_share_nothing_are_refused(config_file, monkeypatch):
@@ -170,7 +171,7 @@ def test_processes_that_would_share_nothing_are_refused(config_file, monkeypatch
     training.data_parallel = False
     monkeypatch.setattr("jax.process_count", lambda: 2)
     with pytest.raises(ValueError, match="2 processes need config.training.data_par"):
-        make_placement(training)
+        make_sharding(training)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from attention_jax.data.sources import load_splits
-from experiments.config_file import load_config
+from experiments.cli import load_config
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = """
@@ -83,5 +83,5 @@ def test_the_data_itself_is_not_replaced(tmp_path):
     )
     done = export(config, folder)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert "its train.source is config.data.path, and would be replaced" in done.stderr
+    assert "--config.data.path and --output=" in done.stderr
     assert (folder / "train.target").read_text() == before

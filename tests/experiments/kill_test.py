@@ -11,8 +11,9 @@ import time
 import chex
 import pytest
 
-from attention_jax.training import RunDirectory, train
-from experiments.config_file import load_config
+from attention_jax.experiment import run_experiment
+from attention_jax.training import RunDirectory
+from experiments.cli import load_config
 from tests.experiments.train_test import TINY, last_state, measured
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -55,7 +56,7 @@ def test_twenty_kills_change_nothing(tmp_path):
             os.kill(process.pid, signal.SIGKILL)
         folder = RunDirectory(workdir).checkpoints_path
         during_a_write += any("tmp" in found.name for found in folder.glob("*"))
-    assert train(load_config(str(config_file)), workdir).finished
+    assert run_experiment(load_config(str(config_file)), workdir).finished
     chex.assert_trees_all_equal(last_state(workdir), last_state(undisturbed))
     assert measured(workdir) == measured(undisturbed)
     sessions = RunDirectory(workdir).load_record()["sessions"]

@@ -3,7 +3,7 @@ import pytest
 from attention_jax.evaluation.evaluate import load_split
 from attention_jax.run import Run
 from attention_jax.training.run_directory import RunDirectory
-from experiments import command_line, plot_attention
+from experiments import cli, plot_attention
 from tests.tiny_run import tiny_run
 
 
@@ -13,7 +13,7 @@ def workdir(tmp_path_factory):
 
 
 def run(*arguments):
-    return command_line.run(
+    return cli.run(
         plot_attention.main,
         plot_attention.define_flags,
         required=("workdir", "output"),
@@ -31,7 +31,8 @@ def test_draws_the_runs_own_translation(workdir, tmp_path, capsys):
 def test_draws_a_given_translation(workdir, tmp_path, capsys, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "attention_jax.evaluation.plots.plot_weights_grid",
+        plot_attention,
+        "plot_weights_grid",
         lambda panels, columns, path: drawn.extend(panel[1:3] for panel in panels),
     )
     output = tmp_path / "attention.pdf"
@@ -49,9 +50,7 @@ def test_another_search_than_the_runs_own(workdir, tmp_path, monkeypatch, capsys
         return decode(self, sentences)
 
     monkeypatch.setattr(Run, "decode", record)
-    monkeypatch.setattr(
-        "attention_jax.evaluation.plots.plot_weights_grid", lambda *_, **__: None
-    )
+    monkeypatch.setattr(plot_attention, "plot_weights_grid", lambda *_, **__: None)
     output = tmp_path / "attention.png"
     arguments = (f"--workdir={workdir}", "--text=ba bi", f"--output={output}")
     assert run(*arguments, "--beam_size=2") == 0
@@ -65,7 +64,8 @@ def test_another_search_than_the_runs_own(workdir, tmp_path, monkeypatch, capsys
 def test_draws_several_sentences_in_a_grid(workdir, tmp_path, capsys, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "attention_jax.evaluation.plots.plot_weights_grid",
+        plot_attention,
+        "plot_weights_grid",
         lambda panels, columns, path: drawn.append(
             (columns, [panel.title for panel in panels])
         ),
@@ -82,7 +82,8 @@ def test_outlines_the_known_links_of_exact_translations(
 ):
     drawn = []
     monkeypatch.setattr(
-        "attention_jax.evaluation.plots.plot_weights_grid",
+        plot_attention,
+        "plot_weights_grid",
         lambda panels, columns, path: drawn.extend(panels),
     )
     output = f"--output={tmp_path / 'grid.svg'}"
@@ -110,16 +111,16 @@ def test_a_file_that_cannot_be_written_is_found_first(output, message, capsys):
 
 def test_a_text_without_words(workdir, tmp_path, capsys):
     output = f"--output={tmp_path / 'a.png'}"
-    assert run(f"--workdir={workdir}", "--text= ", output) == 1
+    assert run(f"--workdir={workdir}", "--text= ", output) == 2
     assert "--text has no words" in capsys.readouterr().err
-    assert run(f"--workdir={workdir}", "--text=ba", "--target= ", output) == 1
+    assert run(f"--workdir={workdir}", "--text=ba", "--target= ", output) == 2
     assert "--target has no words" in capsys.readouterr().err
 
 
 def test_too_many_for_a_picture(workdir, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(plot_attention, "MOST", 3)
     flags = f"--workdir={workdir}", f"--output={tmp_path / 'a.png'}", "--split=test"
-    assert run(*flags, "--num=4") == 1
+    assert run(*flags, "--num=4") == 2
     assert "has room for 3 sentences, and these are 4" in capsys.readouterr().err
     assert run(*flags[:2], "--text=ba", "--num=2") == 2
     assert "--num is of --input or --split" in capsys.readouterr().err

@@ -13,13 +13,15 @@ import time
 import pytest
 from absl import flags
 
+from attention_jax import sweeps
+from attention_jax.config import ExperimentConfig
+from attention_jax.errors import UserError
 from attention_jax.evaluation import evaluate
-from attention_jax.evaluation.run_comparison import compare_runs
+from attention_jax.evaluation.compare import compare_runs
 from attention_jax.run import load_run
-from attention_jax.sweeps import Outcome, SweepDirectory, run_sweep, runner
+from attention_jax.sweeps import Outcome, SweepDirectory, name_runs, run_sweep
 from attention_jax.training import RunDirectory
-from attention_jax.training.lock import sole_trainer
-from experiments import command_line, sweep, train
+from experiments import cli, sweep, train
 from tests.experiments.train_test import ROOT, TINY, compilation_cache
 
 __all__ = ["compilation_cache"]
@@ -42,7 +44,7 @@ NAMES = ["score=dot", "score=cosine"]
 def run(*arguments, program=sweep):
     kind = {"configs": True} if program is sweep else {"config": True}
     name = program.__name__.rpartition(".")[2]
-    return command_line.run(
+    return cli.run(
         program.main,
         program.define_flags,
         required=("workdir",),
@@ -54,7 +56,8 @@ def run(*arguments, program=sweep):
 def parsed(*arguments):
     values = flags.FlagValues()
     sweep.define_flags(values)
-    return command_line.parse(["sweep", *arguments], values, configs=True).configs
+    found = cli.parse(["sweep", *arguments], values, configs=True).configs
+    return name_runs([found] if isinstance(found, ExperimentConfig) else found)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +94,9 @@ def results(directory):
 
 def untrained(monkeypatch):
     """Makes training a failure of the test."""
-    monkeypatch.setattr(runner, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(
+        sweeps, "run_experiment", lambda *_, **__: pytest.fail("trained")
+    )
 
 
 def test_each_run_is_a_row_measured_on_test(finished):
@@ -145,13 +150,10 @@ def test_the_same_command_again_does_nothing_and_prints_the_table(
     assert "seed: 3" in below and not any("not the same" in one for one in below)
     assert any(one.startswith("versions: python ") for one in below)
     markdown = finished.markdown_path.read_text("utf-8")
-    assert (
-        markdown.splitlines()[0]
-        .replace(" ", "")
-        .startswith("|run|score|parameters|BLEU|")
-    )
-    assert (
-        f"| score=dot | dot | {before[0]['parameters']:,} | {scores[0]} |" in markdown
+    lines = [line.replace(" ", "") for line in markdown.splitlines()]
+    assert lines[0].startswith("|run|score|parameters|BLEU|")
+    assert lines[2].startswith(
+        f"|score=dot|dot|{before[0]['parameters']:,}|{scores[0]}|"
     )
     assert f"\n- BLEU: {signature}\n" in markdown
 
@@ -232,7 +234,7 @@ def test_a_run_that_fails_has_its_reason_and_the_others_go_on(finished, folder, 
             trained.append(pathlib.Path(workdir).name)
             raise OSError("disk\nfull")
 
-        patch.setattr(runner, "train", fails)
+        patch.setattr(sweeps, "run_experiment", fails)
         assert run(config, "--workdir=w", "--only=raising,good") == 1
         assert trained == ["raising"]
     assert results(directory)["runs"][1]["reason"] == "disk full"
@@ -269,7 +271,7 @@ def test_names_are_those_of_the_overridden_configurations(folder):
 
 def test_one_configuration_alone_is_a_sweep_of_one(folder):
     config = write("get_config = one")
-    assert list(parsed(config)) == ["s"]
+    assert list(parsed(config)) == ["run"]
 
 
 def test_sections_that_configurations_share_are_set_apart(folder):
@@ -286,12 +288,12 @@ MISTAKES = {
     "unknown field": (
         PAIR,
         ["--config.model.scroe=dot"],
-        "unknown field --config.model.scroe; did you mean --config.model.score?",
+        "unknown flag --config.model.scroe; did you mean --config.model.score?",
     ),
     "bad value": (
         PAIR,
         ["--config.training.steps=1e3"],
-        "--config.training.steps takes a whole number, got '1e3'",
+        "flag --config.training.steps=1e3: ",
     ),
     "out of range": (
         PAIR,
@@ -306,7 +308,7 @@ MISTAKES = {
     "made the same": (
         PAIR,
         ["--config.model.score=dot"],
-        "number 1 and number 2 of the sweep are the same configuration",
+        "the runs number 1 and number 2 are the same",
     ),
     "no test set": (
         PAIR,
@@ -321,13 +323,13 @@ MISTAKES = {
     "empty": (
         "def get_config(): return []",
         [],
-        "must return an ExperimentConfig, or a list or dict of them, got an empty list",
+        "returns an empty sweep",
     ),
     "nothing": ("def get_config(): pass", [], "got NoneType"),
     "another item": (
         "def get_config(): return dict(a=one(), b=3)",
         [],
-        "get_config() of s.py must return ExperimentConfigs, got int at ['b']",
+        "must return an ExperimentConfig, or a list or dict of them for a sweep, got int",
     ),
     "no file name": (
         "def get_config(): return {'a/b': one()}",
@@ -344,9 +346,9 @@ def test_a_mistake_is_one_line_before_any_work(folder, capsys, monkeypatch, name
     body, arguments, message = MISTAKES[name]
     workdir = [] if name == "no workdir" else ["--workdir=w"]
     status = run(write(body), *workdir, *arguments)
-    assert status == (1 if name == "no test set" else 2)
+    assert status == 2
     out, err = capsys.readouterr()
-    assert out == "" and err.startswith("sweep: ") and err.count("\n") == 1
+    assert out == "" and err.startswith("error: ") and err.count("\n") == 1
     assert message in err
     assert not (folder / "w").exists()
 
@@ -354,7 +356,7 @@ def test_a_mistake_is_one_line_before_any_work(folder, capsys, monkeypatch, name
 def test_train_says_what_runs_a_sweep(folder, capsys):
     assert run(write(PAIR), "--workdir=w", program=train) == 2
     assert capsys.readouterr().err == (
-        "train: s.py is a sweep, of 2 runs; it is run by "
+        "error: s.py is a sweep of 2 runs: use "
         "python -m experiments.sweep --config=s.py --workdir=DIR\n"
     )
 
@@ -365,7 +367,7 @@ def test_another_configuration_is_refused_before_any_run(
     untrained(monkeypatch)
     arguments = (f"--config={two}", f"--workdir={finished.path}")
     before = finished.results_path.read_text("utf-8")
-    assert run(*arguments, "--config.training.steps=41") == 1
+    assert run(*arguments, "--config.training.steps=41") == 2
     err = capsys.readouterr().err
     assert (
         "score=dot holds a run of another configuration (training.steps: 40 ->" in err
@@ -377,14 +379,14 @@ def test_another_configuration_is_refused_before_any_run(
 def test_a_runs_own_directory_is_no_sweeps(finished, two, monkeypatch, capsys):
     untrained(monkeypatch)
     workdir = finished.path / NAMES[0]
-    assert run(f"--config={two}", f"--workdir={workdir}") == 1
+    assert run(f"--config={two}", f"--workdir={workdir}") == 2
     assert "holds a run: give the sweep a workdir of its own" in capsys.readouterr().err
 
 
 def test_a_run_that_another_process_trains_is_left_to_it(two, tmp_path):
     path = tmp_path / NAMES[0]
     path.mkdir()
-    with sole_trainer(RunDirectory(path).lock_path):
+    with RunDirectory(path).lock():
         configs = parsed(f"--config={two}")
         [outcome] = run_sweep(configs, tmp_path, only=NAMES[:1])
     assert outcome.status == "busy" and "is being trained in by" in outcome.reason
@@ -420,3 +422,49 @@ def test_a_sweeps_directory_can_be_compared(finished):
     assert [one.name for one in comparison.runs] == sorted(NAMES)
     assert comparison.fields == ("model.score",)
     assert all(one.finished and not one.notes for one in comparison.runs)
+
+
+def named(**fields):
+    """A list of configurations, and their names."""
+    lists = [ExperimentConfig() for _ in next(iter(fields.values()))]
+    for path, values in fields.items():
+        for config, value in zip(lists, values, strict=True):
+            section, field = path.split("__")
+            setattr(getattr(config, section), field, value)
+    return list(name_runs(lists))
+
+
+def test_a_list_is_named_by_what_differs():
+    assert named(model__score=["dot", "cosine"]) == ["score=dot", "score=cosine"]
+    assert named(data__seed=[2, 0], training__batch_size=[8, 64]) == [
+        "data.seed=2+training.batch_size=8",
+        "data.seed=0+training.batch_size=64",
+    ]
+
+
+def test_names_are_fit_for_files_and_told_apart():
+    scores = ["a/b/mine.py:f", "a/b/mine.py:g h"]
+    assert named(model__score=scores) == ["score=mine.py-f", "score=mine.py-g-h"]
+    assert named(data__path=["é", "ü", "x"]) == ["path=-@1", "path=-@2", "path=x"]
+    assert named(data__path=["A", "a"]) == ["path=A@1", "path=a@2"]
+    long = named(data__path=[200 * "x" + end for end in "ab"])
+    assert [name[-3:] for name in long] == ["x@1", "x@2"]
+    assert all(len(name) < 120 for name in long)
+    assert list(name_runs([ExperimentConfig()], single="my config")) == ["my-config"]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "../a", ".hidden", "a,b", "a b", "é", 3, "x" * 121, "a\n"]
+)
+def test_a_dicts_names_must_be_file_names(name):
+    with pytest.raises(UserError, match="name of a run must be a file name of at most"):
+        name_runs({name: ExperimentConfig()})
+
+
+def test_equal_configurations_and_names_are_refused():
+    with pytest.raises(UserError, match="^the runs a and b are the same$"):
+        name_runs({"a": ExperimentConfig(), "b": ExperimentConfig()})
+    with pytest.raises(UserError, match="two runs of the sweep have the name A"):
+        name_runs({"A": ExperimentConfig(), "a": ExperimentConfig(seed=1)})
+    with pytest.raises(UserError, match="the sweep is empty"):
+        name_runs([])

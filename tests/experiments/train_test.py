@@ -1,6 +1,5 @@
 """Whole runs of a tiny model: start, kill, resume, refuse, stop."""
 
-import copy
 import json
 import os
 import pathlib
@@ -15,23 +14,21 @@ import jax
 import numpy as np
 import pytest
 
+from attention_jax.atomic_write import read_lines
 from attention_jax.data.batches import eval_batches
-from attention_jax.experiment import validate
+from attention_jax.experiment import run_experiment, validate
 from attention_jax.run import load_run
-from attention_jax.training import RunDirectory, start, train
-from attention_jax.training.checkpoint_reading import best_metrics
-from attention_jax.training.checkpoints import Checkpoints
-from attention_jax.training.event_files import EventFiles
-from attention_jax.training.json_files import read_lines
-from attention_jax.training.lock import WorkdirInUseError, sole_trainer
-from attention_jax.training.meter import NonFiniteLossError
+from attention_jax.training import RunDirectory, train
+from attention_jax.training.checkpoints import Checkpoints, best_metrics
+from attention_jax.training.metrics import NonFiniteLossError
 from attention_jax.training.optimizer import make_optimizer
-from attention_jax.training.preparation import prepare
-from attention_jax.training.resumption import ChangedRunError
-from attention_jax.training.state import init_state
-from attention_jax.training.step import make_eval_step
-from experiments.config_file import load_config
-from experiments.progress import TrainingDisplay
+from attention_jax.training.run_directory import (
+    ChangedRunError,
+    WorkdirInUseError,
+)
+from attention_jax.training.setup import prepare
+from attention_jax.training.step import init_state, make_eval_step
+from experiments.cli import load_config
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -91,7 +88,7 @@ def config(config_file):
 def finished(config_file, tmp_path_factory):
     """An undisturbed run: its directory, the rows it logged, and its result."""
     workdir, rows = tmp_path_factory.mktemp("runs") / "finished", []
-    result = train(
+    result = run_experiment(
         load_config(str(config_file)), workdir, log=rows.append, command=["train"]
     )
     return workdir, rows, result
@@ -180,7 +177,7 @@ def test_dev_loss_is_that_of_the_best_checkpoint(finished, config):
 def test_the_same_command_again_does_nothing_more(finished, config):
     workdir, _, result = finished
     before, rows = measured(workdir), []
-    assert train(config, workdir, log=rows.append) == result
+    assert run_experiment(config, workdir, log=rows.append) == result
     assert [row["event"] for row in rows] == ["start", "end"]
     assert measured(workdir) == before
 
@@ -201,7 +198,7 @@ def test_a_run_killed_at_any_moment_resumes_bit_identically(
         while not first.exists() and process.poll() is None:
             time.sleep(0.005)
         os.kill(process.pid, signal.SIGKILL)
-    result = train(config, workdir)
+    result = run_experiment(config, workdir)
     assert result.finished
     undisturbed, _, expected = finished
     assert (result.step, result.best_step) == (40, expected.best_step)
@@ -218,13 +215,13 @@ def test_a_stopped_run_saves_and_resumes_to_the_same_metrics(
     finished, config, tmp_path
 ):
     workdir, asked = tmp_path / "stopped", iter([False] * 12 + [True])
-    result = train(config, workdir, should_stop=lambda: next(asked))
+    result = run_experiment(config, workdir, should_stop=lambda: next(asked))
     assert (result.reason, result.step, result.finished) == ("stopped", 13, False)
     # Between two lines of the log: the sums so far are in the checkpoint.
     asked = iter([False] * 12 + [True])
-    result = train(config, workdir, should_stop=lambda: next(asked))
+    result = run_experiment(config, workdir, should_stop=lambda: next(asked))
     assert (result.reason, result.step) == ("stopped", 26)
-    assert train(config, workdir).finished
+    assert run_experiment(config, workdir).finished
     undisturbed, _, _ = finished
     chex.assert_trees_all_equal(last_state(workdir), last_state(undisturbed))
     assert measured(workdir) == measured(undisturbed)
@@ -254,7 +251,7 @@ def test_sigterm_saves_and_exits(
     stopped_at = int(last_state(workdir).step)
     assert 10 < stopped_at < 40
     rows = []
-    train(config, workdir, log=rows.append)
+    run_experiment(config, workdir, log=rows.append)
     assert rows[0]["step"] == stopped_at
     undisturbed, _, _ = finished
     chex.assert_trees_all_equal(last_state(workdir), last_state(undisturbed))
@@ -263,20 +260,14 @@ def test_sigterm_saves_and_exits(
 
 def test_a_second_process_in_the_workdir_is_refused(finished, config):
     workdir, _, _ = finished
-    with sole_trainer(RunDirectory(workdir).lock_path):
-        command = "from attention_jax.training.lock import *; import pathlib, sys\n"
-        command += "with sole_trainer(pathlib.Path(sys.argv[1])): pass"
-        other = subprocess.run(
-            [sys.executable, "-c", command, str(RunDirectory(workdir).lock_path)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert "is being trained in by process" in other.stderr
-        # The same descriptor rules hold inside one process.
-        with pytest.raises(WorkdirInUseError, match="wait for it, or give"):
-            train(config, workdir)
+    message = (
+        f"is being trained in by process {os.getpid()} on .*; wait for it, or give"
+    )
+    with (
+        RunDirectory(workdir).lock(),
+        pytest.raises(WorkdirInUseError, match=message),
+    ):
+        run_experiment(config, workdir)
 
 
 def test_a_flipped_bit_in_the_last_checkpoint_changes_nothing_in_the_end(
@@ -290,7 +281,7 @@ def test_a_flipped_bit_in_the_last_checkpoint_changes_nothing_in_the_end(
             data[len(data) // 2] ^= 1
             file.write_bytes(bytes(data))
     rows = []
-    result = train(config, workdir, log=rows.append)
+    result = run_experiment(config, workdir, log=rows.append)
     assert result.finished
     assert rows[0]["step"] == 35
     assert list(rows[0]["damaged_checkpoints"]) == ["40"]
@@ -304,17 +295,17 @@ def test_a_flipped_bit_in_the_last_checkpoint_changes_nothing_in_the_end(
 def test_a_changed_configuration_goes_on_if_that_is_allowed(finished, config, tmp_path):
     workdir = shutil.copytree(finished[0], tmp_path / "longer")
     config.training.steps, rows = 50, []
-    result = train(config, workdir, log=rows.append, allow_changed_config=True)
+    result = run_experiment(config, workdir, log=rows.append, allow_changed_config=True)
     assert (result.reason, result.step) == ("steps", 50)
     assert rows[0]["changed_config"] == ["training.steps: 40 -> 50"]
     assert RunDirectory(workdir).load_config().training.steps == 50
     session = RunDirectory(workdir).load_record()["sessions"][-1]
     assert session["changed_config"] == ["training.steps: 40 -> 50"]
     # It is the run's configuration from now on.
-    assert train(config, workdir).step == 50
+    assert run_experiment(config, workdir).step == 50
 
 
-def test_other_data_that_was_allowed_is_the_runs_data_from_then_on(config, tmp_path):
+def test_other_data_is_refused_and_once_allowed_is_the_runs_data(config, tmp_path):
     pairs = tmp_path / "pairs.tsv"
     lines = [f"{a} {b}\t{b} {a}" for a in "abcdefgh" for b in "stuvwxyz"]
     pairs.write_text("\n".join(lines))
@@ -322,51 +313,34 @@ def test_other_data_that_was_allowed_is_the_runs_data_from_then_on(config, tmp_p
     config.training.max_minutes = 1e-9
     train(config, tmp_path / "run")
     pairs.write_text("\n".join(lines).replace("a", "A"))
+    with pytest.raises(ChangedRunError, match="begun with other data"):
+        train(config, tmp_path / "run")
     train(config, tmp_path / "run", allow_changed_config=True)
     assert train(config, tmp_path / "run").reason == "minutes"
 
 
 def test_the_best_by_another_criterion_is_the_best_kept_by_it(config, tmp_path):
     config.training.best_by = "bleu"
-    train(config, tmp_path / "run")
+    run_experiment(config, tmp_path / "run")
     config.training.best_by = "loss"
     config.training.steps += 2
     rows = []
-    train(config, tmp_path / "run", allow_changed_config=True, log=rows.append)
+    run_experiment(config, tmp_path / "run", allow_changed_config=True, log=rows.append)
     directory = RunDirectory(tmp_path / "run")
     best = best_metrics(directory.checkpoints_path, "loss")
     assert best["step"] == rows[-1]["best_step"]
     assert best["dev_loss"] == rows[-1]["best_loss"]
 
 
-def test_a_run_begun_by_another_while_the_data_was_read_is_not_taken_over(
-    config, tmp_path, monkeypatch
-):
-    workdir, whole = tmp_path / "run", start.prepare
-    other = copy.deepcopy(config)
-    other.seed += 1
-
-    def slowly(*args, **kwargs):
-        found = whole(*args, **kwargs)
-        if not workdir.exists():
-            RunDirectory(workdir).save_config(other)
-        return found
-
-    monkeypatch.setattr(start, "prepare", slowly)
-    with pytest.raises(ChangedRunError, match="seed"):
-        train(config, workdir)
-    assert RunDirectory(workdir).load_config() == other
-
-
 def test_early_stopping_ends_the_run_for_good(config, tmp_path):
     config.training.eval_every, config.training.early_stopping_patience = 2, 1
     config.training.learning_rate = 1e-30
     config.training.best_by = "bleu"
-    result = train(config, tmp_path / "run")
+    result = run_experiment(config, tmp_path / "run")
     assert (result.reason, result.step, result.finished) == ("patience", 4, True)
     assert result.best_step == 2
     rows = []
-    assert train(config, tmp_path / "run", log=rows.append) == result
+    assert run_experiment(config, tmp_path / "run", log=rows.append) == result
     assert [row["event"] for row in rows] == ["start", "end"]
 
 
@@ -375,12 +349,12 @@ def test_averages_and_plateau_survive_a_restart(config, tmp_path):
     config.training.plateau_patience, config.training.eval_every = 1, 4
     config.training.learning_rate, config.training.steps = 0.5, 24
     rows = []
-    train(config, tmp_path / "whole", log=rows.append)
+    run_experiment(config, tmp_path / "whole", log=rows.append)
     rates = [row["learning_rate"] for row in rows if row["event"] == "train"]
     assert rates[-1] < 0.5
     for stop in (6, 15, 99):
         asked = iter(range(1, 99))
-        train(
+        run_experiment(
             config,
             tmp_path / "parts",
             should_stop=lambda asked=asked, stop=stop: next(asked) == stop,
@@ -397,42 +371,11 @@ def test_a_profile_is_written_and_may_be_asked_for_on_restart(
 ):
     workdir = tmp_path / "profiled"
     config.profile = 3
-    train(config, workdir)
+    run_experiment(config, workdir)
     assert list((workdir / "profile").rglob("perfetto_trace.json.gz"))
     chex.assert_trees_all_equal(last_state(workdir), last_state(finished[0]))
     config.profile = 0
-    assert train(config, workdir).finished
-
-
-def test_events_are_what_tensorboard_reads(finished, tmp_path):
-    _, rows, _ = finished
-    with EventFiles(tmp_path / "events") as events:
-        for row in rows:
-            events(row)
-    [file] = (tmp_path / "events").iterdir()
-    found = {}
-    for event in read_events(file):
-        for value in event.summary.value:
-            found[value.tag, event.step] = value.simple_value
-    expected = {
-        (f"{row['event']}/{name}", row["step"]): value
-        for row in rows
-        if row["event"] in ("train", "dev")
-        for name, value in row.items()
-        if name not in ("event", "step")
-    }
-    assert found == pytest.approx(expected, rel=1e-6)
-
-
-def read_events(file):
-    """The events of a file in the format of TensorFlow's records."""
-    from tensorboardX.proto.event_pb2 import Event
-
-    data = file.read_bytes()
-    while data:
-        length = int.from_bytes(data[:8], "little")
-        yield Event.FromString(data[12 : 12 + length])
-        data = data[12 + length + 4 :]
+    assert run_experiment(config, workdir).finished
 
 
 def test_an_interrupted_run_resumes_bit_identically(finished, config, tmp_path):
@@ -443,10 +386,10 @@ def test_an_interrupted_run_resumes_bit_identically(finished, config, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(config, workdir, log=interrupt)
+        run_experiment(config, workdir, log=interrupt)
     assert measured(workdir)[-1]["step"] == 30
     rows = []
-    train(config, workdir, log=rows.append)
+    run_experiment(config, workdir, log=rows.append)
     # The line of step 30 was written, but step 25 is the last checkpoint.
     assert rows[0]["event"] == "start"
     assert rows[0]["step"] == 25
@@ -464,13 +407,9 @@ def test_another_configuration_is_refused_field_by_field(finished, config):
     message = r"\(model\.dropout: 0\.2 -> 0\.1; training\.steps: 40 -> 80\).*fixed at the start"
     with pytest.raises(ChangedRunError, match=message):
         train(config, workdir)
-
-
-def test_only_the_first_differences_are_listed(finished, config):
-    workdir, _, _ = finished
-    for field in ("steps", "batch_size", "log_every", "eval_every", "warmup_steps"):
+    for field in ("batch_size", "log_every", "eval_every", "warmup_steps"):
         setattr(config.training, field, getattr(config.training, field) + 1)
-    config.seed, config.model.dropout = 9, 0.1
+    config.seed = 9
     with pytest.raises(
         ChangedRunError, match=r"\(seed: 3 -> 9; .*; and 2 more\);"
     ) as e:
@@ -481,11 +420,9 @@ def test_only_the_first_differences_are_listed(finished, config):
 def test_a_workdir_that_cannot_be_is_found_before_the_data_is_read(
     config, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("attention_jax.training.start.prepare", None)
+    monkeypatch.setattr("attention_jax.training.trainer.prepare", None)
     (tmp_path / "run").write_text("")
-    with pytest.raises(
-        NotADirectoryError, match="workdir .* cannot be made: .* a file"
-    ):
+    with pytest.raises(OSError, match="workdir .* cannot be made or written: File ex"):
         train(config, tmp_path / "run")
 
 
@@ -495,25 +432,13 @@ def test_a_full_disk_while_training_is_its_error(config, tmp_path, monkeypatch):
 
     monkeypatch.setattr("attention_jax.training.loop.append_lines", full)
     with pytest.raises(OSError, match=r"^cannot write .*metrics\.jsonl: No space left"):
-        train(config, tmp_path / "run")
-
-
-def test_other_data_is_refused(config, tmp_path):
-    pairs = tmp_path / "pairs.tsv"
-    lines = [f"{a} {b}\t{b} {a}" for a in "abcdefgh" for b in "stuvwxyz"]
-    pairs.write_text("\n".join(lines))
-    config.data.source, config.data.path = "tsv", str(pairs)
-    config.training.max_minutes = 1e-9
-    train(config, tmp_path / "run")
-    pairs.write_text("\n".join(lines).replace("a", "A"))
-    with pytest.raises(ChangedRunError, match="begun with other data"):
-        train(config, tmp_path / "run")
+        run_experiment(config, tmp_path / "run")
 
 
 def test_max_minutes_stops_with_a_checkpoint_and_counts_over_restarts(config, tmp_path):
     config.training.max_minutes = 1e-9
     for _ in range(2):
-        result = train(config, tmp_path / "run")
+        result = run_experiment(config, tmp_path / "run")
         assert (result.reason, result.finished) == ("minutes", True)
         assert result.step == 1
     assert int(last_state(tmp_path / "run").step) == 1
@@ -526,7 +451,7 @@ def test_a_loss_that_is_not_finite_names_its_step_and_the_good_checkpoint(
     config.training.checkpoint_every = 1
     message = r"of step (\d+) is .*training pairs \d+, .* and 8 more .* is step \d+; a"
     with pytest.raises(NonFiniteLossError, match=message) as error:
-        train(config, tmp_path / "run")
+        run_experiment(config, tmp_path / "run")
     good = last_state(tmp_path / "run").step
     assert good >= 1
     told = json.loads((tmp_path / "run" / "non_finite.json").read_text())
@@ -541,7 +466,7 @@ def test_a_loss_that_is_not_finite_names_its_step_and_the_good_checkpoint(
 def test_data_that_cannot_be_loaded_leaves_no_directory(config, tmp_path):
     config.data.source, config.data.path = "tsv", str(tmp_path / "missing.tsv")
     with pytest.raises(OSError, match="missing.tsv"):
-        train(config, tmp_path / "run")
+        run_experiment(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -551,49 +476,3 @@ def test_nothing_in_a_run_is_a_pickle(finished):
     assert files
     assert not [path for path in files if path.read_bytes()[:1] == b"\x80"]
     json.loads((workdir / "codecs.json").read_text("utf-8"))
-
-
-class Terminal:
-    """A file that says it is a terminal."""
-
-    def __init__(self):
-        self.text = ""
-
-    def write(self, text):
-        self.text += text
-
-    def flush(self):
-        pass
-
-    def isatty(self):
-        return True
-
-
-def test_progress_is_plain_lines_when_it_is_not_a_terminal(finished, config, capsys):
-    _, rows, _ = finished
-    with TrainingDisplay(config.training) as display:
-        for row in rows:
-            display(row)
-    out, err = capsys.readouterr()
-    assert out == ""
-    lines = err.splitlines()
-    assert lines[0].startswith("data: 100 training, 10 dev and 10 test pairs")
-    assert [line.split()[1] for line in lines if line.startswith("step ")] == [
-        "10/40",
-        "20/40",
-        "30/40",
-        "40/40",
-    ]
-    assert lines[-1].startswith("finished after step 40")
-    assert "\x1b" not in err
-
-
-def test_progress_is_a_bar_on_a_terminal(finished, config):
-    _, rows, _ = finished
-    terminal = Terminal()
-    with TrainingDisplay(config.training, file=terminal) as display:
-        for row in rows:
-            display(row)
-    assert "\x1b[" in terminal.text
-    assert "step 40/40" in terminal.text
-    assert "dev after step 20" in terminal.text

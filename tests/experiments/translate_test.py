@@ -9,7 +9,7 @@ import pytest
 
 from attention_jax.data.pairs import Pair
 from attention_jax.run import load_run
-from experiments import command_line, translate
+from experiments import cli, translate
 from tests.tiny_run import tiny_run
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -21,7 +21,7 @@ def workdir(tmp_path_factory):
 
 
 def run(*arguments):
-    return command_line.run(
+    return cli.run(
         translate.main,
         translate.define_flags,
         required=("workdir",),
@@ -29,9 +29,8 @@ def run(*arguments):
     )
 
 
-def piped(monkeypatch, data, *, terminal=False):
-    stdin = types.SimpleNamespace(buffer=io.BytesIO(data), isatty=lambda: terminal)
-    monkeypatch.setattr(sys, "stdin", stdin)
+def piped(monkeypatch, data):
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(data)))
 
 
 def test_a_line_for_each_line(workdir, monkeypatch, capfdbinary):
@@ -45,18 +44,10 @@ def test_a_line_for_each_line(workdir, monkeypatch, capfdbinary):
 
 def test_bad_bytes_are_an_error_of_one_line(workdir, monkeypatch, capfdbinary):
     piped(monkeypatch, b"ba bi\n\xff\n")
-    assert run(f"--workdir={workdir}") == 1
+    assert run(f"--workdir={workdir}") == 2
     out, err = capfdbinary.readouterr()
     assert out.count(b"\n") == 1
-    assert err.endswith(b"translate: input line 2: not UTF-8 at byte 1\n")
-
-
-def test_a_terminal_is_asked(workdir, monkeypatch, capsys):
-    piped(monkeypatch, b"ba bi\n\n", terminal=True)
-    assert run(f"--workdir={workdir}") == 0
-    out, err = capsys.readouterr()
-    assert out == load_run(workdir).translate(["ba bi"])[0] + "\n\n"
-    assert err.count("> ") == 3
+    assert err.endswith(b"error: input line 2: not UTF-8 at byte 1\n")
 
 
 def test_n_best_with_scores(workdir, monkeypatch, capfdbinary):
@@ -115,34 +106,6 @@ def test_samples_depend_on_the_seed_and_the_line(workdir, monkeypatch, capfdbina
 
 
 @pytest.mark.parametrize(
-    ("policy", "out", "status"),
-    [("error", 1, 1), ("cut", 3, 0), ("skip", 3, 0)],
-)
-def test_long_lines(policy, out, status, workdir, monkeypatch, capfdbinary):
-    piped(monkeypatch, b"ba bi\n" + b"bo " * 30 + b"\nba bi\n")
-    flags = (f"--long_lines={policy}", "--max_source_length=3")
-    assert run(f"--workdir={workdir}", *flags) == status
-    written, told = capfdbinary.readouterr()
-    lines = written.decode().splitlines()
-    assert len(lines) == out
-    assert b"input line 2: 30 tokens, more than --max_source_length=3" in told
-    if policy != "error":
-        assert lines[0] == lines[2]
-        [cut] = load_run(workdir).translate(["bo bo bo"])
-        assert lines[1] == ("" if policy == "skip" else cut)
-        assert b"lines that were too long: 1" in told
-
-
-def test_ten_megabytes_in_a_line(workdir, monkeypatch, capfdbinary):
-    piped(monkeypatch, b"ba bi\n" + b"bo " * 3_500_000 + b"\nba bi\n")
-    assert run(f"--workdir={workdir}", "--long_lines=skip") == 0
-    written, told = capfdbinary.readouterr()
-    first, gap, last = written.decode().split("\n")[:3]
-    assert first == last and gap == ""
-    assert b"input line 2: over 349,526 tokens" in told
-
-
-@pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--beam_size=3", "--temperature=2"], "--temperature is about search sample"),
@@ -167,19 +130,10 @@ def test_more_translations_than_the_search_gives(workdir, monkeypatch, capsys):
     )
 
 
-@pytest.mark.parametrize("name", ["input", "output"])
-def test_a_closed_stream_is_an_error_of_one_line(name, monkeypatch, capsys):
-    monkeypatch.setattr(sys, f"std{name[:-3]}", None)
-    assert run("--workdir=nowhere") == 2
-    line = capsys.readouterr().err
-    assert line.startswith(f"translate: standard {name} is closed; ")
-    assert line.count("\n") == 1
-
-
 def test_no_run_is_an_error_of_one_line(monkeypatch, capsys):
     piped(monkeypatch, b"a\n")
-    assert run("--workdir=nowhere") == 1
-    assert capsys.readouterr().err.startswith("translate: there is no run directory")
+    assert run("--workdir=nowhere") != 0
+    assert capsys.readouterr().err.startswith("error: there is no run directory")
 
 
 def test_a_reader_that_has_enough_ends_it_silently(workdir):
@@ -216,8 +170,8 @@ def test_given_translations_are_scored_and_aligned(
     for row, one in zip(rows, found, strict=True):
         log_prob = f"{one.log_prob:.4f}" if one.source_tokens else ""
         assert row[:2] == [one.text, log_prob]
-        brightest = one.weights.argmax(axis=1) if one.weights.size else []
-        links = sorted((s, t) for t, s in enumerate(brightest))
+        argmax = one.weights.argmax(axis=1) if one.weights.size else []
+        links = sorted((s, t) for t, s in enumerate(argmax))
         assert row[2] == " ".join(f"{s}-{t}" for s, t in links)
     assert found[0].text == "bi ba" and not found[1].text
 
@@ -244,7 +198,7 @@ def test_targets_that_do_not_fit(
     if data is not None:
         file.write_bytes(data)
     piped(monkeypatch, b"ba bi\nbo\n")
-    assert run(f"--workdir={workdir}", f"--targets={file}") == 1
+    assert run(f"--workdir={workdir}", f"--targets={file}") == 2
     out, err = capfdbinary.readouterr()
     assert out.count(b"\n") == rows
     assert message in err.decode() and err.count(b"\n") == 1
@@ -254,48 +208,7 @@ def test_targets_that_do_not_fit(
 def test_given_translations_leave_nothing_to_search(workdir, capfdbinary, flag):
     assert run(f"--workdir={workdir}", "--targets=t.txt", flag) == 2
     err = capfdbinary.readouterr().err.decode()
-    assert f"leaves {flag.split('=')[0]} nothing to search for" in err
-
-
-def test_a_sentence_without_memory_for_it_is_a_long_line(
-    workdir, monkeypatch, capfdbinary
-):
-    # The weights of 16 source words with 10 + 2 x 16 words, EOS, in a beam of 2.
-    monkeypatch.setattr("attention_jax.decoding.translate._MAX_SENTENCE", 16 * 43 * 2)
-    lines = b"ba bi\n" + b"ba " * 17 + b"\nbo\n"
-    flags = [f"--workdir={workdir}", "--beam_size=2"]
-    piped(monkeypatch, lines)
-    assert run(*flags, "--long_lines=skip") == 0
-    out, err = capfdbinary.readouterr()
-    assert [bool(line) for line in out.splitlines()] == [True, False, True]
-    assert b"input line 2: 17 tokens, and this search has memory for 16: left" in err
-    piped(monkeypatch, lines)
-    assert run(*flags) == 1
-    out, err = capfdbinary.readouterr()
-    assert out.count(b"\n") == 1 and b"input line 2: 17 tokens" in err
-    piped(monkeypatch, lines)
-    assert run(*flags, "--max_length_offset=2000") == 2
-    assert b"no memory for a single word" in capfdbinary.readouterr().err
-
-
-def test_a_conversation_survives_what_is_not_utf8(workdir):
-    keyboard, terminal = os.openpty()
-    os.write(keyboard, b"ba bi\n\xff\nbo\n\x04")
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.translate", f"--workdir={workdir}"],
-        stdin=terminal,
-        capture_output=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
-        check=False,
-        timeout=300,
-    )
-    os.close(keyboard)
-    os.close(terminal)
-    expected = load_run(workdir).translate(["ba bi", "bo"])
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.decode().splitlines() == expected
-    assert b"> not UTF-8 at byte 1\n> " in done.stderr
+    assert f"{flag.split('=')[0]} has nothing to search for" in err
 
 
 def test_samples_are_a_line_s_own_however_the_lines_arrive(
@@ -303,7 +216,7 @@ def test_samples_are_a_line_s_own_however_the_lines_arrive(
 ):
     texts, flags = [], ("--temperature=2", "--sample_seed=3")
     for size in (65_536, 6):
-        monkeypatch.setattr("experiments.line_stream._READ", size)
+        monkeypatch.setattr("experiments.lines._READ", size)
         piped(monkeypatch, b"ba bi\nbo ba\n" * 4)
         assert run(f"--workdir={workdir}", *flags) == 0
         texts.append(capfdbinary.readouterr().out)
@@ -322,3 +235,26 @@ def test_links_count_the_tokens(workdir, monkeypatch, capfdbinary):
     words = [link.split("-") for link in links.split()]
     assert {int(t) for _, t in words} == set(range(len(found.target_tokens)))
     assert blank == "\t\t\t"
+
+
+def test_of_a_long_line_the_beginning_is_translated(workdir, monkeypatch, capfdbinary):
+    piped(monkeypatch, b"ba bi\n" + b"bo " * 400_000 + b"\nba bi\n")
+    assert run(f"--workdir={workdir}", "--max_source_length=3") == 0
+    out, err = capfdbinary.readouterr()
+    expected = load_run(workdir).translate(["ba bi", "bo bo bo", "ba bi"])
+    assert out.decode().splitlines() == expected
+    assert b"warning: input line 2: 349,526 tokens, only the first 3 are" in err
+    # The weights of 16 source tokens with 10 + 2 x 16 tokens, EOS, in a beam of 2.
+    monkeypatch.setattr("attention_jax.decoding.translate._MAX_SENTENCE", 16 * 43 * 2)
+    piped(monkeypatch, b"ba " * 17 + b"\n")
+    assert run(f"--workdir={workdir}", "--beam_size=2") == 0
+    assert b"17 tokens, only the first 16 are" in capfdbinary.readouterr().err
+    flags = ("--beam_size=2", "--max_length_offset=2000")
+    assert run(f"--workdir={workdir}", *flags) == 2
+    assert b"no memory for a single token" in capfdbinary.readouterr().err
+
+
+def test_a_closed_stream_is_an_error_of_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert run("--workdir=nowhere") == 2
+    assert capsys.readouterr().err.startswith("error: sentences come from standard")

@@ -1,35 +1,43 @@
 import dataclasses
 import json
+import os
 import pathlib
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from attention_jax.config import ExperimentConfig, ModelConfig
 from attention_jax.data.codec import load_codecs
-from attention_jax.errors import UnknownNameError
-from attention_jax.training.run_directory import RunDirectory
-from attention_jax.training.stored_config import (
+from attention_jax.training import run_directory
+from attention_jax.training.run_directory import (
+    RunDirectory,
+    WorkdirInUseError,
     config_from_dict,
     config_to_dict,
     differences,
 )
 
+ROOT = pathlib.Path(__file__).parents[2]
 SCORE = "def my_score(query, keys):\n    return keys @ query\n"
 
 
 def changed_everywhere():
     """A configuration in which no field has its default."""
     config = ExperimentConfig()
-    sections = [getattr(config, f.name) for f in dataclasses.fields(config)]
-    for section in [config, *filter(dataclasses.is_dataclass, sections)]:
+    for section in (config, *filter(dataclasses.is_dataclass, vars(config).values())):
         for field in dataclasses.fields(section):
             value = getattr(section, field.name)
             if isinstance(value, bool):
                 setattr(section, field.name, not value)
-            elif isinstance(value, (int, float)):
+            elif isinstance(value, float):
+                setattr(section, field.name, value / 2 or 0.5)
+            elif isinstance(value, int):
                 setattr(section, field.name, value + 1)
             elif isinstance(value, str):
-                setattr(section, field.name, value + "x")
+                choices = field.metadata["allowed"] or [f"{value}x"]
+                setattr(section, field.name, choices[-1])
     return config
 
 
@@ -39,46 +47,41 @@ def test_config_round_trips_through_json():
     assert config_from_dict(json.loads(json.dumps(config_to_dict(config)))) == config
 
 
-def test_unknown_stored_field_names_the_nearest():
-    values = config_to_dict(ExperimentConfig())
-    values["model"]["scroe"] = "dot"
-    with pytest.raises(UnknownNameError, match="scroe'.* mean 'config.model.score'"):
-        config_from_dict(values)
-
-
 def test_missing_stored_field_gets_its_default_and_is_named(caplog):
     values = config_to_dict(changed_everywhere())
     del values["training"]["clip_norm"]
     config = config_from_dict(values)
-    assert config.training.clip_norm == 1.0
+    assert config.training.clip_norm == ExperimentConfig().training.clip_norm
     assert config.training.steps == 2001
     assert "config.training" in caplog.text
     assert "clip_norm" in caplog.text
 
 
-@pytest.mark.parametrize("value", ["3", 3.5, True, None, [3]])
-def test_stored_value_of_the_wrong_type_is_named(value):
+def test_a_field_of_an_earlier_version_is_left_out(monkeypatch):
+    removed = frozenset({"config.model.shape"})
+    monkeypatch.setattr(run_directory, "REMOVED_FIELDS", removed)
     values = config_to_dict(ExperimentConfig())
-    values["training"]["steps"] = value
-    with pytest.raises(
-        ValueError, match=r"config\.training\.steps must be of type int"
-    ):
-        config_from_dict(values)
+    values["model"]["shape"] = "round"
+    assert config_from_dict(values) == ExperimentConfig()
 
 
-def test_an_error_in_a_stored_config_names_its_file(tmp_path):
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("steps", "3", "steps must be of type int"),
+        ("steps", 3.5, "steps must be of type int"),
+        ("steps", None, "steps must be of type int"),
+        ("steps", -1, "steps must be at least 1, got -1"),
+        ("stepss", 3, "unknown field 'config.training.stepss'. Did you mean"),
+    ],
+)
+def test_an_error_in_a_stored_config_names_its_file(tmp_path, field, value, message):
     directory = RunDirectory(tmp_path)
     values = config_to_dict(ExperimentConfig())
-    for section, field, value, message in (
-        ("training", "steps", "many", "must be of type int"),
-        ("model", "scor", "dot", "unknown field 'config.model.scor'"),
-    ):
-        changed = values | {section: values[section] | {field: value}}
-        directory.config_path.write_text(json.dumps(changed), encoding="utf-8")
-        with pytest.raises(
-            (ValueError, LookupError), match=rf"config\.json: .*{message}"
-        ):
-            directory.load_config()
+    values["training"][field] = value
+    directory.config_path.write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"config\.json: .*{message}"):
+        directory.load_config()
 
 
 def test_differences_are_listed_field_by_field():
@@ -171,38 +174,59 @@ def test_what_is_installed_is_not_recorded(tmp_path, score):
     assert run.load_record()["user_files"] == {}
 
 
-def test_a_directory_that_can_be_written_is_left_as_it_is(tmp_path):
-    RunDirectory(tmp_path / "runs" / "a").check_writable()
-    RunDirectory(tmp_path).check_writable()
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("file", "made: .*/file is a file$"),
-        ("file/run", "made: .*/file is a file$"),
-        ("link", "made: .*/link is a broken link$"),
-        ("x" * 300, "made in .*: File name too long$"),
-        ("new/" + "x" * 300, "made in .*: File name too long$"),
-    ],
-)
-def test_a_directory_that_cannot_be_made_is_said_to_be_so(tmp_path, name, message):
+@pytest.mark.parametrize("name", ["file", "file/run", "link", "x" * 300])
+def test_a_directory_that_cannot_be_made_is_said_to_be_so(tmp_path, name):
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to("nowhere")
-    with pytest.raises(
-        OSError, match=f"^workdir {tmp_path}/{name} cannot be {message}"
-    ):
-        RunDirectory(tmp_path / name).check_writable()
+    message = f"^workdir {tmp_path}/{name} cannot be made or written: "
+    with pytest.raises(OSError, match=message), RunDirectory(tmp_path / name).lock():
+        pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
 
 
-@pytest.mark.skipif(not pathlib.Path("/proc/self").is_dir(), reason="Linux has it")
-def test_a_directory_where_nothing_can_be_written():
-    with pytest.raises(OSError, match="^workdir /proc/run cannot be made in /proc: "):
-        RunDirectory("/proc/run").check_writable()
-    with pytest.raises(OSError, match="^workdir /proc cannot be written to: "):
-        RunDirectory("/proc").check_writable()
+HOLDER = """
+import sys, time
+from attention_jax.training import RunDirectory
+with RunDirectory(sys.argv[1]).lock():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_is_gone_however_it_went(tmp_path):
+    run = RunDirectory(tmp_path)
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        message = f"trained in by process {holder.pid} on .*; wait"
+        for _ in range(2):
+            with pytest.raises(WorkdirInUseError, match=message), run.lock():
+                pass
+        os.kill(holder.pid, signal.SIGKILL)
+    with run.lock():
+        assert f"process {os.getpid()} " in run.lock_path.read_text()
+
+
+def test_the_lock_is_free_and_a_new_directory_gone_after_an_error(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), run.lock():
+            1 / 0  # noqa: B018
+        assert not run.path.exists()
+    with pytest.raises(ZeroDivisionError), run.lock():
+        run.save_config(ExperimentConfig())
+        1 / 0  # noqa: B018
+    assert run.exists()
+
+
+def test_a_file_system_without_locks_is_warned_about(tmp_path, monkeypatch, caplog):
+    def refuse(file, operation):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with RunDirectory(tmp_path).lock():
+        pass
+    assert "cannot be locked: Operation not supported" in caplog.text
 
 
 def test_missing_score_file_is_an_os_error_before_anything_is_written(tmp_path):
@@ -265,30 +289,23 @@ def test_the_home_of_an_unknown_user_is_a_name_like_any_other(tmp_path, monkeypa
 
 def test_what_belongs_to_a_run(tmp_path):
     run = RunDirectory(tmp_path / "run")
-    (tmp_path / "run").mkdir()
-    (tmp_path / "big").mkdir()
-    (tmp_path / "big" / "report.html").write_text("")
+    run.path.mkdir()
     run.config_path.write_text("{}")
-    run.checkpoints_path.symlink_to(tmp_path / "big")
-    (tmp_path / "alias").symlink_to(tmp_path / "run")
+    (tmp_path / "alias").symlink_to(run.path)
     (tmp_path / "config").symlink_to(run.config_path)
+    (tmp_path / "later").symlink_to(run.non_finite_path)
     for own in (
         "run/config.json",
         "run/../run/config.json",
         "alias/config.json",
         "config",
+        "later",
         "run/checkpoints/7/params",
         "alias/checkpoints/a.html",
         "run/damaged_checkpoints/1",
     ):
         assert run.owns(tmp_path / own), own
-    (tmp_path / "events").symlink_to(run.events_path)
-    run.events_path.mkdir()
-    (tmp_path / "later").symlink_to(run.non_finite_path)
-    for own in ("events/../config.json", "events/a", "later"):
-        assert run.owns(tmp_path / own), own
-    # Of a linked folder only what is reached through the run.
-    for other in ("run/report.html", "big/report.html", "config.json", "run"):
+    for other in ("run/report.html", "config.json", "run"):
         assert not run.owns(tmp_path / other), other
 
 

@@ -7,10 +7,9 @@ import optax
 import pytest
 
 from attention_jax.config import TrainingConfig
-from attention_jax.training.compilation import CompilationCounter
+from attention_jax.training.metrics import CompilationCounter
 from attention_jax.training.optimizer import make_optimizer
-from attention_jax.training.state import init_state
-from attention_jax.training.step import make_eval_step, make_train_step
+from attention_jax.training.step import init_state, make_eval_step, make_train_step
 from tests.training.fakes import bigram_model, random_batch
 
 

@@ -1,0 +1,313 @@
+"""Sweeps: several configurations trained and measured one after the other.
+
+WORKDIR/NAME/        a run's directory, with result.json besides what training writes
+WORKDIR/results.json one row a run, in the order of the sweep
+WORKDIR/results.md   the same for a reader; experiments.sweep writes it
+"""
+
+import contextlib
+import os
+import re
+import traceback
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from attention_jax.atomic_write import read_json, write_json
+from attention_jax.config import ExperimentConfig
+from attention_jax.errors import UserError, format_error, unknown_name
+from attention_jax.evaluation.compare import (
+    brief_fields,
+    brief_values,
+    varying_fields,
+)
+from attention_jax.evaluation.evaluate import evaluate, load_split, provenance
+from attention_jax.evaluation.run_summary import summarize
+from attention_jax.experiment import run_experiment, validate
+from attention_jax.run import load_run
+from attention_jax.training.loop import Log
+from attention_jax.training.metrics import NonFiniteLossError
+from attention_jax.training.run_directory import (
+    RunDirectory,
+    WorkdirInUseError,
+    config_to_dict,
+    flatten,
+)
+
+# Of a run. The first two are stored; BUSY: another process trains it.
+FINISHED, FAILED = "finished", "failed"
+UNFINISHED, STOPPED, BUSY = "unfinished", "stopped", "busy"
+# What each run is measured on, and whose parameters: the best on dev.
+SPLIT, CHECKPOINT = "test", "best"
+
+# Names are folders, and stand between commas in --only.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+@-]{0,119}")
+_UNFIT = re.compile(r"[^A-Za-z0-9_.=+@-]+")
+
+Watch = Callable[[str, ExperimentConfig], contextlib.AbstractContextManager[Log]]
+
+
+class Outcome(NamedTuple):
+    """What a run came to.
+
+    Attributes:
+      name: the run's.
+      status: "finished"; "failed"; "stopped", by `should_stop`; "busy", trained by
+        another process.
+      reason: one line, of one that is not finished.
+      earlier: whether it was finished before, and nothing was done.
+    """
+
+    name: str
+    status: str
+    reason: str = ""
+    earlier: bool = False
+
+
+class SweepDirectory:
+    """The files of one sweep. Making one touches nothing on disk."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = RunDirectory(path).path
+        self.results_path = self.path / "results.json"
+        self.markdown_path = self.path / "results.md"
+
+    def run(self, name: str) -> RunDirectory:
+        """The directory of the run called `name`."""
+        return RunDirectory(self.path / name)
+
+    def load_result(self, name: str) -> dict[str, Any]:
+        """What the run came to; {} before that."""
+        path = self.path / name / "result.json"
+        return read_json(path) if path.is_file() else {}
+
+    def save_result(self, name: str, result: Mapping[str, Any]) -> None:
+        """Stores what the run came to, in one step."""
+        path = self.path / name / "result.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, dict(result))
+
+    def write_results(
+        self, configs: Mapping[str, ExperimentConfig], command: Sequence[str]
+    ) -> None:
+        """Collects the runs' results into results.json, in one step."""
+        flat = {name: flatten(config_to_dict(c)) for name, c in configs.items()}
+        fields = varying_fields(list(flat.values()))
+        rows = [
+            {
+                "name": name,
+                "differs": {field: config[field] for field in fields},
+                **self._state(name),
+            }
+            for name, config in flat.items()
+        ]
+        complete = all(row["status"] == FINISHED for row in rows)
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(
+            self.results_path,
+            {"command": list(command), "complete": complete, "runs": rows},
+        )
+
+    def _state(self, name: str) -> dict[str, Any]:
+        """The run's result, or how far it is."""
+        result, run = self.load_result(name), self.run(name)
+        # The traceback is kept beside the run alone.
+        result.pop("traceback", None)
+        if result:
+            return result
+        if not run.exists():
+            return {"status": UNFINISHED, "reason": "not begun"}
+        notes = "; ".join(summarize(run.path, name=name).notes)
+        reason = notes.removeprefix("unfinished: ") or "trained, not yet measured"
+        return {"status": UNFINISHED, "reason": reason}
+
+
+def name_runs(
+    configs: Sequence[ExperimentConfig] | Mapping[str, ExperimentConfig],
+    *,
+    single: str = "run",
+) -> dict[str, ExperimentConfig]:
+    """The configurations by name, in order.
+
+    A mapping has its names. Those of a sequence say in which fields they differ,
+    `score=dot+seed=1`; with a field more or less that differs, they all change.
+
+    Args:
+      configs: at least one, no two of them equal.
+      single: what the only one of a sequence is called.
+
+    Raises:
+      UserError: there are none, two are equal, or a name is not a plain file name.
+    """
+    if not configs:
+        raise UserError("the sweep is empty: it needs a configuration")
+    if isinstance(configs, Mapping):
+        named = dict(configs)
+        _check_distinct(list(named), list(named.values()))
+    else:
+        numbers = [f"number {number}" for number in range(1, len(configs) + 1)]
+        _check_distinct(numbers, list(configs))
+        names = _derived_names(configs, single)
+        named = dict(zip(names, configs, strict=True))
+    for name in named:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise UserError(
+                "the name of a run must be a file name of at most 120 letters, digits "
+                f"and . = + @ - _, got {name!r}"
+            )
+        if [n.casefold() for n in named].count(name.casefold()) > 1:
+            # Some file systems do not tell them apart.
+            raise UserError(f"two runs of the sweep have the name {name}, or its case")
+    return named
+
+
+def _check_distinct(names: Sequence[str], configs: Sequence[ExperimentConfig]) -> None:
+    for number, config in enumerate(configs):
+        if config in configs[:number]:
+            first = names[configs.index(config)]
+            raise UserError(f"the runs {first} and {names[number]} are the same")
+
+
+def _derived_names(configs: Sequence[ExperimentConfig], single: str) -> list[str]:
+    flat = [flatten(config_to_dict(config)) for config in configs]
+    fields = varying_fields(flat)
+    brief = brief_fields(fields)
+    columns = [
+        [f"{brief[field]}={text}" for text in brief_values([c[field] for c in flat])]
+        for field in fields
+    ]
+    names = ["+".join(cells) for cells in zip(*columns, strict=True)]
+    names = names or [single]
+    fit = [_UNFIT.sub("-", name)[:110].lstrip(".-=+@") or "run" for name in names]
+    # What does not fit into a file name may have been all the difference.
+    folded = [name.casefold() for name in fit]
+    return [
+        f"{name}@{folded[: number + 1].count(name.casefold())}"
+        if folded.count(name.casefold()) > 1
+        else name
+        for number, name in enumerate(fit)
+    ]
+
+
+@contextlib.contextmanager
+def unwatched(name: str, config: ExperimentConfig) -> Iterator[Log]:
+    """Shows nothing."""
+    del name, config
+    yield lambda row: None
+
+
+def run_sweep(
+    configs: Mapping[str, ExperimentConfig],
+    workdir: str | os.PathLike[str],
+    *,
+    only: Collection[str] = (),
+    watch: Watch = unwatched,
+    command: Sequence[str] = (),
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Outcome]:
+    """Trains and measures the runs one after the other, yielding what each came to.
+
+    Called again after an interruption, however violent, it skips what is finished, resumes
+    the run that was in progress and tries again what failed. A run that fails, whatever it
+    raises, ends neither the others nor this. The results are on disk, in `SweepDirectory`,
+    before a run is yielded.
+
+    Args:
+      configs: by name, as `name_runs` gives them; each is validated before any is trained.
+      workdir: the sweep's directory; each run has a folder of its name in it.
+      only: the names of those to run; all if empty.
+      watch: called for each run that is trained, gives a context manager whose value is
+        the `log` for `train`.
+      command: what the runs' records and the results say they were started by.
+      should_stop: as for `train`; the run in progress is saved, and is the last.
+
+    Raises:
+      UserError: a configuration cannot be used, a run was begun with another one, `only`
+        has a name that no run has, or `workdir` holds a run itself; before any is trained.
+      OSError: results cannot be written.
+    """
+    sweep = SweepDirectory(workdir)
+    for name in only:
+        if name not in configs:
+            raise unknown_name("run", name, configs)
+    if RunDirectory(workdir).exists():
+        raise UserError(
+            f"{sweep.path} holds a run: give the sweep a workdir of its own"
+        )
+    for name, config in configs.items():
+        try:
+            validate(config)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
+        if config.data.num_test == 0:
+            raise UserError(
+                f"{name}: config.data.num_test must be at least 1, got 0: a sweep "
+                f"measures on the {SPLIT} set"
+            )
+        sweep.run(name).check_same_config(config)
+    # First, since a kill may have come between a run's result and the table.
+    sweep.write_results(configs, command)
+    for name in configs:
+        if only and name not in only:
+            continue
+        status = sweep.load_result(name).get("status")
+        if status == FINISHED and sweep.run(name).exists():
+            yield Outcome(name, FINISHED, earlier=True)
+            continue
+        if should_stop():
+            yield Outcome(name, STOPPED, "not begun")
+            return
+        outcome = _train_and_measure(
+            sweep, name, configs[name], watch, command, should_stop
+        )
+        sweep.write_results(configs, command)
+        yield outcome
+        if outcome.status == STOPPED:
+            return
+
+
+def _train_and_measure(
+    sweep: SweepDirectory,
+    name: str,
+    config: ExperimentConfig,
+    watch: Watch,
+    command: Sequence[str],
+    should_stop: Callable[[], bool],
+) -> Outcome:
+    run = sweep.run(name)
+    result: dict[str, Any]
+    try:
+        with watch(name, config) as log:
+            trained = run_experiment(
+                config, run.path, log=log, command=command, should_stop=should_stop
+            )
+        if trained.reason == "stopped":
+            return Outcome(name, STOPPED, f"after step {trained.step}")
+        result = {"status": FINISHED, "reason": "", **_measured(run)}
+    except WorkdirInUseError as error:
+        return Outcome(name, BUSY, str(error))
+    except Exception as error:  # noqa: BLE001 - a user's score may raise anything
+        own = isinstance(error, UserError | OSError | NonFiniteLossError)
+        reason = str(error) if own else format_error(error)
+        result = {
+            "status": FAILED,
+            "reason": " ".join(reason.split()),
+            "seed": config.seed,
+            "traceback": traceback.format_exc(),
+        }
+    sweep.save_result(name, result)
+    return Outcome(name, result["status"], result["reason"])
+
+
+def _measured(run: RunDirectory) -> dict[str, Any]:
+    """The run's figures on the test set, and all that belongs beside them."""
+    loaded = load_run(run.path, checkpoint=CHECKPOINT)
+    evaluation = evaluate(loaded, load_split(run, SPLIT))
+    summary = summarize(run.path, name=run.path.name)
+    return {
+        "parameters": summary.parameters,
+        "steps": summary.step,
+        "minutes": summary.minutes,
+        "tokens_per_second": summary.tokens_per_second,
+        **evaluation.to_dict(),
+        **provenance(run, loaded, split=SPLIT, checkpoint=CHECKPOINT),
+    }

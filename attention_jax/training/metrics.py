@@ -1,0 +1,139 @@
+"""What a run measures of itself: sums over steps, compilations."""
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Self
+
+import jax
+
+from attention_jax.errors import UserError
+from attention_jax.training.step import StepMetrics
+
+
+class NonFiniteLossError(UserError):
+    """The loss or the gradient of a step was infinite or NaN.
+
+    Attributes:
+      what: "loss" or "gradient". step: which update. value: nan, inf or -inf.
+    """
+
+    def __init__(self, what: str, step: int, value: float, hint: str = ""):
+        super().__init__(f"the {what} of step {step} is {value}{hint}")
+        self.what, self.step, self.value = what, step, value
+
+
+class MeterSums(NamedTuple):
+    """What a meter has added up since it was last restarted."""
+
+    objective: float = 0.0
+    cross_entropy: float = 0.0
+    correct: float = 0.0
+    tokens: float = 0.0
+    largest_norm: float = 0.0
+    seconds: float = 0.0
+
+
+NO_SUMS = MeterSums()
+
+
+class Meter:
+    """Adds up the metrics of steps, each read one step late.
+
+    Reading a metric waits for its step. Reading that of step n − 1 after step n has been
+    dispatched keeps the device busy.
+    """
+
+    def __init__(self, sums: MeterSums = NO_SUMS):
+        self._pending: tuple[int, StepMetrics] | None = None
+        self.restart(sums)
+
+    def restart(self, sums: MeterSums = NO_SUMS) -> None:
+        """Goes on from `sums`, by default from nothing, and counts time from now."""
+        self._sums = sums
+        self._since = time.perf_counter()
+
+    def add(self, step: int, metrics: StepMetrics) -> None:
+        """Takes the metrics of update number `step`, and reads those of the one before.
+
+        Raises:
+          NonFiniteLossError: those were infinite or NaN.
+        """
+        self._flush()
+        self._pending = (step, metrics)
+
+    def _flush(self) -> None:
+        if self._pending is None:
+            return
+        (step, metrics), self._pending = self._pending, None
+        norm = float(metrics.gradient_norm)
+        sums = [float(value) for value in metrics.sums]
+        for name, value in (("loss", sums[0]), ("gradient", norm)):
+            if not math.isfinite(value):
+                raise NonFiniteLossError(name, step, value)
+        old = self._sums
+        self._sums = MeterSums(
+            old.objective + sums[0],
+            old.cross_entropy + sums[1],
+            old.correct + sums[2],
+            old.tokens + sums[3],
+            max(old.largest_norm, norm),
+            old.seconds,
+        )
+
+    def read(self) -> MeterSums:
+        """The sums up to now, for `restart` to go on from; waits for the device."""
+        self._flush()
+        now = time.perf_counter()
+        seconds = self._sums.seconds + now - self._since
+        self._sums, self._since = self._sums._replace(seconds=seconds), now
+        return self._sums
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stops the clock for work that is not training; waits for the device first."""
+        self.read()
+        yield
+        self._since = time.perf_counter()
+
+    def report(self) -> dict[str, Any]:
+        """The means since the last `restart`, per target token."""
+        sums = self.read()
+        tokens = max(sums.tokens, 1.0)
+        return {
+            "loss": sums.objective / tokens,
+            "cross_entropy": sums.cross_entropy / tokens,
+            "accuracy": sums.correct / tokens,
+            "gradient_norm": sums.largest_norm,
+            "tokens_per_second": sums.tokens / sums.seconds,
+        }
+
+
+_COMPILING = "/jax/core/compile/"
+
+
+class CompilationCounter:
+    """Counts, while it is entered, the compilations of the jitted function called `name`.
+
+    Attributes:
+      count: compilations, one for each new batch shape.
+      seconds: they took, tracing and lowering included.
+    """
+
+    def __init__(self, name: str, *, count: int = 0, seconds: float = 0.0):
+        self.count = count
+        self.seconds = seconds
+        self._names = (name, f"jit({name})")
+
+    def __enter__(self) -> Self:
+        jax.monitoring.register_event_duration_secs_listener(self._listen)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        jax.monitoring.unregister_event_duration_listener(self._listen)
+
+    def _listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
+        if event.startswith(_COMPILING) and kwargs.get("fun_name") in self._names:
+            self.seconds += duration_secs
+            self.count += event == _COMPILING + "backend_compile_duration"

@@ -1,0 +1,336 @@
+"""What every program here shares: flags in, one-line errors and an exit status out.
+
+    def define_flags(flag_values):
+        flags.DEFINE_string("workdir", None, "Run directory.", flag_values=flag_values)
+
+    def main(arguments):
+        ... arguments.workdir ...
+
+    if __name__ == "__main__":
+        sys.exit(cli.run(main, define_flags, required=("workdir",)))
+
+Exit status: 0; 1 if the system refuses something (a full disk, say) or a program's own check
+failed; 2 for a mistake of the user's; 130 after Ctrl-C; 143 after SIGTERM.
+"""
+
+import copy
+import dataclasses
+import difflib
+import functools
+import logging
+import os
+import pathlib
+import runpy
+import sys
+import traceback
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import platformdirs
+from absl import flags
+
+from attention_jax.config import ExperimentConfig
+from attention_jax.errors import UserError
+
+CONFIG_HELP = (
+    "Python file whose get_config() returns an ExperimentConfig; FILE.py:VARIANT passes "
+    "VARIANT to it."
+)
+_HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort", "-?"}
+_DEFINE: dict[Any, Callable[..., object]] = {
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    bool: flags.DEFINE_bool,
+    str: flags.DEFINE_string,
+}
+
+Main = Callable[[types.SimpleNamespace], int | None]
+Define = Callable[[flags.FlagValues], object]
+
+
+def run(
+    main: Main,
+    define_flags: Define,
+    *,
+    config: bool = False,
+    configs: bool = False,
+    required: Sequence[str] = (),
+    positional: str = "",
+    interrupted: str = "interrupted",
+    first: Callable[[types.SimpleNamespace], object] = lambda arguments: None,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Parses the command line, calls `main(arguments)` and returns the exit status.
+
+    `arguments` has one attribute for each flag that `define_flags(flag_values)` defined,
+    and `positional`, the list of the other arguments. A UserError, an OSError and Ctrl-C
+    become one line on stderr; any other exception is a bug and keeps its traceback.
+
+    Args:
+      main: does the work; may return an exit status.
+      define_flags: defines this program's absl flags on the `flag_values` it is given.
+      config: adds `--config=FILE.py`, required, with `--config.section.field=value`
+        overrides; `arguments.config` is the ExperimentConfig.
+      configs: the same for a file that may return several; `arguments.configs` is what it
+        returns, the overrides in every one.
+      required: names of flags that must be given and not be empty.
+      positional: what arguments without a dash are, e.g. "DIR...", for `--help`; when
+        empty such arguments are an error.
+      interrupted: the sentence for Ctrl-C.
+      first: called with the flags before the config file is executed.
+      argv: program and arguments; sys.argv by default.
+    """
+    if argv is None:
+        keep_compiled_programs()
+    logging.basicConfig(level=logging.WARNING, format="warning: %(message)s")
+    argv = list(sys.argv if argv is None else argv)
+    flag_values = flags.FlagValues()
+    define_flags(flag_values)
+    try:
+        if _HELP.intersection(argv[1:]):
+            if config or configs:
+                define_config(flag_values)
+            print(_help(main, argv[0], flag_values, required, positional))
+            status = 0
+        else:
+            arguments = parse(
+                argv,
+                flag_values,
+                config=config,
+                configs=configs,
+                required=required,
+                positional=positional,
+                first=first,
+            )
+            status = main(arguments) or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a full disk behind it is one of the program's errors
+        return status
+    except UserError as error:
+        return _report(error.args[0], 2)
+    except (ValueError, LookupError) as error:
+        # Until every check of the library raises UserError.
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        if "attention_jax" not in last.filename or "raise" not in (last.line or ""):
+            raise
+        return _report(error.args[0], 2)
+    except KeyboardInterrupt:
+        return _report(interrupted, 130)
+    except BrokenPipeError:
+        _discard_output()  # the reader (head, less) has what it wanted
+        return 0
+    except OSError as error:
+        if error.strerror and not error.filename:
+            _discard_output()  # files are named: this is standard output
+            return _report(f"standard output: {error.strerror}", 1)
+        return _report(error, 1)
+
+
+def parse(
+    argv: Sequence[str],
+    flag_values: flags.FlagValues,
+    *,
+    config: bool = False,
+    configs: bool = False,
+    required: Sequence[str] = (),
+    positional: str = "",
+    first: Callable[[types.SimpleNamespace], object] = lambda arguments: None,
+) -> types.SimpleNamespace:
+    """The arguments that `run` hands to main; see there.
+
+    Raises:
+      UserError: an unknown flag, with the nearest name; a value that a flag does not take;
+        a missing flag; a config file that cannot be used.
+    """
+    own = list(flag_values)
+    if config or configs:
+        define_config(flag_values)
+        required = ("config", *required)
+    flag_values.set_gnu_getopt(True)
+    try:
+        rest = flag_values(list(argv))[1:]
+    except flags.UnrecognizedFlagError as error:
+        known = [f"--{name}" for name in flag_values]
+        hint = _nearest(f"--{error.flagname.removeprefix('no')}", known)
+        raise UserError(f"unknown flag --{error.flagname}{hint}") from None
+    except (flags.Error, ValueError) as error:
+        # absl raises a bare ValueError for --noFLAG=VALUE.
+        raise UserError(f"{error}") from None
+    if rest and not positional:
+        raise UserError(f"unexpected argument {rest[0]!r}: flags begin with --")
+    for name in required:
+        if flag_values[name].value in (None, "", [], [""]):
+            raise UserError(f"--{name} is required; see --help")
+    values = {name: flag_values[name].value for name in own}
+    arguments = types.SimpleNamespace(**values, positional=rest)
+    if not (config or configs):
+        return arguments
+    first(arguments)
+    overrides = {
+        name.removeprefix("config."): flag_values[name].value
+        for name in flag_values
+        if name.startswith("config.") and flag_values[name].present
+    }
+    arguments.config_file = file = str(flag_values["config"].value)
+    loaded = load_configs(file)
+    if configs:
+        arguments.configs = _each(loaded, lambda one: override(one, overrides))
+    elif isinstance(loaded, ExperimentConfig):
+        arguments.config = override(loaded, overrides)
+    else:
+        raise UserError(
+            f"{file} is a sweep of {len(loaded)} runs: use "
+            f"python -m experiments.sweep --config={file} --workdir=DIR"
+        )
+    return arguments
+
+
+def define_fields(flag_values: flags.FlagValues, section: Any, prefix: str) -> None:
+    """Defines a flag for every field of a config section, None unless it is given.
+
+    absl's own flags rather than ml_collections' overrides: those end with a KeyError's
+    traceback for a misspelt field, and override one config where a sweep has many.
+    """
+    for one in dataclasses.fields(section):
+        name: str = prefix + one.name
+        if dataclasses.is_dataclass(one.type):
+            define_fields(flag_values, one.type, f"{name}.")
+            continue
+        text = f"{one.metadata['help']} (default {one.default!r})"
+        _DEFINE[one.type](name, None, text, flag_values=flag_values)
+
+
+def define_config(flag_values: flags.FlagValues) -> None:
+    """Defines --config and a flag for every field of it."""
+    flags.DEFINE_string("config", None, CONFIG_HELP, flag_values=flag_values)
+    define_fields(flag_values, ExperimentConfig, "config.")
+
+
+def override(
+    config: ExperimentConfig, overrides: Mapping[str, Any]
+) -> ExperimentConfig:
+    """A copy of the configuration with other values, by dotted names."""
+    config = copy.deepcopy(config)
+    for path, value in overrides.items():
+        *sections, field = path.split(".")
+        setattr(functools.reduce(getattr, sections, config), field, value)
+    return config
+
+
+Configs = ExperimentConfig | Sequence[ExperimentConfig] | Mapping[str, ExperimentConfig]
+
+
+def load_configs(argument: str) -> Configs:
+    """What get_config() of `FILE.py` or `FILE.py:VARIANT` returns: one or several.
+
+    Raises:
+      UserError: the file is missing, raises (names the line), or returns something else.
+    """
+    path, *variant = argument.split(":", 1)
+    if not os.path.isfile(path):
+        files = sorted(map(str, pathlib.Path("configs").glob("*.py")))
+        raise UserError(
+            f"--config: there is no file {path}{_nearest(path, files, cutoff=0.3)}"
+        )
+    try:
+        found = runpy.run_path(path)["get_config"](*variant)
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == path]
+        if isinstance(error, SyntaxError) and error.filename == path:
+            lines = [error.lineno]
+        where = f" in line {lines[-1]}" if lines else ""
+        raise UserError(
+            f"the config file {path} raised {type(error).__name__}{where}: {error}"
+        ) from error
+    several = isinstance(found, list | tuple | dict)
+    for one in _values(found) if several else [found]:
+        if not isinstance(one, ExperimentConfig):
+            raise UserError(
+                f"get_config() of {path} must return an ExperimentConfig, or a list or "
+                f"dict of them for a sweep, got {type(one).__name__}"
+            )
+    if several and not found:
+        raise UserError(f"get_config() of {path} returns an empty sweep")
+    return found
+
+
+def load_config(argument: str) -> ExperimentConfig:
+    """The one configuration of `FILE.py` or `FILE.py:VARIANT`.
+
+    Raises:
+      UserError: as `load_configs`, or it returns several.
+    """
+    values = flags.FlagValues()
+    return parse(["", f"--config={argument}"], values, config=True).config
+
+
+def keep_compiled_programs() -> None:
+    """Keeps compiled programs from run to run, unless JAX_COMPILATION_CACHE_DIR is set.
+
+    The folder is `compiled` in $ATTENTION_JAX_CACHE or in the user's cache folder, as for
+    downloads. It may be deleted at any time.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        own = os.environ.get("ATTENTION_JAX_CACHE")
+        folder = own or platformdirs.user_cache_dir("attention_jax")
+        jax.config.update("jax_compilation_cache_dir", f"{folder}/compiled")
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        # A model's initialisation is fifty short compilations.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def _values(configs: Any) -> Iterable[Any]:
+    return configs.values() if isinstance(configs, Mapping) else configs
+
+
+def _each(configs: Configs, change: Callable) -> Configs:
+    if isinstance(configs, Mapping):
+        return {name: change(config) for name, config in configs.items()}
+    if isinstance(configs, Sequence):
+        return [change(config) for config in configs]
+    return change(configs)
+
+
+def _nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _discard_output() -> None:
+    """Keeps the interpreter from complaining again when it flushes stdout at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _report(error: object, status: int) -> int:
+    print("error:", " ".join(str(error).split()), file=sys.stderr)
+    return status
+
+
+def _help(
+    main: Main,
+    program: str,
+    flag_values: flags.FlagValues,
+    required: Sequence[str],
+    positional: str,
+) -> str:
+    """The program's docstring, its usage and its flags."""
+    must = [name for name in required if flag_values[name].default is None]
+    must += ["config"] * ("config" in flag_values)
+    usage = [f"usage: python -m experiments.{pathlib.Path(program).stem}"]
+    usage += [f"--{name}={name.upper()}" for name in must]
+
+    def lines() -> Iterator[str]:
+        yield (sys.modules[main.__module__].__doc__ or "").strip()
+        yield ""
+        yield " ".join([*usage, positional]).strip()
+        for name in flag_values:
+            flag = flag_values[name]
+            note = " (required)" if name in must else ""
+            if flag.default is not None:
+                note = f" (default {flag.default_as_str})"
+            yield f"  --{name}: {flag.help}{note}"
+
+    return "\n".join(lines())

@@ -1,0 +1,77 @@
+"""What the loop remembers besides the arrays: the best step, patience, reductions."""
+
+import json
+import math
+
+import pytest
+
+from attention_jax.config import TrainingConfig
+from attention_jax.training.loop import Progress, reason_to_end
+from attention_jax.training.metrics import MeterSums
+
+
+def after(training, losses, bleus=None):
+    progress = Progress()
+    for step, loss in enumerate(losses, 1):
+        bleu = bleus[step - 1] if bleus else 0.0
+        progress = progress.evaluated(training, step, loss=loss, bleu=bleu)
+    return progress
+
+
+def test_progress_is_the_same_from_json_and_lacks_nothing():
+    progress = Progress(0.1 + 0.2, math.inf, meter=MeterSums(1 / 3, largest_norm=0.7))
+    text = json.dumps(progress.to_json())
+    assert Progress.from_json(json.loads(text)) == progress
+    # As an earlier version wrote it.
+    assert Progress.from_json({"minutes": 2.0}) == Progress(minutes=2.0)
+
+
+def test_the_best_step_is_that_of_the_lowest_loss_or_the_highest_bleu():
+    progress = after(TrainingConfig(), [3.0, 2.0, math.nan, 2.0])
+    assert (progress.best_step, progress.best_loss) == (2, 2.0)
+    assert progress.without_gain == 2
+    by_bleu = TrainingConfig(best_by="bleu")
+    progress = after(by_bleu, [3.0, 2.0, 2.5], [10.0, 9.0, 12.0])
+    assert (progress.best_step, progress.best_bleu) == (3, 12.0)
+    assert progress.best_loss == 2.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, ""),
+        ({"steps": 5}, "steps"),
+        ({"patience": 2}, "patience"),
+        ({"patience": 3}, ""),
+        ({"max_minutes": 2.0}, "minutes"),
+        ({"max_minutes": 2.1}, ""),
+        ({"max_minutes": 1.0, "patience": 1, "steps": 4}, "steps"),
+    ],
+)
+def test_why_a_run_ends(changes, reason):
+    limits = {"steps": 9, "patience": 0, "max_minutes": 0.0} | changes
+    assert reason_to_end(step=5, minutes=2.0, without_gain=2, **limits) == reason
+
+
+def test_plateau_reduces_after_each_plateau_patience_evaluations_without_gain():
+    training = TrainingConfig(schedule="plateau", plateau_patience=2)
+    losses = [3.0, 4.0, 4.0, 4.0, 4.0, 2.0, 3.0, 3.0]
+    found = [after(training, losses[:n]).reductions for n in range(1, 9)]
+    assert found == [0, 0, 1, 1, 2, 2, 2, 3]
+    assert after(TrainingConfig(), losses).reductions == 0
+
+
+def test_another_criterion_takes_the_best_there_is_by_it_and_is_patient_anew():
+    training = TrainingConfig(best_by="bleu")
+    progress = after(training, [2.0, 1.0], [9.0, 8.0])
+    assert (progress.best_step, progress.best_by, progress.without_gain) == (
+        1,
+        "bleu",
+        1,
+    )
+    found = {"step": 2, "dev_loss": 1.0, "dev_bleu": 8.0}
+    now = progress.rejudged("loss", found)
+    assert (now.best_step, now.best_loss, now.best_bleu) == (2, 1.0, 8.0)
+    assert (now.best_by, now.without_gain) == ("loss", 0)
+    unknown = {"step": 3, "dev_loss": math.inf, "dev_bleu": -math.inf}
+    assert progress.rejudged("loss", unknown).best_step == 0
