@@ -12,7 +12,7 @@ from jaxtyping import Float
 from attention_jax.config import DecodingConfig, ExperimentConfig
 from attention_jax.data.codec import TextCodec, load_codecs
 from attention_jax.data.pairs import Pair
-from attention_jax.decoding.limits import whole
+from attention_jax.decoding.base import integer
 from attention_jax.decoding.searches import (
     check_config,
     check_n_best,
@@ -28,7 +28,7 @@ from attention_jax.decoding.translate import (
     longest_sentence,
     plan,
 )
-from attention_jax.errors import unknown_name
+from attention_jax.errors import UserError, unknown_name
 from attention_jax.models import Model, build_model
 from attention_jax.models.attention_wiring import attends
 from attention_jax.training.checkpoints import average_params, load_params
@@ -36,7 +36,7 @@ from attention_jax.training.run_directory import RunDirectory
 
 
 class SentenceAttention(NamedTuple):
-    """What `plot_weights` takes, in another order: words and [T, S] weights."""
+    """The tokens of both sides and the attention between them, as `plot_weights` shows it."""
 
     source_tokens: tuple[str, ...]
     target_tokens: tuple[str, ...]
@@ -124,12 +124,10 @@ class Run:
           ValueError: n_best is below 1 or more than the search gives.
         """
         n_best = check_n_best(self.config.decoding, n_best)
-        first_id = whole("first_id", first_id)
+        first_id = integer("first_id", first_id)
         if first_id < 0:
             raise ValueError(f"first_id must be at least 0, got {first_id}")
-        sentences = _list_of("sentences", "strings", sentences)
-        for index, sentence in enumerate(sentences):
-            _check_text(f"sentences[{index}]", sentence)
+        sentences = _check_sentences(sentences)
         translations = [[NOTHING] for _ in sentences]
         found = decode_sentences(self._translator, sentences, n_best, first_id)
         for index, best in found:
@@ -144,7 +142,7 @@ class Run:
         source is blank gives a blank translation.
 
         Raises:
-          TypeError: `pairs` is one pair, or one of them is no pair of texts.
+          TypeError: `pairs` is one pair, or one of them is not a pair of texts.
           ValueError: a pair is too long for memory; names it.
         """
         pairs = _list_of("pairs", "Pairs", pairs)
@@ -165,9 +163,7 @@ class Run:
           how many shapes that is; those compiled before cost no time.
         """
         n_best = check_n_best(self.config.decoding, n_best)
-        sentences = _list_of("sentences", "strings", sentences)
-        for index, sentence in enumerate(sentences):
-            _check_text(f"sentences[{index}]", sentence)
+        sentences = _check_sentences(sentences)
         lengths = [len(self.source_codec.tokens(text)) for text in sentences]
         batches = plan(self._translator, lengths, n_best)
         one_each = {width: indices[0] for width, _, _, indices in batches}
@@ -194,18 +190,16 @@ class Run:
           ValueError: the run has no attention, or a sentence given has no words.
         """
         if not self.attends:
-            raise ValueError(
+            raise UserError(
                 "this run has no attention to show: its config.model.attention is "
                 f"{self.config.model.attention}"
             )
-        for name, text, codec in (
-            ("source", source, self.source_codec),
-            ("target", target, self.target_codec),
-        ):
-            if text is None and name == "target":
-                continue
+        sides = [("source", source, self.source_codec)]
+        if target is not None:
+            sides.append(("target", target, self.target_codec))
+        for name, text, codec in sides:
             if not codec.tokens(_check_text(name, text)):
-                raise ValueError(f"{name} has no words: {text!r}")
+                raise UserError(f"{name} has no words: {text!r}")
         if target is None:
             found = self.decode([source])[0]
         else:
@@ -250,7 +244,7 @@ def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Ru
     """
     if checkpoint not in CHECKPOINTS:
         choices = ", ".join(map(repr, CHECKPOINTS))
-        raise ValueError(f"checkpoint must be one of {choices}, got {checkpoint!r}")
+        raise UserError(f"checkpoint must be one of {choices}, got {checkpoint!r}")
     directory = RunDirectory(workdir)
     if directory.path.is_file():
         raise NotADirectoryError(f"{directory.path} is a file, not a run directory")
@@ -266,10 +260,8 @@ def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Ru
     model = build_model(
         config.model, len(source_codec.vocabulary), len(target_codec.vocabulary)
     )
-    path, like = (
-        directory.checkpoints_path,
-        jax.eval_shape(model.init, jax.random.key(0)),
-    )
+    path = directory.checkpoints_path
+    like = jax.eval_shape(model.init, jax.random.key(0))
     if checkpoint == "average":
         params = average_params(path, like, last=config.training.keep_checkpoints)
     else:
@@ -294,6 +286,11 @@ def _list_of(name: str, what: str, given: Any) -> list[Any]:
         kind = "one string" if isinstance(given, str) else repr(given)
         raise TypeError(f"{name} must be a sequence of {what}, got {kind}")
     return list(given)
+
+
+def _check_sentences(given: Any) -> list[str]:
+    sentences = _list_of("sentences", "strings", given)
+    return [_check_text(f"sentences[{i}]", text) for i, text in enumerate(sentences)]
 
 
 def _check_text(name: str, text: Any) -> str:

@@ -6,13 +6,9 @@ import numpy as np
 import pytest
 
 from attention_jax.config import DecodingConfig
-from attention_jax.data.codec import build_codec
 from attention_jax.data.pairs import Pair
-from attention_jax.data.tokenization import SPACE
 from attention_jax.data.vocabulary import EOS, UNK
-from attention_jax.decoding import translate as sentences_module
-from attention_jax.decoding.greedy import greedy_decode
-from attention_jax.decoding.translate import Translator, plan
+from attention_jax.decoding.base import make_request
 from attention_jax.run import load_run
 from attention_jax.training.checkpoints import Checkpoints
 from attention_jax.training.optimizer import make_optimizer
@@ -76,63 +72,23 @@ def test_a_translation_does_not_depend_on_the_others(run, sentences):
 def test_few_shapes_are_compiled(run, sentences, monkeypatch):
     shapes = []
 
-    def record(model, params, source, lengths, *, max_length, **options):
-        shapes.append((source.shape, max_length))
-        return greedy_decode(
-            model, params, source, lengths, max_length=max_length, **options
-        )
+    def record(source, lengths, **options):
+        shapes.append((source.shape, options["max_length"], options["slots"]))
+        return make_request(source, lengths, **options)
 
-    monkeypatch.setattr("attention_jax.decoding.searches.greedy_decode", record)
+    monkeypatch.setattr("attention_jax.decoding.translate.make_request", record)
     run.translate(sentences * 7)
     assert len(shapes) == 6 and len(set(shapes)) == 3
     # Eight times as many sentences as are translated at a time, which are 8 here; 4 of
     # the longest.
-    assert {shape for shape, _ in shapes} == {(64, 8), (64, 16), (32, 32)}
+    assert {(shape, slots) for shape, _, slots in shapes} == {
+        ((64, 8), 8),
+        ((64, 16), 8),
+        ((32, 32), 4),
+    }
     shapes.clear()
     assert run.compile(sentences) == len(shapes) == len(set(shapes)) == 3
     assert run.compile([]) == 0
-
-
-def test_large_arrays_are_of_fewer_sentences(run, monkeypatch):
-    words = len(run.target_codec.vocabulary)
-    beam = run.with_decoding(search="beam", beam_size=3)
-    slots = [slots for _, _, slots, _ in plan(beam._translator, [3, 3, 12], 1)]
-    assert slots == [8, 8]
-    # Room for the logits of two slots, and the weights of eight words.
-    monkeypatch.setattr(
-        "attention_jax.decoding.translate._MAX_BATCH", max(2 * 3 * words, 8 * 27 * 3)
-    )
-    for _, rows, slots, _ in plan(beam._translator, [3, 3, 12], 1):
-        assert rows * 8 * 27 * 3 <= max(2 * 3 * words, 8 * 27 * 3) or rows == 1
-        assert slots * 3 * words <= max(2 * 3 * words, 8 * 27 * 3) and slots <= rows
-    shapes = []
-    whole = sentences_module.force_decode
-
-    def record(model, params, batch):
-        shapes.append(batch.source.shape)
-        return whole(model, params, batch)
-
-    monkeypatch.setattr(sentences_module, "force_decode", record)
-    pairs = [Pair("ba bi", "bi ba")] * 3
-    before = run.force(pairs)
-    monkeypatch.setattr(
-        "attention_jax.decoding.translate._MAX_BATCH", 8 * (8 + words) * 2
-    )
-    after = run.force(pairs)
-    assert [rows for rows, _ in shapes[-2:]] == [2, 2]
-    assert [one.text for one in before] == [one.text for one in after]
-
-
-def test_the_longest_sentence_is_that_whose_weights_fit(run, monkeypatch):
-    # T = 2 S + 10 words and EOS, for each of the beam's places.
-    monkeypatch.setattr("attention_jax.decoding.translate._MAX_SENTENCE", 32 * 75 * 3)
-    beam = run.with_decoding(search="beam", beam_size=3)
-    assert (run.longest_sentence(), beam.longest_sentence()) == (32, 32)
-    assert run.with_decoding(search="beam", beam_size=4).longest_sentence() == 16
-    assert run.with_decoding(max_length_offset=1000).longest_sentence() == 0
-    beam.decode(["ba " * 32])
-    with pytest.raises(ValueError, match="sentence 1 has 33 tokens, too many"):
-        beam.decode(["ba " * 33])
 
 
 def test_decoded_weights_are_distributions_over_the_source_words(run, sentences):
@@ -225,39 +181,6 @@ def test_unknown_words_are_replaced_by_what_attention_points_to(run, words):
     assert replaced.text == " ".join(expected)
 
 
-def test_where_subwords_mark_the_beginning_of_a_word_so_does_what_replaces_one():
-    codec = build_codec("subwords", ["the fast one runs"] * 9, subwords=40)
-    decoding = DecodingConfig(replace_unknown=True)
-    translator = Translator(None, None, codec, codec, decoding)
-    the, runs = (codec.vocabulary.encode([f"▁{word}"])[0] for word in ("the", "runs"))
-    assert UNK not in (the, runs)
-    ids, weights = np.array([[the, UNK, runs]]), np.zeros((1, 4, 1), np.float32)
-    weights[0, 1] = 1
-    arrays = ids, np.array([3]), np.zeros(1), np.zeros(1), weights
-    found = sentences_module._translation(translator, ("打",), arrays, (0,))
-    assert found.text == "the 打 runs"
-
-
-def test_what_replaces_an_unknown_word_is_spaced_as_a_word_is():
-    """Though between Chinese characters a reader expects no space."""
-    codec = build_codec("words", ["the two teams fight."])
-    source = build_codec("characters", ["打 硬"])
-    translator = Translator(None, None, source, codec, DecodingConfig())
-    ids = np.array([codec.vocabulary.encode(["the", "?", "?", "teams", "?", "."])])
-    weights = np.zeros((1, 7, 3), np.float32)
-    weights[0, [1, 2, 4], [0, 2, 1]] = 1
-    arrays = ids, np.array([6]), np.zeros(1), np.zeros(1), weights
-    shown = ("打", SPACE, "硬")
-    plain = sentences_module._translation(translator, shown, arrays, (0,))
-    assert plain.text == "the <unk> <unk> teams <unk>."
-    decoding = DecodingConfig(replace_unknown=True)
-    translator = translator._replace(decoding=decoding)
-    found = sentences_module._translation(translator, shown, arrays, (0,))
-    # The last looked at a space, which is no word.
-    assert found.text == "the 打 硬 teams <unk>."
-    assert found.target_tokens[1:3] == ("打", "硬")
-
-
 def test_a_field_about_a_search_implies_it(run):
     assert run.with_decoding(beam_size=3).config.decoding.search == "beam"
     sample = run.with_decoding(temperature=2.0)
@@ -291,11 +214,15 @@ def test_sentences_of_any_iterable(run, words):
             lambda run: run.decode(None),
             "sentences must be a sequence of strings, got N",
         ),
-        (lambda run: run.decode_n_best(["ba"], "1"), "n_best must be a whole number"),
-        (lambda run: run.decode(["ba"], first_id=1.5), "first_id must be a whole"),
+        (lambda run: run.decode_n_best(["ba"], "1"), "n_best must be an integer"),
+        (lambda run: run.decode(["ba"], first_id=1.5), "first_id must be an integer"),
         (lambda run: run.compile("ba"), "sentences must be .*, got one string"),
+        (lambda run: run.translate("ab"), "got one string"),
+        (lambda run: run.translate(["ba", None]), r"sentences\[1\] must be a string"),
+        (lambda run: run.attend(["a"]), r"source must be a string, got \['a'\]"),
+        (lambda run: run.attend("ba", 3), "target must be a string, got 3"),
         (lambda run: run.compile([3]), r"sentences\[0\] must be a string"),
-        (lambda run: run.longest_sentence(True), "n_best must be a whole number"),
+        (lambda run: run.longest_sentence(True), "n_best must be an integer"),
         (
             lambda run: run.force(Pair("ba", "ba")),
             "pairs must be a sequence of Pairs, got Pair",
@@ -321,7 +248,7 @@ def test_ids_count_from_0(run):
 
 
 @pytest.mark.parametrize("search", ["greedy", "beam", "sample"])
-def test_parameters_that_are_no_numbers_are_told(run, search):
+def test_parameters_that_are_not_numbers_are_reported(run, search):
     broken = jax.tree.map(lambda x: x * np.nan, run.params)
     broken = dataclasses.replace(run, params=broken).with_decoding(search=search)
     with pytest.raises(ValueError, match="no translation of 'ba bi' .* not all finite"):
@@ -345,20 +272,6 @@ def test_parameters_that_are_no_numbers_are_told(run, search):
 def test_searches_that_cannot_be(run, fields, error, message):
     with pytest.raises(error, match=message):
         run.with_decoding(**fields)
-
-
-def test_one_string_is_not_a_list_of_sentences(run):
-    with pytest.raises(TypeError, match="got one string"):
-        run.translate("ab")
-
-
-def test_what_is_no_text_is_named(run, words):
-    with pytest.raises(TypeError, match=r"sentences\[1\] must be a string, got None"):
-        run.translate([words[0], None])
-    with pytest.raises(TypeError, match=r"source must be a string, got \['a'\]"):
-        run.attend(["a"])
-    with pytest.raises(TypeError, match="target must be a string, got 3"):
-        run.attend(words[0], 3)
 
 
 def test_a_sentence_too_long_for_memory_is_named(run, words):

@@ -1,12 +1,15 @@
 """Searching for a translation, and scoring one that is given."""
 
-from attention_jax.decoding.base import Decoded
+from attention_jax.decoding.autoregressive import (
+    Sampling,
+    greedy_decode,
+    sample_decode,
+)
+from attention_jax.decoding.base import Decoded, Limits, length_limits
 from attention_jax.decoding.beam import Ranking, beam_decode
-from attention_jax.decoding.greedy import greedy_decode
-from attention_jax.decoding.limits import Limits, length_limits
 from attention_jax.decoding.penalties import coverage_penalties, length_penalties
-from attention_jax.decoding.sampling import Sampling, sample_decode
 from attention_jax.decoding.scoring import force_decode
+from attention_jax.decoding.searches import check_config, register_search
 
 __all__ = [
     "Decoded",
@@ -14,10 +17,12 @@ __all__ = [
     "Ranking",
     "Sampling",
     "beam_decode",
+    "check_config",
     "coverage_penalties",
     "force_decode",
     "greedy_decode",
     "length_limits",
     "length_penalties",
+    "register_search",
     "sample_decode",
 ]

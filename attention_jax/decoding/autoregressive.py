@@ -1,25 +1,149 @@
-"""Searches that extend one translation a word at a time: greedy search and sampling."""
+"""Greedy search and sampling: one hypothesis a sentence, extended a token at a time."""
 
-from collections.abc import Callable
+import functools
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from attention_jax.data.vocabulary import BOS, EOS, PAD
-from attention_jax.decoding.base import Decoded
+from attention_jax.decoding.base import (
+    Decoded,
+    Limits,
+    Request,
+    make_request,
+    restricted,
+)
 from attention_jax.decoding.continuous_batching import encode_all, search_all
-from attention_jax.decoding.limits import Limits, restricted
-from attention_jax.decoding.top_k import log_sum_exp
-from attention_jax.models.attention_wiring import Memory
+from attention_jax.decoding.top_k import first_maximum, log_sum_exp, top_k_tokens
 from attention_jax.models.base import Model, Params
-from attention_jax.types import Array, Float, Int
+from attention_jax.types import Array, ArrayLike, Float, Int
 
-# (logits, -inf for what may not come next; time; key) -> word.
-Choose = Callable[[Float[Array, "B W"], Int[Array, " B"], Any], Int[Array, " B"]]
+
+class Sampling(NamedTuple):
+    """What is drawn from.
+
+    Attributes:
+      temperature: logits are divided by it; below 1 sharpens.
+      top_k: only the k likeliest tokens; 0 keeps all.
+      top_p: of those, only the fewest that together have this probability; 1 keeps all.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+
+def greedy_decode(
+    model: Model,
+    params: Params,
+    source: Int[ArrayLike, "B S"],
+    source_lengths: Int[ArrayLike, " B"],
+    *,
+    max_length: int,
+    limits: Limits | None = None,
+    slots: int = 0,
+) -> Decoded:
+    """Takes the likeliest token at every step, until EOS.
+
+        w_t = argmax_w p(w | w_1..w_{t-1}, source),  w among the words, UNK and EOS
+
+    Probabilities are over the whole vocabulary, PAD and BOS included, though these two
+    are never chosen. Equals beam search with a beam of one and no penalties.
+
+    Args:
+      model: from `build_model`.
+      params: its parameters.
+      source: token ids, PAD after the sentence.
+      source_lengths: tokens per row; a row of length 0 gives no tokens, log_prob 0.
+      max_length: the most tokens a row may have; L is one more, for EOS.
+      limits: of each row, within max_length; by default there are no others.
+      slots: how many rows are searched at a time, the others waiting; 0: all of them.
+
+    Returns:
+      `Decoded`, [B]. A row's result does not depend on the other rows or on padding.
+
+    Raises:
+      TypeError: tokens, lengths or a number that are not integers.
+      ValueError: a number or a length out of its range, or shapes that do not fit.
+
+    Compiled once per model, shape and max_length; stops when every row has ended.
+    """
+    request = make_request(
+        source, source_lengths, max_length=max_length, limits=limits, slots=slots
+    )
+    return search(model, params, request)
+
+
+def sample_decode(
+    model: Model,
+    params: Params,
+    source: Int[ArrayLike, "B S"],
+    source_lengths: Int[ArrayLike, " B"],
+    *,
+    max_length: int,
+    rng: Array,
+    ids: Int[ArrayLike, " B"] | None = None,
+    sampling: Sampling = Sampling(),  # noqa: B008 - immutable
+    limits: Limits | None = None,
+    slots: int = 0,
+) -> Decoded:
+    """Draws every token from p(w | w_1..w_{t-1}, source)^(1/temperature), until EOS.
+
+    A row's tokens are a function of (rng, its id, its source) alone: the key of step t is
+    fold_in(fold_in(rng, id), t). `log_probs` are the model's own, at temperature 1 and
+    over the whole vocabulary.
+
+    Args:
+      model, params, source, source_lengths, max_length, limits, slots: as
+        `greedy_decode`.
+      rng: a key of `jax.random`.
+      ids: what each row draws by; by default its index, so that equal sources differ.
+      sampling: temperature, top-k and top-p, applied in this order.
+
+    Raises:
+      TypeError, ValueError: as `greedy_decode`; another number out of its range.
+
+    top_p alone sorts the vocabulary at each step; after a top_k it sorts k numbers.
+    Holtzman et al., 2020, arxiv.org/abs/1904.09751 (top-p); Fan et al., 2018,
+    aclanthology.org/P18-1082 (top-k).
+    """
+    request = make_request(
+        source,
+        source_lengths,
+        max_length=max_length,
+        limits=limits,
+        ids=ids,
+        slots=slots,
+    )
+    return sample(model, params, request, rng, sampling)
+
+
+def sample(
+    model: Model, params: Params, request: Request, rng: Array, sampling: Sampling
+) -> Decoded:
+    """`sample_decode` of a request."""
+    if not sampling.temperature > 0:
+        raise ValueError(f"temperature must be above 0, got {sampling.temperature}")
+    if sampling.top_k < 0:
+        raise ValueError(f"top_k must be at least 0, got {sampling.top_k}")
+    if not 0 < sampling.top_p <= 1:
+        raise ValueError(f"top_p must be above 0 and at most 1, got {sampling.top_p}")
+    # How many tokens are sorted is static; other temperatures do not compile anew.
+    return search(
+        model,
+        params,
+        request,
+        rng,
+        jnp.float32(sampling.temperature),
+        None if sampling.top_p == 1 else jnp.float32(sampling.top_p),
+        top_k=int(sampling.top_k),
+    )
 
 
 class _Item(NamedTuple):
-    memory: Memory
+    memory: Any
+    lengths: Int[Array, " B"]
     limits: Limits
     # What the sentence draws by, or None.
     key: Any
@@ -28,78 +152,120 @@ class _Item(NamedTuple):
 class _Search(NamedTuple):
     time: Int[Array, " B"]
     decoder: Any
-    words: Int[Array, " B"]
+    tokens: Int[Array, " B"]
     running: Array
     log_probs: Float[Array, " B"]
-    tokens: Int[Array, "B L"]
+    all_tokens: Int[Array, "B L"]
     weights: Float[Array, "B L S"]
 
 
-def decode_word_by_word(
+@functools.partial(jax.jit, static_argnames=("model", "top_k"))
+def search(
     model: Model,
     params: Params,
-    source: Int[Array, "N S"],
-    source_lengths: Int[Array, " N"],
-    limits: Limits,
-    max_length: int,
-    slots: int,
-    choose: Choose,
-    keys: Any = None,
+    request: Request,
+    rng: Array | None = None,
+    temperature: float | Array = 1.0,
+    top_p: Array | None = None,
+    *,
+    top_k: int = 0,
 ) -> Decoded:
-    """Extends every row by what `choose` takes, until EOS. To be called under jit."""
-    memory, number = encode_all(model, params, source, source_lengths, slots)
-    steps, num_keys = max_length + 1, source.shape[1]
+    """Extends every row until EOS: by the likeliest token or, given an rng, a drawn one."""
+    memory, number = encode_all(model, params, request)
+    steps, num_keys = request.max_length + 1, request.source.shape[1]
+    keys = None
+    if rng is not None:
+        keys = jax.vmap(functools.partial(jax.random.fold_in, rng))(request.ids)
+
+    def choose(logits: Array, time: Array, keys: Array | None) -> Array:
+        if keys is None:
+            return first_maximum(logits)[1]
+        step_keys = jax.vmap(jax.random.fold_in)(keys, time)
+        one = functools.partial(draw, temperature=temperature, top_k=top_k, top_p=top_p)
+        return jax.vmap(one)(step_keys, logits)
 
     def begin(item: _Item) -> _Search:
-        lengths = item.memory.lengths
-        batch = lengths.shape[0]
+        batch = len(item.lengths)
         return _Search(
             jnp.zeros(batch, jnp.int32),
             model.start(item.memory),
             jnp.full(batch, BOS, jnp.int32),
-            lengths > 0,
+            item.lengths > 0,
             jnp.zeros(batch, jnp.float32),
             jnp.full((batch, steps), PAD, jnp.int32),
-            jnp.zeros((batch, steps, num_keys), item.memory.values.dtype),
+            jnp.zeros((batch, steps, num_keys), jnp.float32),
         )
 
-    def advance(item: _Item, search: _Search) -> _Search:
-        time, running = search.time, search.running
+    def advance(item: _Item, state: _Search) -> _Search:
+        time, running = state.time, state.running
         decoder, logits, weights = model.step(
-            params, item.memory, search.decoder, search.words
+            params, item.memory, state.decoder, state.tokens
         )
-        words = choose(restricted(logits, item.limits, time), time, item.key)
-        chosen = jnp.take_along_axis(logits, words[:, None], axis=-1)[:, 0]
+        tokens = choose(restricted(logits, item.limits, time), time, item.key)
+        chosen = jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0]
         log_probs = jnp.minimum(chosen - log_sum_exp(logits), 0)
         # A row that has ended writes nowhere.
         here = jnp.arange(len(time)), jnp.where(running, time, steps)
         return _Search(
             time + running.astype(jnp.int32),
             decoder,
-            words,
-            # The limit again: where logits are NaN no word is EOS.
-            running & (words != EOS) & (time < jnp.asarray(item.limits.longest)),
-            search.log_probs + jnp.where(running, log_probs, 0),
-            search.tokens.at[here].set(words, mode="drop"),
-            search.weights.at[here].set(weights, mode="drop"),
+            tokens,
+            # The limit again: where logits are NaN no token is EOS.
+            running & (tokens != EOS) & (time < jnp.asarray(item.limits.longest)),
+            state.log_probs + jnp.where(running, log_probs, 0),
+            state.all_tokens.at[here].set(tokens, mode="drop"),
+            state.weights.at[here].set(weights.astype(jnp.float32), mode="drop"),
         )
 
-    def result(search: _Search) -> Decoded:
-        return Decoded(
-            search.tokens,
-            # EOS took a step too.
-            jnp.maximum(search.time - 1, 0),
-            search.log_probs,
-            search.log_probs,
-            search.weights,
-        )
+    def result(state: _Search) -> Decoded:
+        # EOS took a step too.
+        lengths = jnp.maximum(state.time - 1, 0)
+        log_probs = state.log_probs
+        return Decoded(state.all_tokens, lengths, log_probs, log_probs, state.weights)
 
     return search_all(
-        _Item(memory, limits, keys),
+        _Item(memory, request.source_lengths, request.limits, keys),
         number,
-        slots=slots,
+        slots=request.slots,
         begin=begin,
         advance=advance,
-        running=lambda search: search.running,
+        running=lambda state: state.running,
         result=result,
     )
+
+
+def draw(
+    rng: Array,
+    logits: Float[Array, " W"],
+    *,
+    temperature: Float[ArrayLike, ""],
+    top_k: int = 0,
+    top_p: Float[ArrayLike, ""] | None = None,
+) -> Int[Array, ""]:
+    """One drawn token; -inf marks what may not be drawn. top_p None keeps all.
+
+    The maximum of logits with Gumbel noise added is distributed as their softmax.
+    """
+    logits = logits / temperature
+    tokens = None
+    if 0 < top_k < logits.shape[-1]:
+        logits, tokens = top_k_tokens(logits, top_k)
+    if top_p is not None:
+        logits = jnp.where(in_nucleus(logits, top_p), logits, -jnp.inf)
+    noise = jax.random.gumbel(rng, logits.shape, logits.dtype)
+    index = first_maximum(logits + noise)[1]
+    return index if tokens is None else tokens[index]
+
+
+def in_nucleus(logits: Float[Array, " W"], top_p: Float[ArrayLike, ""]) -> Array:
+    """Which tokens are among the fewest whose probabilities sum to at least `top_p`.
+
+    The likeliest is always one; tokens as likely as the last one all are.
+    """
+    probs = jax.nn.softmax(logits)
+    falling = jnp.sort(probs, descending=True)
+    # A token is needed if those before it do not suffice.
+    first = jnp.arange(falling.size) == 0
+    needed = first | (jnp.cumsum(falling) - falling < top_p)
+    least = jnp.min(jnp.where(needed, falling, jnp.inf))
+    return probs >= least

@@ -1,25 +1,35 @@
-"""What a search gives back."""
+"""What every search takes and returns: a request with length limits, decoded tokens."""
 
-from typing import NamedTuple
+import dataclasses
+import functools
+import operator
+from typing import Any, NamedTuple
 
-from attention_jax.types import Array, Float, Int
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from attention_jax.data.vocabulary import BOS, EOS, PAD
+from attention_jax.types import Array, ArrayLike, Bool, Float, Int
+
+# Tokens; far more than there is memory for.
+_MAX_LENGTH = 2**24
 
 
 class Decoded(NamedTuple):
-    """Translations, one per leading index: [B] for one a sentence, [B, N] for N.
+    """Decoded translations, one per leading index: [B], or [B, N] for an n-best list.
 
-    Every translation ends with EOS, which is forced on one that is as long as it may be.
-    So `log_probs` is always log p(words, EOS | source), what `force_decode` gives for
-    the same words.
+    Every translation ends with EOS, which is forced on one that has reached its longest
+    length. So `log_probs` is always log p(tokens, EOS | source), as `force_decode` gives
+    it for the same tokens.
 
     Attributes:
-      tokens: the words, EOS, then PAD; one longer than the words may be.
-      lengths: the number of words, EOS not counted.
-      log_probs: the sum over the words and EOS of their log-probabilities.
-      scores: what the search ranked by; log_probs unless something was added. -inf where
+      tokens: the tokens, EOS, then PAD; one longer than a translation may be.
+      lengths: the number of tokens, EOS not counted.
+      log_probs: the sum over the tokens and EOS of their log-probabilities.
+      scores: what the search ranked by; log_probs unless a penalty was added. -inf where
         there is no translation: fewer were found than asked for.
-      weights: the attention of each step, that of the step which chose EOS included; 0
-        after it.
+      weights: the attention of each step, including the step which chose EOS; 0 after it.
     """
 
     tokens: Int[Array, "... L"]
@@ -27,3 +37,171 @@ class Decoded(NamedTuple):
     log_probs: Float[Array, " ..."]
     scores: Float[Array, " ..."]
     weights: Float[Array, "... L S"]
+
+
+class Limits(NamedTuple):
+    """The lengths that each row's translation may have, EOS not counted.
+
+    Attributes:
+      shortest: EOS is not chosen before this many tokens.
+      longest: after this many tokens EOS is forced.
+    """
+
+    shortest: Int[ArrayLike, " B"]
+    longest: Int[ArrayLike, " B"]
+
+
+def length_limits(
+    source_lengths: Int[np.ndarray, " B"],
+    *,
+    max_ratio: float,
+    max_offset: int,
+    min_ratio: float = 0.0,
+    min_offset: int = 0,
+) -> Limits:
+    """The limits as functions of the source's length |x|.
+
+        longest  = max(1, ⌊max_ratio |x|⌋ + max_offset)
+        shortest = min(⌊min_ratio |x|⌋ + min_offset, longest)
+
+    On NumPy arrays: a caller needs the largest `longest` for a shape.
+    """
+    lengths = np.asarray(source_lengths)
+
+    def times(ratio: float) -> np.ndarray:
+        # 1.15 x 100 is 114.99999999999999 in binary.
+        return np.floor(ratio * lengths + 1e-9).astype(np.int32)
+
+    longest = np.maximum(1, times(max_ratio) + max_offset)
+    shortest = times(min_ratio) + min_offset
+    return Limits(np.minimum(shortest, longest).astype(np.int32), longest)
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("source", "source_lengths", "limits", "ids"),
+    meta_fields=("max_length", "n_best", "slots"),
+)
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A checked batch of sources to translate; see `make_request`.
+
+    Attributes:
+      source, source_lengths: token ids, PAD after each sentence; 0 for a padding row.
+      limits: the lengths of each row's translation, at most max_length.
+      ids: what each row draws by, where a search draws.
+      max_length: the most tokens of any row; static, as are the following.
+      n_best: N, how many translations of each.
+      slots: how many batch slots share one step; see `continuous_batching`.
+    """
+
+    source: Int[Array, "B S"]
+    source_lengths: Int[Array, " B"]
+    limits: Limits
+    ids: Int[Array, " B"]
+    max_length: int
+    n_best: int
+    slots: int
+
+
+def make_request(
+    source: Int[ArrayLike, "B S"],
+    source_lengths: Int[ArrayLike, " B"],
+    *,
+    max_length: int,
+    limits: Limits | None = None,
+    ids: Int[ArrayLike, " B"] | None = None,
+    n_best: int = 1,
+    slots: int = 0,
+) -> Request:
+    """The arguments of a search, checked, as arrays and Python integers.
+
+    Args:
+      source: token ids, PAD after the sentence.
+      source_lengths: tokens per row.
+      max_length: the most tokens of a translation.
+      limits: of each row; by default 0 and `max_length`.
+      ids: by default each row's index.
+      n_best: translations of each row.
+      slots: batch slots; 0: as many as there are rows.
+
+    Raises:
+      TypeError: arrays or numbers that are not integers.
+      ValueError: a number out of its range, or shapes that do not fit.
+    """
+    max_length, slots = integer("max_length", max_length), integer("slots", slots)
+    n_best = integer("n_best", n_best)
+    # Under jit, too, the values of a NumPy array are known.
+    known = None if isinstance(source_lengths, jax.core.Tracer) else source_lengths
+    source, source_lengths = jnp.asarray(source), jnp.asarray(source_lengths)
+    for name, array in (("source", source), ("source_lengths", source_lengths)):
+        if not jnp.issubdtype(array.dtype, jnp.integer):
+            raise TypeError(f"{name} must hold integers, got {array.dtype}")
+    if source.ndim != 2 or source_lengths.shape != source.shape[:1]:
+        raise ValueError(
+            f"source must be [B, S] and source_lengths [B], but the shapes are "
+            f"{source.shape} and {source_lengths.shape}"
+        )
+    batch, width = source.shape
+    if not batch:
+        raise ValueError("source must have at least one row, got none")
+    if not 1 <= max_length <= _MAX_LENGTH:
+        raise ValueError(
+            f"max_length must be at least 1 and at most {_MAX_LENGTH:,}, "
+            f"got {max_length}"
+        )
+    if known is not None:
+        known = np.asarray(known)
+        wrong = np.flatnonzero((known < 0) | (known > width))
+        if wrong.size:
+            raise ValueError(
+                f"source_lengths must be at least 0 and at most {width}, the width of "
+                f"source, got {known[wrong[0]]} in row {wrong[0]}"
+            )
+    if slots < 0:
+        raise ValueError(f"slots must be at least 0, got {slots}")
+    if limits is None:
+        limits = Limits(np.zeros(batch, np.int32), np.full(batch, max_length, np.int32))
+    ids = jnp.arange(batch) if ids is None else jnp.asarray(ids)
+    by_row = {f"limits.{name}": limit for name, limit in limits._asdict().items()}
+    for name, array in {**by_row, "ids": ids}.items():
+        if jnp.shape(array) != (batch,):
+            raise ValueError(
+                f"{name} must be [{batch}], one per row of source, but its shape is "
+                f"{jnp.shape(array)}"
+            )
+    # Longer ones would not fit into the arrays.
+    longest = jnp.minimum(jnp.asarray(limits.longest), max_length)
+    limits = Limits(jnp.asarray(limits.shortest), longest)
+    return Request(
+        source, source_lengths, limits, ids, max_length, n_best, slots or batch
+    )
+
+
+def integer(name: str, number: Any) -> int:
+    """The number as Python's own; TypeError, with its name, if it is not an integer."""
+    try:
+        if not isinstance(number, bool):
+            return operator.index(number)
+    except TypeError:
+        pass
+    raise TypeError(f"{name} must be an integer, got {number!r}")
+
+
+def may_follow(
+    limits: Limits, time: Int[Array, " B"], num_tokens: int
+) -> Bool[Array, "B W"]:
+    """Which ids may be a row's token number `time`, from 0: never PAD and BOS."""
+    shortest, longest, time = (jnp.asarray(x)[:, None] for x in (*limits, time))
+    ids = jnp.arange(num_tokens)[None]
+    tokens = (ids != PAD) & (ids != BOS) & (ids != EOS)
+    # Where `longest` makes a translation end, `shortest` may not keep it from it.
+    may_end = (time >= shortest) | (time >= longest)
+    return (tokens & (time < longest)) | ((ids == EOS) & may_end)
+
+
+def restricted(
+    logits: Float[Array, "B W"], limits: Limits, time: Int[Array, " B"]
+) -> Float[Array, "B W"]:
+    """The logits, -inf for what may not come next."""
+    return jnp.where(may_follow(limits, time, logits.shape[-1]), logits, -jnp.inf)

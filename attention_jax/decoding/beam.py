@@ -1,4 +1,4 @@
-"""Beam search: the likeliest few translations at every step."""
+"""Beam search: the K likeliest unfinished hypotheses at every step."""
 
 import functools
 from typing import Any, NamedTuple
@@ -7,16 +7,20 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from attention_jax.data.vocabulary import BOS, EOS
-from attention_jax.decoding.back_pointers import BackPointers, trace_back
-from attention_jax.decoding.base import Decoded
+from attention_jax.data.vocabulary import BOS, EOS, PAD
+from attention_jax.decoding.base import (
+    Decoded,
+    Limits,
+    Request,
+    integer,
+    make_request,
+    restricted,
+)
 from attention_jax.decoding.continuous_batching import encode_all, search_all
-from attention_jax.decoding.limits import Limits, check_search, restricted, whole
 from attention_jax.decoding.penalties import coverage_penalties, length_penalties
-from attention_jax.decoding.top_k import log_sum_exp, top_words
-from attention_jax.models.attention_wiring import Memory
+from attention_jax.decoding.top_k import log_sum_exp, top_k_tokens
 from attention_jax.models.base import Model, Params
-from attention_jax.types import Array, ArrayLike, Float, Int
+from attention_jax.types import Array, ArrayLike, Bool, Float, Int
 
 
 class Ranking(NamedTuple):
@@ -31,33 +35,6 @@ class Ranking(NamedTuple):
     alpha: float = 1.0
     coverage: str = "none"
     beta: float = 0.0
-
-
-class _Item(NamedTuple):
-    memory: Memory
-    limits: Limits
-
-
-class _Finished(NamedTuple):
-    """The best N translations of each sentence so far, the best first."""
-
-    scores: Float[Array, "B N"]
-    log_probs: Float[Array, "B N"]
-    # After so many words EOS was chosen, from this place of the beam.
-    lengths: Int[Array, "B N"]
-    places: Int[Array, "B N"]
-
-
-class _Search(NamedTuple):
-    time: Int[Array, " B"]
-    # Every leaf [B, K, ...].
-    decoder: Any
-    words: Int[Array, "B K"]
-    # -inf: nothing is in this place, or its sentence is done.
-    log_probs: Float[Array, "B K"]
-    coverage: Float[Array, "B K S"] | None
-    finished: _Finished
-    pointers: BackPointers
 
 
 def beam_decode(
@@ -75,7 +52,7 @@ def beam_decode(
 ) -> Decoded:
     """Keeps the `beam_size` likeliest unfinished translations at every step.
 
-    Of all words that may follow a translation in the beam, the K likeliest continuations
+    Of all tokens that may follow a translation in the beam, the K likeliest continuations
     are looked at: those that end with EOS are finished, and ranked by
 
         log p(w | source) / length_penalty(|w|) + β coverage_penalty(a)
@@ -95,40 +72,37 @@ def beam_decode(
     Returns:
       `Decoded`, [B, N], the best first. A sentence may have fewer than N translations:
       the others have score and log_prob -inf, and PAD alone. A row of length 0 has one,
-      of no words.
+      without tokens.
 
     Raises:
       TypeError, ValueError: as `greedy_decode`; another number out of its range.
       UnknownNameError: no such penalty.
 
-    The source is encoded and its keys prepared once a sentence, not once a place of the
-    beam. A step's products have K rows a sentence; back-pointers are followed once, at the
-    end.
+    The source is encoded and its keys prepared once a sentence, not once a hypothesis. A
+    step's products have K rows a sentence; back-pointers are followed once, at the end.
     """
-    beam_size, n_best = whole("beam_size", beam_size), whole("n_best", n_best)
-    _check(beam_size, n_best, ranking)
-    arguments = check_search(source, source_lengths, max_length, limits, slots)
-    # Only the names are static: other exponents and weights do not compile anew.
-    return _search(
-        model,
-        params,
-        *arguments,
-        jnp.float32(ranking.alpha),
-        jnp.float32(ranking.beta),
-        beam_size=int(beam_size),
-        n_best=int(n_best),
-        length=ranking.length,
-        coverage=ranking.coverage if ranking.beta else "none",
+    request = make_request(
+        source,
+        source_lengths,
+        max_length=max_length,
+        limits=limits,
+        n_best=n_best,
+        slots=slots,
     )
+    return beam_search(model, params, request, beam_size, ranking)
 
 
-def _check(beam_size: int, n_best: int, ranking: Ranking) -> None:
+def beam_search(
+    model: Model, params: Params, request: Request, beam_size: int, ranking: Ranking
+) -> Decoded:
+    """`beam_decode` of a request."""
+    beam_size = integer("beam_size", beam_size)
     if beam_size < 1:
         raise ValueError(f"beam_size must be at least 1, got {beam_size}")
-    if not 1 <= n_best <= beam_size:
+    if not 1 <= request.n_best <= beam_size:
         raise ValueError(
             f"n_best must be at least 1 and at most beam_size, {beam_size}; "
-            f"got {n_best}"
+            f"got {request.n_best}"
         )
     length_penalties.get(ranking.length)
     coverage_penalties.get(ranking.coverage)
@@ -136,61 +110,98 @@ def _check(beam_size: int, n_best: int, ranking: Ranking) -> None:
         value = getattr(ranking, name)
         if not value >= 0:
             raise ValueError(f"ranking.{name} must be at least 0, got {value}")
+    # Only the names are static: other exponents and weights do not compile anew.
+    return _search(
+        model,
+        params,
+        request,
+        jnp.float32(ranking.alpha),
+        jnp.float32(ranking.beta),
+        beam_size=beam_size,
+        length=ranking.length,
+        coverage=ranking.coverage if ranking.beta else "none",
+    )
+
+
+class _Item(NamedTuple):
+    memory: Any
+    lengths: Int[Array, " B"]
+    limits: Limits
+
+
+class _Finished(NamedTuple):
+    """The best N translations of each sentence so far, the best first."""
+
+    scores: Float[Array, "B N"]
+    log_probs: Float[Array, "B N"]
+    # EOS was chosen after this many tokens, by this hypothesis of the beam.
+    lengths: Int[Array, "B N"]
+    hypotheses: Int[Array, "B N"]
+
+
+class BackPointers(NamedTuple):
+    """What every step did with every hypothesis of the beam.
+
+    Attributes:
+      tokens: the token that was appended to get hypothesis k after step t.
+      parents: the hypothesis, before step t, that it was appended to.
+      weights: the attention of step t by hypothesis k as it was before step t.
+    """
+
+    tokens: Int[Array, "B L K"]
+    parents: Int[Array, "B L K"]
+    weights: Float[Array, "B L K S"]
+
+
+class _Search(NamedTuple):
+    time: Int[Array, " B"]
+    # Every leaf [B, K, ...].
+    decoder: Any
+    tokens: Int[Array, "B K"]
+    # -inf: there is no such hypothesis, or its sentence is done.
+    log_probs: Float[Array, "B K"]
+    coverage: Float[Array, "B K S"] | None
+    finished: _Finished
+    pointers: BackPointers
 
 
 @functools.partial(
-    jax.jit,
-    static_argnames=(
-        "model",
-        "max_length",
-        "slots",
-        "beam_size",
-        "n_best",
-        "length",
-        "coverage",
-    ),
+    jax.jit, static_argnames=("model", "beam_size", "length", "coverage")
 )
 def _search(
     model: Model,
     params: Params,
-    source: Array,
-    source_lengths: Array,
-    limits: Limits,
-    max_length: int,
-    slots: int,
+    request: Request,
     alpha: Array,
     beta: Array,
     *,
     beam_size: int,
-    n_best: int,
     length: str,
     coverage: str,
 ) -> Decoded:
-    memory, number = encode_all(model, params, source, source_lengths, slots)
-    steps, num_keys = max_length + 1, source.shape[1]
-    # The memory is the sentence's, whatever the place of the beam. Logits, the largest
-    # array, come with the beam in front, as they are made.
+    memory, number = encode_all(model, params, request)
+    steps, num_keys = request.max_length + 1, request.source.shape[1]
+    # The memory is the sentence's, whatever the hypothesis. Logits, the largest array,
+    # come with the beam in front, as they are made.
     step_all = jax.vmap(model.step, in_axes=(None, None, 1, 1), out_axes=(1, 0, 1))
 
-    def divisor(words: Array) -> Array:
-        """The length penalty of so many words and EOS."""
-        return length_penalties.get(length)((words + 1).astype(jnp.float32), alpha)
+    def divisor(num_tokens: Array) -> Array:
+        """The length penalty of a number of tokens and EOS."""
+        penalty = length_penalties.get(length)
+        return penalty((num_tokens + 1).astype(jnp.float32), alpha)
 
     def begin(item: _Item) -> _Search:
-        lengths = item.memory.lengths
-        batch = lengths.shape[0]
-        in_beam, kept = (batch, beam_size), (batch, n_best)
-        # In the beginning there is one translation, of no words, in the first place.
-        first = (jnp.arange(beam_size)[None] == 0) & (lengths > 0)[:, None]
-        dtype = item.memory.values.dtype
+        batch = len(item.lengths)
+        in_beam, kept = (batch, beam_size), (batch, request.n_best)
+        # In the beginning there is one hypothesis, without tokens.
+        first = (jnp.arange(beam_size)[None] == 0) & (item.lengths > 0)[:, None]
+
+        def repeat(leaf: Array) -> Array:
+            return jnp.broadcast_to(leaf[:, None], (*in_beam, *leaf.shape[1:]))
+
         return _Search(
             jnp.zeros(batch, jnp.int32),
-            jax.tree.map(
-                lambda leaf: jnp.broadcast_to(
-                    leaf[:, None], (batch, beam_size, *leaf.shape[1:])
-                ),
-                model.start(item.memory),
-            ),
+            jax.tree.map(repeat, model.start(item.memory)),
             jnp.full(in_beam, BOS, jnp.int32),
             jnp.where(first, 0.0, -jnp.inf),
             None if coverage == "none" else jnp.zeros((*in_beam, num_keys)),
@@ -203,65 +214,66 @@ def _search(
             BackPointers(
                 jnp.zeros((batch, steps, beam_size), jnp.int32),
                 jnp.zeros((batch, steps, beam_size), jnp.int32),
-                jnp.zeros((batch, steps, beam_size, num_keys), dtype),
+                jnp.zeros((batch, steps, beam_size, num_keys), jnp.float32),
             ),
         )
 
-    def running(search: _Search) -> Array:
-        return jnp.any(search.log_probs > -jnp.inf, axis=1)
+    def running(state: _Search) -> Array:
+        return jnp.any(state.log_probs > -jnp.inf, axis=1)
 
-    def advance(item: _Item, search: _Search) -> _Search:
-        time, on = search.time, running(search)
+    def advance(item: _Item, state: _Search) -> _Search:
+        time, on = state.time, running(state)
         decoder, logits, weights = step_all(
-            params, item.memory, search.decoder, search.words
+            params, item.memory, state.decoder, state.tokens
         )
-        ending, words, places, log_probs = continuations(
-            logits, search.log_probs, item.limits, time
+        ending, tokens, parents, log_probs = continuations(
+            logits, state.log_probs, item.limits, time
         )
         scores, seen = ending / divisor(time)[:, None], None
-        if search.coverage is not None:
-            valid = jnp.arange(num_keys)[None] < item.memory.lengths[:, None]
-            seen = search.coverage + weights
+        if state.coverage is not None:
+            valid = jnp.arange(num_keys)[None] < item.lengths[:, None]
+            seen = state.coverage + weights
             scores += beta * coverage_penalties.get(coverage)(seen, valid[:, None])
-        finished = _merge(search.finished, scores, ending, time)
+        finished = _merge(state.finished, scores, ending, time)
         bound = jnp.max(log_probs, axis=1) / divisor(jnp.asarray(item.limits.longest))
         done = finished.scores[:, -1] >= bound
 
         def follow(leaf: Array) -> Array:
-            index = places.reshape(places.shape + (1,) * (leaf.ndim - 2))
+            index = parents.reshape(parents.shape + (1,) * (leaf.ndim - 2))
             return jnp.take_along_axis(leaf, index, axis=1)
 
         # A row that is done writes nowhere.
         here = jnp.arange(len(time)), jnp.where(on, time, steps)
-        pointers = BackPointers(words, places, weights)
+        pointers = BackPointers(tokens, parents, weights.astype(jnp.float32))
         return _Search(
             time + 1,
             jax.tree.map(follow, decoder),
-            words,
+            tokens,
             jnp.where(done[:, None], -jnp.inf, log_probs),
             None if seen is None else follow(seen),
             finished,
             jax.tree.map(
                 lambda all_, new: all_.at[here].set(new, mode="drop"),
-                search.pointers,
+                state.pointers,
                 pointers,
             ),
         )
 
     finished, pointers = search_all(
-        _Item(memory, limits),
+        _Item(memory, request.source_lengths, request.limits),
         number,
-        slots=slots,
+        slots=request.slots,
         begin=begin,
         advance=advance,
         running=running,
-        result=lambda search: (search.finished, search.pointers),
+        result=lambda state: (state.finished, state.pointers),
     )
-    blank = (source_lengths == 0)[:, None]
+    blank = (request.source_lengths == 0)[:, None]
     found = (finished.scores > -jnp.inf) & ~blank
-    tokens, weights = trace_back(pointers, finished.lengths, finished.places, found)
-    # Nothing is the one translation of nothing, and certain.
-    otherwise = jnp.where(blank & (jnp.arange(n_best)[None] == 0), 0.0, -jnp.inf)
+    tokens, weights = trace_back(pointers, finished.lengths, finished.hypotheses, found)
+    # A blank sentence has one translation, without tokens, of probability 1.
+    first = jnp.arange(request.n_best)[None] == 0
+    otherwise = jnp.where(blank & first, 0.0, -jnp.inf)
     return Decoded(
         tokens,
         finished.lengths,
@@ -279,39 +291,39 @@ def continuations(
 ) -> tuple[
     Float[Array, "B K"], Int[Array, "B K"], Int[Array, "B K"], Float[Array, "B K"]
 ]:
-    """What comes of a beam in one step.
+    """The continuations of a beam by one step.
 
     Returns:
-      ending: log p of each translation with EOS after it; -inf if that is not among the
+      ending: log p of each hypothesis with EOS after it; -inf if that is not among the
         K likeliest continuations of all.
-      words, places, log_probs: the K likeliest continuations by a word: which word, after
-        which place of the beam, log p; -inf where there are fewer.
+      tokens, parents, log_probs: the K likeliest continuations that do not end: which
+        token, after which hypothesis, log p; -inf where there are fewer.
     """
-    beam_size, batch, num_words = logits.shape
+    beam_size, batch, num_tokens = logits.shape
     total = log_sum_exp(logits)
     # EOS stands by itself: it ends a translation, and its rank decides.
     allowed = jax.vmap(restricted, in_axes=(0, None, None))(logits, limits, time)
     ending = log_probs + jnp.minimum(allowed[..., EOS] - total, 0).T
-    is_end = jnp.arange(num_words)[None, None] == EOS
-    best, words = top_words(
-        jnp.where(is_end, -jnp.inf, allowed), min(beam_size, num_words)
+    is_end = jnp.arange(num_tokens)[None, None] == EOS
+    best, tokens = top_k_tokens(
+        jnp.where(is_end, -jnp.inf, allowed), min(beam_size, num_tokens)
     )
     following = log_probs.T[..., None] + jnp.minimum(best - total[..., None], 0)
-    # [K, B, k] -> [B, K k], in the order of places: ties go to the earlier place.
+    # [K, B, k] -> [B, K k], in the beam's order: ties go to the earlier hypothesis.
     following = following.swapaxes(0, 1).reshape(batch, -1)
-    words = words.swapaxes(0, 1).reshape(batch, -1)
+    tokens = tokens.swapaxes(0, 1).reshape(batch, -1)
     found, index = lax.top_k(following, beam_size)
-    words = jnp.take_along_axis(words, index, axis=1)
-    places = index // (following.shape[1] // beam_size)
-    # Before a translation's end come likelier words, likelier ends, and as likely ends
-    # of earlier places.
+    tokens = jnp.take_along_axis(tokens, index, axis=1)
+    parents = index // (following.shape[1] // beam_size)
+    # Ahead of a hypothesis's end are likelier tokens, likelier ends, and ends of earlier
+    # hypotheses that are as likely.
     mine, others = ending[:, :, None], ending[:, None]
     order = jnp.arange(beam_size)
     earlier = (order[:, None] > order[None])[None]
     ahead = jnp.sum((others > mine) | ((others == mine) & earlier), axis=2)
     ahead += jnp.sum(found[:, None] > mine, axis=2)
     ending = jnp.where(ahead < beam_size, ending, -jnp.inf)
-    return ending, words.astype(jnp.int32), places.astype(jnp.int32), found
+    return ending, tokens.astype(jnp.int32), parents.astype(jnp.int32), found
 
 
 def _merge(
@@ -331,3 +343,32 @@ def _merge(
     both = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), finished, now)
     index = lax.top_k(both.scores, finished.scores.shape[1])[1]
     return jax.tree.map(lambda leaf: jnp.take_along_axis(leaf, index, axis=1), both)
+
+
+def trace_back(
+    pointers: BackPointers,
+    lengths: Int[Array, "B N"],
+    hypotheses: Int[Array, "B N"],
+    found: Bool[Array, "B N"],
+) -> tuple[Int[Array, "B N L"], Float[Array, "B N L S"]]:
+    """The tokens and attention of translations that ended after `lengths` tokens.
+
+    Followed once, after the search, instead of copying what was written so far whenever
+    the beam's order changes. Where nothing was found: PAD and 0.
+    """
+
+    def follow(index: Array, step: tuple[Array, BackPointers]) -> tuple[Array, tuple]:
+        time, (tokens, parents, weights) = step
+        ends = found & (time == lengths)
+        inside = found & (time < lengths)
+        token = jnp.take_along_axis(tokens, index, axis=1)
+        token = jnp.where(ends, EOS, jnp.where(inside, token, PAD))
+        parent = jnp.where(inside, jnp.take_along_axis(parents, index, axis=1), index)
+        row = jnp.take_along_axis(weights, parent[..., None], axis=1)
+        row = jnp.where((ends | inside)[..., None], row, 0)
+        return parent, (token, row)
+
+    by_time = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), pointers)
+    steps = jnp.arange(len(by_time.tokens))
+    _, (tokens, weights) = lax.scan(follow, hypotheses, (steps, by_time), reverse=True)
+    return tokens.transpose(1, 2, 0), weights.transpose(1, 2, 0, 3)

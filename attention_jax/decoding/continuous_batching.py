@@ -1,4 +1,4 @@
-"""Many sentences through few slots: one that is done makes room for the next.
+"""Continuous batching: a batch slot whose sentence is done takes the next one.
 
 In a batch that is searched from beginning to end, the sentences that are done wait for the
 longest. Here a slot that is done takes the next sentence, so that nearly every row of
@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from attention_jax.models.attention_wiring import Memory
+from attention_jax.decoding.base import Request
 from attention_jax.models.base import Model, Params
 from attention_jax.types import Array, Bool, Int
 
-# Trees of arrays with a sentence, or a slot, in front: [N, ...] and [B, ...].
+# Trees of arrays with a sentence, or a batch slot, in front: [N, ...] and [B, ...].
 Items = TypeVar("Items")
 State = TypeVar("State")
 Result = TypeVar("Result")
@@ -58,13 +58,6 @@ def search_all(
             lambda leaf: lax.dynamic_slice_in_dim(leaf, row, 1, axis=0), tree
         )
 
-    def put(tree: Any, row: Array, new: Any) -> Any:
-        return jax.tree.map(
-            lambda leaf, one: lax.dynamic_update_slice_in_dim(leaf, one, row, axis=0),
-            tree,
-            new,
-        )
-
     def unfinished(carry: Any) -> Array:
         return jnp.any(carry[0] < number)
 
@@ -81,9 +74,9 @@ def search_all(
             return (
                 index.at[slot].set(jnp.minimum(following, number)),
                 following + 1,
-                put(held, slot, arriving),
-                put(state, slot, begin(arriving)),
-                put(results, index[slot], result(take(state, slot))),
+                _put(held, slot, arriving),
+                _put(state, slot, begin(arriving)),
+                _put(results, index[slot], result(take(state, slot))),
             )
 
         # One slot after the other, in place: a scatter of all rows, or a `cond` around it,
@@ -103,31 +96,28 @@ def search_all(
 
 
 def encode_all(
-    model: Model,
-    params: Params,
-    source: Int[Array, "N S"],
-    source_lengths: Int[Array, " N"],
-    slots: int,
-) -> tuple[Memory, Int[Array, ""]]:
-    """The sentences as the decoder reads them, and how many there are before filler rows.
+    model: Model, params: Params, request: Request
+) -> tuple[Any, Int[Array, ""]]:
+    """The memory of all sentences, and how many there are before the padding rows.
 
     Encoded by as many as there are slots, in a loop that ends with the last sentence: a
     program for many sentences then translates one in little time, and to the same bits.
     """
+    source, source_lengths = request.source, request.source_lengths
     size = len(source)
-    rows = min(slots, size)
-    places = jnp.arange(1, size + 1, dtype=jnp.int32)
-    number = jnp.max(jnp.where(source_lengths > 0, places, 0))
+    rows = min(request.slots, size)
+    counts = jnp.arange(1, size + 1, dtype=jnp.int32)
+    number = jnp.max(jnp.where(source_lengths > 0, counts, 0))
     encode = functools.partial(model.encode, params)
     empty = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
         jax.eval_shape(encode, source, source_lengths),
     )
 
-    def more(carry: tuple[Array, Memory]) -> Array:
+    def more(carry: tuple[Array, Any]) -> Array:
         return carry[0] < number
 
-    def encode_some(carry: tuple[Array, Memory]) -> tuple[Array, Memory]:
+    def encode_some(carry: tuple[Array, Any]) -> tuple[Array, Any]:
         start, memory = carry
         # The last ones may be encoded twice.
         start = jnp.minimum(start, size - rows)
@@ -135,11 +125,14 @@ def encode_all(
             lax.dynamic_slice_in_dim(source, start, rows),
             lax.dynamic_slice_in_dim(source_lengths, start, rows),
         )
-        memory = jax.tree.map(
-            lambda all_, new: lax.dynamic_update_slice_in_dim(all_, new, start, 0),
-            memory,
-            some,
-        )
-        return start + rows, memory
+        return start + rows, _put(memory, start, some)
 
     return lax.while_loop(more, encode_some, (jnp.int32(0), empty))[1], number
+
+
+def _put(tree: Any, row: Array, new: Any) -> Any:
+    return jax.tree.map(
+        lambda leaf, one: lax.dynamic_update_slice_in_dim(leaf, one, row, axis=0),
+        tree,
+        new,
+    )

@@ -1,4 +1,4 @@
-"""Forced decoding: what the model makes of a translation that is given."""
+"""Forced decoding: the log-probability and attention of a translation that is given."""
 
 import functools
 
@@ -18,12 +18,12 @@ def force_decode(model: Model, params: Params, batch: Batch) -> Decoded:
 
         log p(w | source) = Σ_t log p(w_t | w_1..w_{t-1}, source), EOS included
 
-    One pass of teacher forcing, all steps at once. A search that finds these words finds
+    One pass of teacher forcing, all steps at once. A search that finds these tokens finds
     this log_prob, to rounding.
 
     Args:
       model: from `build_model`. params: its parameters.
-      batch: sources and targets; a row whose target has length 0 is filler, all 0.
+      batch: sources and targets; a row whose target has length 0 is padding, all 0.
 
     Returns:
       `Decoded`, [B], with the targets as tokens; scores are log_probs.
@@ -34,10 +34,10 @@ def force_decode(model: Model, params: Params, batch: Batch) -> Decoded:
     chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
     log_probs = jnp.minimum(chosen - log_sum_exp(logits), 0)
     total = jnp.sum(jnp.where(inside, log_probs, 0), axis=1)
-    words = jnp.sum(inside & (targets != EOS), axis=1)
+    num_tokens = jnp.sum(inside & (targets != EOS), axis=1)
     return Decoded(
         jnp.where(inside, targets, PAD),
-        words.astype(jnp.int32),
+        num_tokens.astype(jnp.int32),
         total,
         total,
         jnp.where(inside[..., None], weights, 0),

@@ -7,38 +7,15 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.config import DecodingConfig, ModelConfig, check_fields
-from attention_jax.decoding.base import Decoded
-from attention_jax.decoding.beam import Ranking, beam_decode
-from attention_jax.decoding.greedy import greedy_decode
-from attention_jax.decoding.limits import Limits, whole
+from attention_jax.decoding import autoregressive
+from attention_jax.decoding.autoregressive import Sampling
+from attention_jax.decoding.base import Decoded, Request, integer
+from attention_jax.decoding.beam import Ranking, beam_search
 from attention_jax.decoding.penalties import coverage_penalties, length_penalties
-from attention_jax.decoding.sampling import Sampling, sample_decode
 from attention_jax.errors import UserError, named
 from attention_jax.functions.registry import Registry
 from attention_jax.models.attention_wiring import attends
 from attention_jax.models.base import Model, Params
-from attention_jax.types import ArrayLike, Int
-
-
-class Request(NamedTuple):
-    """A batch of sources to translate.
-
-    Attributes:
-      source, source_lengths: token ids, PAD after each sentence.
-      ids: what each row draws by, where a search draws.
-      limits: words that each row's translation may have.
-      max_length: the most of any row.
-      n_best: N, how many translations of each.
-      slots: how many are searched at a time.
-    """
-
-    source: Int[ArrayLike, "B S"]
-    source_lengths: Int[ArrayLike, " B"]
-    ids: Int[ArrayLike, " B"]
-    limits: Limits
-    max_length: int
-    n_best: int
-    slots: int
 
 
 class Search(NamedTuple):
@@ -49,14 +26,14 @@ class Search(NamedTuple):
       most: the largest N that a configuration gives; None if there is no largest.
       fields: of the configuration that are about this search alone.
       describe: how it searches, in a few words.
-      places: how many translations of a sentence it holds at a time, for N of them.
+      hypotheses: how many of a sentence it holds at a time, for N translations.
     """
 
     decode: Callable[[Model, Params, Request, DecodingConfig], Decoded]
     most: Callable[[DecodingConfig], int | None]
     fields: tuple[str, ...] = ()
     describe: Callable[[DecodingConfig], str] = lambda config: config.search
-    places: Callable[[DecodingConfig, int], int] = lambda config, n_best: n_best
+    hypotheses: Callable[[DecodingConfig, int], int] = lambda config, n_best: n_best
 
 
 searches = Registry[Search]("search")
@@ -74,59 +51,34 @@ def register_search(name: str, search: Search) -> Search:
 def greedy(
     model: Model, params: Params, request: Request, config: DecodingConfig
 ) -> Decoded:
-    """`greedy_decode`."""
+    """The likeliest token at every step."""
     del config
-    decoded = greedy_decode(
-        model,
-        params,
-        request.source,
-        request.source_lengths,
-        max_length=request.max_length,
-        limits=request.limits,
-        slots=request.slots,
-    )
+    decoded = autoregressive.search(model, params, request)
     return jax.tree.map(lambda leaf: leaf[:, None], decoded)
 
 
 def beam(
     model: Model, params: Params, request: Request, config: DecodingConfig
 ) -> Decoded:
-    """`beam_decode`."""
-    return beam_decode(
-        model,
-        params,
-        request.source,
-        request.source_lengths,
-        max_length=request.max_length,
-        beam_size=config.beam_size,
-        n_best=request.n_best,
-        ranking=Ranking(
-            config.length_penalty,
-            config.length_alpha,
-            config.coverage_penalty,
-            config.coverage_beta,
-        ),
-        limits=request.limits,
-        slots=request.slots,
+    """The `beam_size` likeliest hypotheses at every step."""
+    ranking = Ranking(
+        config.length_penalty,
+        config.length_alpha,
+        config.coverage_penalty,
+        config.coverage_beta,
     )
+    return beam_search(model, params, request, config.beam_size, ranking)
 
 
 def sample(
     model: Model, params: Params, request: Request, config: DecodingConfig
 ) -> Decoded:
-    """`sample_decode`, N times: draw n has the key fold_in(key(seed), n)."""
+    """N drawn translations: draw n has the key fold_in(key(seed), n)."""
+    key = jax.random.key(config.sample_seed)
+    sampling = Sampling(config.temperature, config.top_k, config.top_p)
     drawn = [
-        sample_decode(
-            model,
-            params,
-            request.source,
-            request.source_lengths,
-            max_length=request.max_length,
-            rng=jax.random.fold_in(jax.random.key(config.sample_seed), number),
-            ids=request.ids,
-            sampling=Sampling(config.temperature, config.top_k, config.top_p),
-            limits=request.limits,
-            slots=request.slots,
+        autoregressive.sample(
+            model, params, request, jax.random.fold_in(key, number), sampling
         )
         for number in range(request.n_best)
     ]
@@ -135,22 +87,20 @@ def sample(
 
 def describe_beam(config: DecodingConfig) -> str:
     """`beam of 5, length penalty gnmt^0.6`."""
-    words = f"beam of {config.beam_size}"
+    text = f"beam of {config.beam_size}"
     if config.length_penalty != "none":
-        words += f", length penalty {config.length_penalty}^{config.length_alpha:g}"
+        text += f", length penalty {config.length_penalty}^{config.length_alpha:g}"
     if config.coverage_penalty != "none":
-        words += (
-            f", coverage penalty {config.coverage_beta:g}×{config.coverage_penalty}"
-        )
-    return words
+        text += f", coverage penalty {config.coverage_beta:g}×{config.coverage_penalty}"
+    return text
 
 
 def describe_sample(config: DecodingConfig) -> str:
     """`sample, temperature 0.7, top_k 10, seed 0`."""
-    words = f"sample, temperature {config.temperature:g}"
-    words += f", top_k {config.top_k}" * bool(config.top_k)
-    words += f", top_p {config.top_p:g}" * (config.top_p < 1)
-    return words + f", seed {config.sample_seed}"
+    text = f"sample, temperature {config.temperature:g}"
+    text += f", top_k {config.top_k}" * bool(config.top_k)
+    text += f", top_p {config.top_p:g}" * (config.top_p < 1)
+    return text + f", seed {config.sample_seed}"
 
 
 register_search("greedy", Search(greedy, most=lambda config: 1))
@@ -167,7 +117,7 @@ register_search(
             "coverage_beta",
         ),
         describe=describe_beam,
-        places=lambda config, n_best: config.beam_size,
+        hypotheses=lambda config, n_best: config.beam_size,
     ),
 )
 register_search(
@@ -218,12 +168,12 @@ def implied_search(fields: Collection[str], search: str | None) -> str | None:
     """The search that some of these fields are about; `search` if none is.
 
     Raises:
-      ValueError: one is about another search than `search`, or than one before it.
+      UserError: one is about another search than `search`, or than one before it.
     """
     for name in searches.names():
         for field in searches.get(name).fields:
             if field in fields and search not in (None, name):
-                raise ValueError(
+                raise UserError(
                     f"config.decoding.{field} is about search {name}, but the search is "
                     f"{search}"
                 )
@@ -233,17 +183,18 @@ def implied_search(fields: Collection[str], search: str | None) -> str | None:
 
 
 def check_n_best(config: DecodingConfig, n_best: int) -> int:
-    """`n_best` as Python's own number, if the configured search gives so many translations.
+    """`n_best` as Python's own integer, if the configured search gives as many.
 
     Raises:
-      TypeError, ValueError: it is no whole number, or the search does not.
+      TypeError: it is not an integer.
+      UserError: the search does not give as many translations.
     """
-    n_best = whole("n_best", n_best)
+    n_best = integer("n_best", n_best)
     most = searches.get(config.search).most(config)
     if n_best < 1 or (most is not None and n_best > most):
         limit = "" if most is None else f" and at most {most}"
         hint = "; beam and sample give more" if most == 1 else ""
-        raise ValueError(
+        raise UserError(
             f"n_best must be at least 1{limit} with search {config.search}, "
             f"got {n_best}{hint}"
         )

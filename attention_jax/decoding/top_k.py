@@ -1,4 +1,4 @@
-"""The likeliest few of a vocabulary, without sorting it."""
+"""The k likeliest tokens of a vocabulary, without sorting it."""
 
 import jax.numpy as jnp
 from jax import lax
@@ -33,7 +33,7 @@ def first_maximum(
     return maximum, jnp.min(places, axis=-1)
 
 
-def top_words(
+def top_k_tokens(
     values: Float[Array, "... W"], k: int
 ) -> tuple[Float[Array, "... k"], Int[Array, "... k"]]:
     """The k largest values, largest first, and where they are; ties to the lower index.
@@ -50,8 +50,8 @@ def top_words(
     if blocks <= 2 * k:
         return lax.top_k(values, k)
     lead = values.shape[:-1]
-    filler = [(0, 0)] * len(lead) + [(0, blocks * _BLOCK - size)]
-    padded = jnp.pad(values, filler, constant_values=-jnp.inf)
+    padding = [(0, 0)] * len(lead) + [(0, blocks * _BLOCK - size)]
+    padded = jnp.pad(values, padding, constant_values=-jnp.inf)
     maxima = jnp.max(padded.reshape(*lead, blocks, _BLOCK), axis=-1)
     # In their own order, so that ties go to the lower index again.
     chosen = jnp.sort(lax.top_k(maxima, k)[1], axis=-1)

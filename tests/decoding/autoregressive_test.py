@@ -1,18 +1,35 @@
-"""Greedy search against a Python loop over `step`."""
+"""Greedy search against a Python loop over `step`; sampling draws what it should."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from attention_jax.data.vocabulary import BOS, EOS, PAD
-from attention_jax.decoding import greedy
-from attention_jax.decoding.greedy import greedy_decode
+from attention_jax.decoding import (
+    Sampling,
+    autoregressive,
+    greedy_decode,
+    sample_decode,
+)
 from attention_jax.models.attention_wiring import wirings
-from tests.decoding.cases import LENGTHS, make, sources
+from tests.decoding.cases import LENGTHS, count_steps, make, sources
 
 MAX_LENGTH = 9
-BY_WIRING = pytest.mark.parametrize("wiring", wirings.names())
+LOGITS = np.array([2.0, -np.inf, 1.0, 0.5, -1.0, 1.5], np.float32)
+
+
+def greedy(model, params, given=None, **options):
+    """Shares one compiled program wherever the shapes are the same."""
+    options = {"max_length": MAX_LENGTH, **options}
+    return greedy_decode(model, params, *(given or sources()), **options)
+
+
+def drawn(model, params, sampling=Sampling(), seed=1, **options):  # noqa: B008
+    options = {"max_length": MAX_LENGTH, "rng": jax.random.key(seed), **options}
+    return sample_decode(model, params, *sources(), sampling=sampling, **options)
 
 
 def slow_greedy(model, params, source, lengths, max_length):
@@ -37,11 +54,11 @@ def slow_greedy(model, params, source, lengths, max_length):
     return found
 
 
-@BY_WIRING
+@pytest.mark.parametrize("wiring", wirings.names())
 def test_equals_a_python_loop(wiring):
     model, params = make(wiring)
     source, lengths = sources()
-    decoded = greedy_decode(model, params, source, lengths, max_length=MAX_LENGTH)
+    decoded = greedy(model, params)
     assert decoded.tokens.dtype == jnp.int32 and decoded.lengths.dtype == jnp.int32
     slow = slow_greedy(model, params, source, lengths, MAX_LENGTH)
     for row, (tokens, total, weights) in enumerate(slow):
@@ -53,91 +70,44 @@ def test_equals_a_python_loop(wiring):
         for t, attended in enumerate(weights):
             expected[t] = attended
         np.testing.assert_allclose(decoded.weights[row], expected, atol=1e-5)
-
-
-@BY_WIRING
-def test_the_cases_end_early_late_and_never(wiring):
-    """Guards the test above: its sentences differ in length and in words."""
-    model, params = make(wiring)
-    decoded = greedy_decode(model, params, *sources(), max_length=MAX_LENGTH)
-    lengths = np.asarray(decoded.lengths)[np.array(LENGTHS) > 0]
-    assert len(set(lengths.tolist())) >= 4
+    # The sentences differ in length and in tokens: they end early, late and never.
+    num_tokens = np.asarray(decoded.lengths)[np.array(LENGTHS) > 0]
+    assert len(set(num_tokens.tolist())) >= 4
     assert len(np.unique(decoded.tokens)) >= 7
+    # A row of length 0 gives nothing.
+    for leaf in decoded:
+        assert not np.any(leaf[LENGTHS.index(0)])
 
 
-def test_filler_rows_give_nothing():
-    model, params = make()
-    source = jnp.full((2, 4), 7, jnp.int32)
-    decoded = greedy_decode(
-        model, params, source, jnp.zeros(2, jnp.int32), max_length=3
-    )
-    for leaf in jax.tree.leaves(decoded):
-        np.testing.assert_array_equal(leaf, np.zeros(leaf.shape))
-
-
-def test_order_of_rows_does_not_matter():
+def test_batch_order_and_padding_do_not_matter():
     model, params = make()
     source, lengths = sources()
+    whole = greedy(model, params)
     order = np.random.default_rng(0).permutation(len(LENGTHS))
-    whole = greedy_decode(model, params, source, lengths, max_length=MAX_LENGTH)
-    shuffled = greedy_decode(
-        model, params, source[order], lengths[order], max_length=MAX_LENGTH
-    )
-    np.testing.assert_array_equal(whole.tokens[order], shuffled.tokens)
-    np.testing.assert_allclose(whole.log_probs[order], shuffled.log_probs, atol=1e-5)
-
-
-@BY_WIRING
-def test_batch_and_padding_do_not_matter(wiring):
-    model, params = make(wiring)
-    source, lengths = sources()
-    whole = greedy_decode(model, params, source, lengths, max_length=MAX_LENGTH)
-    wider = jnp.pad(source[:3], ((0, 2), (0, 5)), constant_values=3)
-    part = greedy_decode(
-        model, params, wider, jnp.pad(lengths[:3], (0, 2)), max_length=MAX_LENGTH + 4
-    )
-    for row in range(3):
-        ended = whole.lengths[row] < MAX_LENGTH
-        np.testing.assert_array_equal(
-            part.tokens[row, :MAX_LENGTH], whole.tokens[row, :MAX_LENGTH]
-        )
-        if ended:
-            np.testing.assert_allclose(
-                part.log_probs[row], whole.log_probs[row], atol=1e-5
-            )
-        np.testing.assert_allclose(
-            part.weights[row, :MAX_LENGTH, :6],
-            whole.weights[row, :MAX_LENGTH],
-            atol=1e-5,
-        )
-        np.testing.assert_array_equal(part.weights[row, :, 6:], 0)
+    wider = jnp.pad(source[order], ((0, 2), (0, 5)), constant_values=3)
+    part = greedy(model, params, (wider, jnp.pad(lengths[order], (0, 2))))
+    np.testing.assert_array_equal(part.tokens[:8], whole.tokens[order])
+    np.testing.assert_allclose(part.log_probs[:8], whole.log_probs[order], atol=1e-5)
+    expected = np.pad(whole.weights[order], ((0, 2), (0, 0), (0, 5)))
+    np.testing.assert_allclose(part.weights, expected, atol=1e-5)
 
 
 def test_a_second_call_does_not_compile():
     model, params = make()
     source, lengths = sources()
-    greedy_decode(model, params, source, lengths, max_length=4)
-    before = greedy._search._cache_size()
-    greedy_decode(make()[0], params, source + 1, lengths, max_length=4)
-    greedy_decode(model, params, np.asarray(source), np.asarray(lengths), max_length=4)
-    assert greedy._search._cache_size() == before
+    greedy(model, params)
+    before = autoregressive.search._cache_size()
+    greedy(make()[0], params, (source + 1, lengths))
+    greedy(model, params, (np.asarray(source), np.asarray(lengths)))
+    assert autoregressive.search._cache_size() == before
 
 
 def test_stops_when_every_row_has_ended():
     """With EOS certain, a length that would take an hour takes one step."""
     model, params = make(end=1000.0)
-    steps = []
-
-    def counted(*arguments):
-        jax.debug.callback(lambda: steps.append(None))
-        return model.step(*arguments)
-
-    decoded = greedy_decode(
-        model._replace(step=counted), params, *sources(), max_length=50
-    )
-    jax.block_until_ready(decoded)
-    jax.effects_barrier()
-    assert len(steps) == 1
+    counted, steps = count_steps(model)
+    decoded = greedy(counted, params, max_length=50)
+    assert steps(decoded) == 1
     np.testing.assert_array_equal(decoded.lengths, 0)
     rows = np.array(LENGTHS) > 0
     np.testing.assert_array_equal(decoded.tokens[:, 0], np.where(rows, EOS, PAD))
@@ -146,66 +116,176 @@ def test_stops_when_every_row_has_ended():
 def test_parameters_that_are_not_numbers_end_too():
     model, params = make()
     params["decoder"]["projection_bias"] *= jnp.nan
-    decoded = greedy_decode(model, params, *sources(), max_length=4)
+    decoded = greedy(model, params)
     assert np.isnan(decoded.log_probs[np.array(LENGTHS) > 0]).all()
 
 
-def test_slots_do_not_matter():
-    """Eight sentences one after the other, by threes, and all at once."""
+def test_a_batch_slot_that_is_done_takes_the_next_sentence():
+    """With the same results, in as many steps as the sentences shared out need."""
     model, params = make()
-    whole = greedy_decode(model, params, *sources(), max_length=MAX_LENGTH)
-    for slots in (1, 3, 20):
-        few = greedy_decode(
-            model, params, *sources(), max_length=MAX_LENGTH, slots=slots
-        )
+    whole = greedy(model, params)
+    counted, steps = count_steps(model)
+    for slots in (2, 20):
+        few = greedy(counted, params, slots=slots)
+        taken = steps(few)
         np.testing.assert_array_equal(few.tokens, whole.tokens)
         np.testing.assert_array_equal(few.lengths, whole.lengths)
         np.testing.assert_allclose(few.log_probs, whole.log_probs, atol=1e-5)
         np.testing.assert_allclose(few.weights, whole.weights, atol=1e-5)
+        free = [0] * min(slots, 8)
+        for length in np.asarray(whole.lengths):
+            # A padding row takes a step too: that of the others meanwhile.
+            free[free.index(min(free))] += int(length) + 1
+        assert taken == max(free)
 
 
-def test_a_slot_that_is_done_takes_the_next_sentence():
-    """Steps taken with two slots: those of the sentences shared out as they come."""
-    model, params = make()
-    steps = []
+def frequencies(settings, number=20_000):
+    keys = jax.random.split(jax.random.key(0), number)
+    options = settings._asdict()
+    options["top_p"] = None if settings.top_p == 1 else settings.top_p
+    one = jax.vmap(lambda key: autoregressive.draw(key, jnp.array(LOGITS), **options))
+    return np.bincount(np.asarray(one(keys)), minlength=len(LOGITS)) / number
 
-    def counted(*arguments):
-        jax.debug.callback(lambda: steps.append(None))
-        return model.step(*arguments)
 
-    decoded = greedy_decode(
-        model._replace(step=counted), params, *sources(), max_length=MAX_LENGTH, slots=2
-    )
-    jax.block_until_ready(decoded)
-    jax.effects_barrier()
-    free = [0, 0]
-    for length in np.asarray(decoded.lengths):
-        slot = free.index(min(free))
-        # A filler row takes a step too: that of the others meanwhile.
-        free[slot] += int(length) + 1
-    assert len(steps) == max(free)
-    assert max(free) < (np.asarray(decoded.lengths) + 1).sum()
+def expected(settings):
+    """Temperature, top-k, top-p in this order, in float64."""
+    logits = LOGITS.astype(np.float64) / settings.temperature
+    if settings.top_k < len(logits) and settings.top_k:
+        least = np.sort(logits)[-settings.top_k]
+        logits = np.where(logits >= least, logits, -np.inf)
+    probs = np.exp(logits - logits.max())
+    probs /= probs.sum()
+    order = np.argsort(-probs)
+    total, kept = 0.0, []
+    for word in order:
+        if total >= settings.top_p:
+            break
+        kept.append(word)
+        total += probs[word]
+    mask = np.isin(np.arange(len(probs)), kept)
+    return np.where(mask, probs, 0) / probs[mask].sum()
 
 
 @pytest.mark.parametrize(
-    ("source", "lengths", "max_length", "message"),
+    "settings",
     [
-        (
-            jnp.zeros(3, jnp.int32),
-            jnp.zeros(3, jnp.int32),
-            3,
-            r"source must be \[B, S\]",
-        ),
-        (
-            jnp.zeros((2, 3), jnp.int32),
-            jnp.zeros(3, jnp.int32),
-            3,
-            r"\(2, 3\) and \(3,\)",
-        ),
-        (jnp.zeros((2, 3), jnp.int32), jnp.zeros(2, jnp.int32), 0, "max_length.*not 0"),
+        Sampling(),
+        Sampling(temperature=0.5),
+        Sampling(top_k=2),
+        Sampling(top_p=0.6),
+        Sampling(temperature=2.0, top_k=3, top_p=0.7),
+        Sampling(top_k=50, top_p=1.0),
+    ],
+    ids=str,
+)
+def test_words_are_drawn_as_often_as_they_should_be(settings):
+    """Four standard errors of 20,000 draws are at most 0.015."""
+    found, wanted = frequencies(settings), expected(settings)
+    np.testing.assert_allclose(found, wanted, atol=0.015)
+    np.testing.assert_array_equal(found == 0, wanted == 0)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(-5, 5, width=32), min_size=1, max_size=4),
+    st.floats(0.015625, 1.0, width=32),
+)
+def test_a_nucleus_is_the_fewest_words_that_suffice(logits, top_p):
+    logits = np.array(logits, np.float32)
+    inside = np.asarray(autoregressive.in_nucleus(jnp.array(logits), top_p))
+    probs = np.asarray(jax.nn.softmax(jnp.array(logits)))
+    assert inside[probs.argmax()]
+    # Likelier than anything outside, and without the least likely it would not suffice.
+    if not inside.all():
+        assert probs[inside].min() > probs[~inside].max()
+        assert probs[inside].sum() >= top_p - 1e-5
+    above = probs > probs[inside].min()
+    assert probs[above].sum() < top_p + 1e-5
+
+
+def test_a_nucleus_of_next_to_nothing_is_the_likeliest_word():
+    # 1e-300 is 0 in float32, and no sum of probabilities is below it.
+    inside = autoregressive.in_nucleus(jnp.array([0.0, 2.0, 1.0]), 1e-300)
+    np.testing.assert_array_equal(inside, [False, True, False])
+
+
+def test_a_sentence_draws_by_its_id_alone():
+    model, params = make()
+    source, lengths = sources()
+    ids, settings = jnp.arange(8) + 40, Sampling(temperature=1.3)
+    whole = drawn(model, params, settings, ids=ids)
+    order = np.random.default_rng(0).permutation(8)
+    other = sample_decode(
+        model,
+        params,
+        jnp.pad(source[order], ((0, 1), (0, 4)), constant_values=3),
+        jnp.pad(lengths[order], (0, 1)),
+        max_length=MAX_LENGTH,
+        rng=jax.random.key(1),
+        sampling=settings,
+        ids=jnp.pad(ids[order], (0, 1)),
+    )
+    np.testing.assert_array_equal(whole.tokens[order], other.tokens[:8])
+    np.testing.assert_allclose(whole.log_probs[order], other.log_probs[:8], atol=1e-5)
+    # Another id or another seed draws something else.
+    changed = drawn(model, params, settings, ids=ids + 1)
+    assert (changed.tokens != whole.tokens).any()
+    changed = drawn(model, params, settings, seed=4, ids=ids)
+    assert (changed.tokens != whole.tokens).any()
+
+
+def test_equal_sources_draw_differently_by_default():
+    model, params = make()
+    source, lengths = sources((6,) * 8)
+    same = jnp.broadcast_to(source[:1], source.shape)
+    found = sample_decode(
+        model, params, same, lengths, max_length=MAX_LENGTH, rng=jax.random.key(0)
+    )
+    assert len({tuple(row) for row in found.tokens.tolist()}) > 1
+
+
+def test_the_narrowest_sampling_is_greedy_search():
+    model, params = make()
+    expected = greedy(model, params)
+    for narrow in (Sampling(temperature=1e-4), Sampling(top_k=1), Sampling(1, 0, 1e-4)):
+        found = drawn(model, params, narrow)
+        np.testing.assert_array_equal(found.tokens, expected.tokens)
+        # The probabilities are the model's own.
+        np.testing.assert_allclose(found.log_probs, expected.log_probs, atol=1e-5)
+
+
+def test_other_temperatures_and_probabilities_do_not_compile():
+    model, params = make()
+
+    def programs(temperature, top_p):
+        drawn(model, params, Sampling(temperature=temperature, top_p=top_p))
+        return autoregressive.search._cache_size()
+
+    assert programs(0.7, 1.0) == programs(0.71, 1.0)
+    assert programs(0.7, 0.9) == programs(1.3, 0.5)
+
+
+def test_pad_and_bos_are_never_drawn():
+    model, params = make()
+    favoured = jnp.zeros(11).at[jnp.array([PAD, BOS])].set(50.0)
+    params["decoder"]["projection_bias"] = favoured
+    found = drawn(model, params, Sampling(temperature=3.0))
+    for row, length in zip(found.tokens, found.lengths, strict=True):
+        assert not set(row[:length].tolist()) & {PAD, BOS, EOS}
+    # And so are very unlikely under the model.
+    assert (found.log_probs[np.array(LENGTHS) > 0] < -40).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (Sampling(temperature=0.0), "temperature must be above 0, got 0.0"),
+        (Sampling(temperature=float("nan")), "temperature must be above 0"),
+        (Sampling(top_k=-1), "top_k must be at least 0, got -1"),
+        (Sampling(top_p=0.0), "top_p must be above 0 and at most 1, got 0.0"),
+        (Sampling(top_p=1.5), "top_p must be above 0 and at most 1"),
     ],
 )
-def test_arguments_that_do_not_fit(source, lengths, max_length, message):
-    model, params = make()
+def test_numbers_out_of_range(settings, message):
     with pytest.raises(ValueError, match=message):
-        greedy_decode(model, params, source, lengths, max_length=max_length)
+        drawn(*make(), settings)

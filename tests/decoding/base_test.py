@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from attention_jax.data.vocabulary import BOS, EOS, PAD, UNK
-from attention_jax.decoding.limits import (
+from attention_jax.decoding.base import (
     Limits,
-    check_search,
     length_limits,
+    make_request,
     may_follow,
 )
 
@@ -47,41 +47,46 @@ def test_what_may_follow():
     ].any()
 
 
-def test_a_batch_of_no_rows_is_refused():
-    with pytest.raises(ValueError, match="source must have at least one row"):
-        check_search(np.zeros((0, 3), np.int32), np.zeros(0, np.int32), 5, None, 0)
+ROWS = np.zeros((2, 3), np.int32)
 
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"source": np.zeros((2, 3))}, TypeError, "source must hold whole numbers"),
+        ({"source": np.zeros((2, 3))}, TypeError, "source must hold integers"),
         ({"source": np.ones((2, 3), bool)}, TypeError, "source must .*, got bool"),
+        ({"source": ROWS[0]}, ValueError, r"source must be \[B, S\]"),
+        ({"source": ROWS[:0], "source_lengths": ROWS[:0, 0]}, ValueError, "one row"),
+        ({"source_lengths": ROWS[0]}, ValueError, r"\(2, 3\) and \(3,\)"),
         ({"source_lengths": [-1, 2]}, ValueError, "at most 3, .* got -1 in row 0"),
         ({"source_lengths": [3, 4]}, ValueError, "at most 3, .* got 4 in row 1"),
-        ({"max_length": 2.5}, TypeError, "max_length must be a whole number, got 2.5"),
-        ({"max_length": True}, TypeError, "max_length must be a whole number"),
+        ({"max_length": 2.5}, TypeError, "max_length must be an integer, got 2.5"),
+        ({"max_length": True}, TypeError, "max_length must be an integer"),
+        ({"max_length": 0}, ValueError, "max_length must be at least 1 .* got 0"),
         ({"max_length": 2**31}, ValueError, "max_length must be .* at most 16,777,216"),
+        ({"slots": -1}, ValueError, "slots must be at least 0, got -1"),
+        ({"limits": Limits(np.zeros(3), ROWS[0])}, ValueError, r"limits.shortest must"),
+        ({"ids": np.arange(3)}, ValueError, r"ids must be \[2\]"),
     ],
 )
-def test_arguments_of_no_search(change, error, message):
+def test_arguments_that_do_not_fit(change, error, message):
     arguments = {
-        "source": np.zeros((2, 3), np.int32),
+        "source": ROWS,
         "source_lengths": np.array([3, 0], np.int32),
         "max_length": 5,
     }
-    check_search(**arguments, limits=None, slots=0)
-    check_search(**(arguments | {"max_length": jnp.int32(5)}), limits=None, slots=0)
+    make_request(**arguments)
+    make_request(**(arguments | {"max_length": jnp.int32(5)}))
     with pytest.raises(error, match=message):
-        check_search(**(arguments | change), limits=None, slots=0)
+        make_request(**(arguments | change))
 
 
 def test_what_is_known_under_jit_is_checked_there_too():
     def search(source):
-        return check_search(source, np.array([9, 2]), 5, None, 0)[0]
+        return make_request(source, np.array([9, 2]), max_length=5).source
 
     with pytest.raises(ValueError, match="at most 3, .* got 9 in row 0"):
-        jax.jit(search)(np.zeros((2, 3), np.int32))
+        jax.jit(search)(ROWS)
 
 
 def test_a_ratio_is_the_decimal_number_that_was_given():

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax.data.vocabulary import BOS, EOS, PAD
-from attention_jax.models.factory import build_model
+from attention_jax.models import build_model
 from tests.models.cases import (
     SOURCE_VOCABULARY,
     TARGET_VOCABULARY,
@@ -37,12 +37,30 @@ def sources(lengths=LENGTHS):
     return words.source, words.source_lengths
 
 
+def count_steps(model):
+    """The model with its steps counted, and a function of results that tells how many."""
+    steps = []
+
+    def step(*arguments):
+        jax.debug.callback(lambda: steps.append(None))
+        return model.step(*arguments)
+
+    def number(results):
+        jax.block_until_ready(results)
+        jax.effects_barrier()
+        taken = len(steps)
+        steps.clear()
+        return taken
+
+    return model._replace(step=step), number
+
+
 class Stepper:
     """One sentence's model: log-probabilities and attention after any words."""
 
     def __init__(self, model, params, source, length):
         self.model, self.params = model, params
-        self.memory = model.encode(params, source[None], length[None])
+        self.memory = jax.jit(model.encode)(params, source[None], length[None])
         self.step = jax.jit(model.step)
         self.known = {(): self._advance(model.start(self.memory), BOS)}
 
