@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
-from attention_jax.data.files import read_lines
 from attention_jax.data.pairs import Pair
+from attention_jax.data.text import read_lines
 from attention_jax.errors import UserError
 from attention_jax.training.run_directory import RunDirectory
 from experiments import run_flags
