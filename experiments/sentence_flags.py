@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from absl import flags, logging
 
-from attention_jax.data.files import read_lines
 from attention_jax.data.pairs import Pair
+from attention_jax.data.text import read_lines
 from attention_jax.decoding.translate import Translation
 from attention_jax.errors import UserError
 from attention_jax.evaluation.evaluate import load_split
@@ -81,7 +81,7 @@ def pairs_of(run: Run, arguments: types.SimpleNamespace, *, number: int) -> list
     there are `number`.
 
     Raises:
-      ValueError: the run has no attention, or there is nothing to translate.
+      UserError: the run has no attention, or there is nothing to translate.
       OSError: --input cannot be read.
     """
     if not run.attends:

@@ -1,18 +1,25 @@
-"""Training, development and test pairs that share no sentence."""
+"""Train, dev and test pairs that share no sentence."""
 
 import hashlib
 import itertools
 import json
 import random
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
+from attention_jax.config import DataConfig
 from attention_jax.data.pairs import Pair
+from attention_jax.data.text import lower_case
+from attention_jax.data.tokenization import Tokenizer, make_tokenizer
+from attention_jax.errors import UserError
+
+# Draws in which a trained tokenizer may turn out to cut dev or test text in a new way.
+_MAX_ROUNDS = 20
 
 
 class Splits(NamedTuple):
-    """The pairs of an experiment, and what is worth knowing about their making."""
+    """The pairs of an experiment, and a report of how they were made."""
 
     train: tuple[Pair, ...]
     dev: tuple[Pair, ...]
@@ -21,7 +28,7 @@ class Splits(NamedTuple):
 
 
 class Leak(NamedTuple):
-    """A sentence that two splits share, as `sentence_key` spells it."""
+    """A sentence that two splits share, as `sentence_key` gives it."""
 
     side: str
     first: str
@@ -30,11 +37,11 @@ class Leak(NamedTuple):
 
 
 def sentence_key(text: str) -> str:
-    """What makes two sentences the same for a split.
+    """The form in which two sentences are compared: equal ones may not be split.
 
     Width and compatibility variants (NFKC), case, white space and punctuation at either
-    end do not count: "Hello !" and "hello" may not sit on both sides of a split. A
-    sentence of nothing but punctuation keeps it.
+    end do not count: "Hello !" and "hello" may not be in two splits. A sentence of
+    nothing but punctuation keeps it.
     """
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     start, end = 0, len(folded)
@@ -46,9 +53,7 @@ def sentence_key(text: str) -> str:
 
 
 def _is_edge(char: str) -> bool:
-    return not char.isalnum() and (
-        char.isspace() or unicodedata.category(char).startswith("P")
-    )
+    return char.isspace() or unicodedata.category(char).startswith("P")
 
 
 def split_by_group(
@@ -72,23 +77,24 @@ def split_by_group(
       train_only: indices of pairs whose components may only be trained on.
 
     Raises:
-      ValueError: no choice of components that was tried has exactly these sizes.
+      UserError: no choice of components that was tried has exactly these sizes.
     """
     for name, value in (("num_dev", num_dev), ("num_test", num_test)):
         if value < 0:
-            raise ValueError(f"config.data.{name} must be at least 0, got {value}")
+            raise UserError(f"config.data.{name} must be at least 0, got {value}")
     if num_dev + num_test > len(pairs):
-        raise ValueError(
+        raise UserError(
             "config.data.num_dev + config.data.num_test must be at most the number of "
             f"pairs, {len(pairs)}; got {num_dev} + {num_test}"
         )
     groups = connected_groups(pairs)
-    free = _without(groups, set(train_only))
+    only = set(train_only)
+    free = [group for group in groups if only.isdisjoint(group)]
     random.Random(seed).shuffle(free)
     test, free = _draw(free, num_test, "test", len(groups))
     dev, _ = _draw(free, num_dev, "dev", len(groups))
-    held_out = {*dev, *test}
-    train = [index for index in range(len(pairs)) if index not in held_out]
+    drawn = {*dev, *test}
+    train = [index for index in range(len(pairs)) if index not in drawn]
     random.Random(seed + 1).shuffle(train)
     report: dict[str, int | str] = {"pairs": len(pairs), "groups": len(groups)}
     report["largest group"] = max(map(len, groups), default=0)
@@ -122,34 +128,90 @@ def connected_groups(pairs: Sequence[Pair]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _without(groups: list[list[int]], indices: set[int]) -> list[list[int]]:
-    return [group for group in groups if indices.isdisjoint(group)]
-
-
 def _draw(
     groups: list[list[int]], size: int, name: str, num_groups: int
 ) -> tuple[list[int], list[list[int]]]:
-    """Whole groups of `size` pairs in all, and the groups left over."""
-    limits = (max(1, size // 20), size)
-    for limit, order in itertools.product(limits, (list, _largest_first)):
+    """Complete groups of `size` pairs in total, and the groups left over."""
+    largest_first = sorted(groups, key=len, reverse=True)
+    for limit, order in itertools.product(
+        (max(1, size // 20), size), (groups, largest_first)
+    ):
         drawn: list[int] = []
         left = []
-        for group in order(groups):
+        for group in order:
             if len(group) <= min(limit, size - len(drawn)):
                 drawn.extend(group)
             else:
                 left.append(group)
         if len(drawn) == size:
             return drawn, left
-    raise ValueError(
+    raise UserError(
         f"the {name} split needs exactly {size} pairs, and the {len(groups)} groups of "
         f"connected pairs left to draw from (of {num_groups}) do not add up to that: "
         f"ask for fewer (--config.data.num_{name}) or give more pairs"
     )
 
 
-def _largest_first(groups: list[list[int]]) -> list[list[int]]:
-    return sorted(groups, key=len, reverse=True)
+def split_covered(pairs: Sequence[Pair], config: DataConfig) -> Splits:
+    """`split_by_group`, with every token of dev and test also in train.
+
+    The first pair that has a token is kept for training. Where the tokens themselves are
+    learnt from the training texts (subwords), the split is drawn again without the pairs
+    that turned out to hold an unseen one, until there are none.
+
+    Raises:
+      UserError: the sizes cannot be had, or no such split was found.
+    """
+    sides = (("source", config.source_tokenizer), ("target", config.target_tokenizer))
+    learnt = {side: _train(name, pairs, side, config) for side, name in sides}
+    train_only: set[int] = set()
+    for side, tokenizer in learnt.items():
+        first: dict[str, int] = {}
+        for index, tokens in enumerate(_token_texts(pairs, side, config, tokenizer)):
+            for token in tokens:
+                first.setdefault(token, index)
+        train_only |= set(first.values())
+    for _ in range(_MAX_ROUNDS):
+        splits = split_by_group(
+            pairs, config.num_dev, config.num_test, config.seed, train_only=train_only
+        )
+        unseen: set[Pair] = set()
+        for side, name in sides:
+            tokenizer = _train(name, splits.train, side, config)
+            if tokenizer.to_dict() == learnt[side].to_dict():
+                continue
+            rest = splits.dev + splits.test
+            seen = set().union(*_token_texts(splits.train, side, config, tokenizer))
+            tokens = _token_texts(rest, side, config, tokenizer)
+            unseen |= {
+                pair for pair, new in zip(rest, tokens, strict=True) if new - seen
+            }
+        if not unseen:
+            return splits
+        train_only |= {i for i, pair in enumerate(pairs) if pair in unseen}
+    raise UserError(
+        f"after {_MAX_ROUNDS} draws dev or test still has tokens that train does not: "
+        "generate more pairs (--config.data.num_pairs) or learn fewer subwords"
+    )
+
+
+def _texts(pairs: Sequence[Pair], side: str, config: DataConfig) -> list[str]:
+    texts = [getattr(pair, side) for pair in pairs]
+    return [lower_case(text) for text in texts] if config.lowercase else texts
+
+
+def _train(
+    name: str, pairs: Sequence[Pair], side: str, config: DataConfig
+) -> Tokenizer:
+    texts = _texts(pairs, side, config)
+    return make_tokenizer(name, texts, subwords=config.subwords)
+
+
+def _token_texts(
+    pairs: Sequence[Pair], side: str, config: DataConfig, tokenizer: Tokenizer
+) -> Iterator[set[str]]:
+    for text in _texts(pairs, side, config):
+        yield {token.text for token in tokenizer.tokenize(text)}
 
 
 def find_leaks(splits: Splits) -> list[Leak]:

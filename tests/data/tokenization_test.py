@@ -7,8 +7,7 @@ from attention_jax.data import (
     tokenizer_from_dict,
     tokenizer_names,
 )
-from attention_jax.data.tokenization import SPACE
-from attention_jax.data.word_tokenizer import JOIN
+from attention_jax.data.tokenization import JOIN, SPACE
 from attention_jax.errors import UnknownNameError
 
 TEXTS = [

@@ -138,7 +138,10 @@ def test_a_file_of_something_else_is_refused(tmp_path, text):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda side: side["vocabulary"]["tokens"].append(None), "token .* is no text"),
+        (
+            lambda side: side["vocabulary"]["tokens"].append(None),
+            "token .* must be a string",
+        ),
         (lambda side: side.update(lowercase="x"), "lowercase must be true or false"),
         (
             lambda side: side.update(tokenizer={"name": "subwords", "model": {}}),

@@ -119,7 +119,7 @@ def test_data_that_have_changed_are_refused(directory, tmp_path):
     shutil.copytree(directory.path, tmp_path / "run")
     copy = RunDirectory(tmp_path / "run")
     sessions = copy.load_record()["sessions"]
-    sessions[0]["split_hash"] = "0" * 64
+    sessions[-1]["split_hash"] = "0" * 64
     copy.update_record({"sessions": sessions})
     with pytest.raises(
         ChangedRunError, match="begun with other data.* was 000000000000"

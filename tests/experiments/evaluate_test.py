@@ -161,8 +161,8 @@ def test_what_a_run_s_own_config_says_is_no_flag_s_fault(workdir, tmp_path, caps
     config["decoding"] |= {"search": "beam", "beam_size": -3}
     (copy / "config.json").write_text(json.dumps(config))
     assert run(f"--workdir={copy}") == 2
-    assert "config.decoding.beam_size must be" in capsys.readouterr().err
-    # A flag is to blame for its own value.
+    message = "config.json: config.decoding.beam_size must be"
+    assert message in capsys.readouterr().err
     assert run(f"--workdir={workdir}", "--beam_size=-1") == 2
     assert "--beam_size must be" in capsys.readouterr().err
 
