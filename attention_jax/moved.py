@@ -42,9 +42,6 @@ MOVED: dict[str, tuple[str, ...]] = {
     "attention_jax.configuration": ("attention_jax.config",),
     "attention_jax.validation": ("attention_jax.experiment",),
     "attention_jax.evaluation.held_out": ("attention_jax.evaluation.evaluate",),
-    "attention_jax.evaluation.translation_quality": (
-        "attention_jax.evaluation.quality",
-    ),
     "attention_jax.evaluation.quality_by_length": (
         "attention_jax.evaluation.significance",
     ),
