@@ -162,8 +162,10 @@ def test_what_a_run_s_own_config_says_is_no_flag_s_fault(workdir, tmp_path, caps
     config["decoding"] |= {"search": "beam", "beam_size": -3}
     (copy / "config.json").write_text(json.dumps(config))
     assert run(f"--workdir={copy}") == 2
-    err = capsys.readouterr().err
-    assert "config.json: config.decoding.beam_size must be" in err
+    message = "config.json: config.decoding.beam_size must be"
+    assert message in capsys.readouterr().err
+    assert run(f"--workdir={workdir}", "--beam_size=-1") == 2
+    assert "--beam_size must be" in capsys.readouterr().err
 
 
 def test_a_split_that_cannot_be_checked_is_said(workdir, tmp_path, caplog):
