@@ -81,10 +81,6 @@ def build_vocabulary(
       max_size: the most tokens besides the four special ones; 0 keeps all. Equally
         frequent tokens are in the order of their characters.
     """
-    if min_frequency < 1:
-        raise ValueError(f"min_frequency must be at least 1, got {min_frequency}")
-    if max_size < 0:
-        raise ValueError(f"max_size must be at least 0, got {max_size}")
     counts = collections.Counter(token for tokens in token_lists for token in tokens)
     for special in SPECIAL_TOKENS:
         counts.pop(special, None)
