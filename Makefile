@@ -74,8 +74,17 @@ lint: env ## ruff: lint and format
 types: env ## pyrefly
 	$(BIN)/pyrefly check
 
+.PHONY: docs
+docs: env ## the site with the API reference, in site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+.PHONY: notebook
+notebook: env ## docs/tutorial.ipynb from docs/tutorial.md
+	$(BIN)/jupytext --quiet --to ipynb --update --set-kernel python3 \
+	  -o docs/tutorial.ipynb docs/tutorial.md
+
 .PHONY: check
-check: lint types test ## what CI runs
+check: lint types test docs ## what CI runs
 
 .PHONY: lock
 lock: $(UV) ## re-resolve requirements.lock (hashes, no addresses)
@@ -84,4 +93,4 @@ lock: $(UV) ## re-resolve requirements.lock (hashes, no addresses)
 
 .PHONY: clean
 clean: ## remove the environments and caches (never runs/)
-	rm -rf $(VENV) $(BASELINES) .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BASELINES) site .pytest_cache .ruff_cache

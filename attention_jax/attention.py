@@ -333,10 +333,16 @@ def attention_rows(
     worth a look.
 
     Args:
-      query, keys, score, normalizer, params, mask, query_positions, key_positions: as for
-        `attention`, for all T queries.
+      query: as for `attention`, all T queries.
+      keys: as for `attention`.
       rows: integers [R] from 0 to T − 1, the same for all leading axes; any order. Traced,
         they are not checked, but clipped to the rows that there are.
+      score: as for `attention`.
+      normalizer: as for `attention`.
+      params: as for `attention`.
+      mask: as for `attention`, of all T queries.
+      query_positions: as for `attention`, of all T queries.
+      key_positions: as for `attention`.
 
     Returns:
       Weights [..., R, S] in the query's dtype.
@@ -406,12 +412,14 @@ def explain_attention(
     """What `attention` would do with the same arguments; nothing is computed.
 
     Args:
-      query, keys, values, **arguments: as for `attention`, params of a score that has
-        some too; for an array a `jax.ShapeDtypeStruct` will do.
+      query: as for `attention`; for an array a `jax.ShapeDtypeStruct` will do.
+      keys: the same.
+      values: the same.
+      **arguments: the others of `attention`, with the params of a score that has some.
 
     Raises:
       TypeError: a shape is given as a tuple; and what `attention` raises for these
-      arguments.
+        arguments.
 
         >>> print(explain_attention(query, keys, values, score="additive", ...))
     """

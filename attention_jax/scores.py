@@ -343,9 +343,11 @@ def local_gaussian(
     Args:
       query: one query.
       keys: S keys, as wide as the query.
-      w, v: predict the centre.
-      query_position: not used. key_positions: p_i. key_length: 1 + the largest position
-        the query may attend to.
+      w: predicts the centre, with v.
+      v: predicts the centre, with w.
+      query_position: not used.
+      key_positions: p_i.
+      key_length: 1 + the largest position that the query may attend to.
       sigma: σ in positions; the paper's is half its window, 5.
 
     Returns:

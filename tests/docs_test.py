@@ -1,5 +1,6 @@
 """Every example in the documentation runs."""
 
+import re
 import shlex
 import sys
 
@@ -35,7 +36,7 @@ def test_commands_parse(command, monkeypatch):
     words = words[: words.index("<")] if "<" in words else words
     module = import_module(words[0])
     # A user's own file does not exist here; the built-in score stands in for it.
-    argv = [words[0], *(w.replace("mine.py:manhattan", "dot") for w in words[1:])]
+    argv = [words[0], *(re.sub(r"mine\.py:\w+", "dot", w) for w in words[1:])]
     values = flags.FlagValues()
     module.define_flags(values)
     has_config = any(word.startswith("--config=") for word in argv)

@@ -1,7 +1,7 @@
 """Checkpoints of a run: written by orbax in the background, verified when they are read.
 
-Orbax commits a checkpoint atomically and keeps the last ones and the best one. That a flipped
-byte is found when the checkpoint is read, we add: each keeps the digests of its contents.
+Orbax commits a checkpoint atomically and deletes old ones. That a flipped byte is found when
+a checkpoint is read, we add: each has a manifest with the digests of its contents.
 """
 
 import functools
@@ -13,10 +13,9 @@ import math
 import os
 import pathlib
 import re
-import shutil
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +29,7 @@ from attention_jax.errors import UserError
 from attention_jax.training.step import TrainState
 
 # Written with every checkpoint; a larger one comes from a later version of this package.
-FORMAT = 1
+FORMAT = 2
 
 
 class DamagedCheckpointError(UserError):
@@ -41,19 +40,6 @@ class IncompatibleCheckpointError(UserError):
     """A checkpoint of another model, optimiser or version of this package."""
 
 
-class Resumed(NamedTuple):
-    """What a run goes on from.
-
-    Attributes:
-      state, progress: as they were given to `Checkpoints.save`.
-      damaged: names of newer checkpoints that could not be used, and why.
-    """
-
-    state: TrainState
-    progress: dict[str, Any]
-    damaged: dict[str, str]
-
-
 class Checkpoints:
     """The last `keep` checkpoints of a run and the best one on dev, for the trainer.
 
@@ -61,7 +47,7 @@ class Checkpoints:
     of a write leaves the earlier checkpoints as they were, and so does a full disk.
 
     Attributes:
-      unfinished: folders that a killed process had not finished writing or deleting.
+      unfinished: folders that a killed process had not finished writing, now removed.
 
     Raises:
       OSError: a checkpoint cannot be written; names its step, the folder and the reason.
@@ -71,57 +57,16 @@ class Checkpoints:
 
     def __init__(self, path: pathlib.Path, *, keep: int = 3, best_by: str = "loss"):
         _silence_threads()
-        self._path = path
-        # What a killed process left half-written; opening the manager removes it.
+        self._path, self._saving = path, 0
         unfinished = path.glob("*.orbax-checkpoint-tmp*")
         self.unfinished = sorted(folder.name for folder in unfinished)
-        self._damaged: dict[str, str] = {}
-        self._clear_away(keep)
-        self._saving = 0
-
-        def merit(metrics: dict[str, Any]) -> Any:  # Orbax merely compares it.
-            value, step = _rank(metrics, best_by)
-            return -value, -step
-
         self._manager = ocp.CheckpointManager(
             path,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=checkpoint_managers.AnyPreservationPolicy(
-                    [
-                        checkpoint_managers.LatestN(keep),
-                        checkpoint_managers.BestN(get_metric_fn=merit, n=1),
-                    ]
-                ),
-                best_fn=merit,
+                preservation_policy=_LastAndBest(path, keep, best_by),
                 cleanup_tmp_directories=True,
             ),
         )
-
-    def _clear_away(self, keep: int) -> None:
-        """Removes or moves the checkpoints beside which orbax would not open."""
-        for number, step in enumerate(reversed(_steps_on_disk(self._path))):
-            name = str(step)
-            try:
-                _read_metrics(self._path / name)
-            except FileNotFoundError as error:
-                if number < keep:
-                    reason = f"{error.filename} is missing"
-                    self._damaged[name] = f"{_damaged(self._path / name, reason)}"
-                    continue
-                # Its deletion was under way when the process was killed.
-                self.unfinished.append(name)
-                if jax.process_index() == 0:
-                    shutil.rmtree(self._path / name, ignore_errors=True)
-            except DamagedCheckpointError as error:
-                self._damaged[name] = str(error)
-        self._move_away(list(self._damaged))
-
-    def _move_away(self, names: list[str]) -> None:
-        aside = self._path.with_name("damaged_checkpoints")
-        for name in names if jax.process_index() == 0 else ():
-            aside.mkdir(exist_ok=True)
-            taken = len(list(aside.glob(f"{name}*")))
-            (self._path / name).rename(aside / f"{name}{f'-{taken + 1}' * bool(taken)}")
 
     def __enter__(self) -> Self:
         return self
@@ -132,7 +77,7 @@ class Checkpoints:
         except OSError as late:
             if error is None:
                 raise
-            # What has ended the work already comes first; a full disk is told once.
+            # What has ended the work already comes first; a full disk is reported once.
             if not isinstance(error, OSError):
                 logging.warning("%s", late)
 
@@ -164,22 +109,20 @@ class Checkpoints:
         self._saving, items = step, _items(state)
         metrics = {"step": step, "dev_loss": dev_loss, "dev_bleu": dev_bleu}
         digests = {name: tree_digest(item) for name, item in items.items()}
+        digests["metrics"], digests["progress"] = map(json_digest, (metrics, progress))
         manifest = {
             "format": FORMAT,
             "version": importlib.metadata.version("attention_jax"),
+            "metrics": metrics,
+            "progress": progress,
             "shapes": {name: tree_shapes(item) for name, item in items.items()},
-            "digests": {
-                "metrics": json_digest(metrics),
-                "progress": json_digest(progress),
-                **digests,
-            },
+            "digests": digests,
         }
         arguments = ocp.args.Composite(
-            progress=ocp.args.JsonSave(progress),
             manifest=ocp.args.JsonSave(manifest),
             **{name: ocp.args.StandardSave(item) for name, item in items.items()},
         )
-        self._write(lambda: self._manager.save(step, args=arguments, metrics=metrics))
+        self._write(lambda: self._manager.save(step, args=arguments))
 
     def _write(self, work: Callable[[], object]) -> None:
         """Calls `work`; if the disk fails it, raises the one error that says so."""
@@ -202,7 +145,7 @@ class Checkpoints:
           IncompatibleCheckpointError: its arrays are not those of `like`.
         """
         self._write(self._manager.wait_until_finished)
-        found = _read(self._path / str(step), _items(like))
+        progress, found = _read(self._path / str(step), _items(like))
         state = TrainState(
             step=jnp.asarray(step, jnp.int32),
             params=found["params"],
@@ -210,13 +153,19 @@ class Checkpoints:
             averages=found.get("averages"),
             rate_scale=None if like.rate_scale is None else jnp.ones(()),
         )
-        return state, found["progress"]
+        return state, progress
 
-    def resume(self, like: TrainState) -> Resumed | None:
+    def resume(
+        self, like: TrainState
+    ) -> tuple[TrainState, dict[str, Any], dict[str, str]] | None:
         """The newest checkpoint that is whole; None if there is none at all.
 
         Damaged ones that are newer are moved into `damaged_checkpoints` beside the
         checkpoints, for their steps will be written again.
+
+        Returns:
+          state and progress, as they were given to `save`, and the names of the damaged
+          ones, with what is wrong.
 
         Raises:
           DamagedCheckpointError: all of them are; names the newest and what is wrong.
@@ -229,16 +178,48 @@ class Checkpoints:
             except DamagedCheckpointError as error:
                 damaged[str(step)] = str(error)
                 continue
-            self._move_away(list(damaged))
-            if damaged:
-                self._manager.reload()
-            return Resumed(state, progress, self._damaged | damaged)
-        for reason in (self._damaged | damaged).values():
+            if damaged and jax.process_index() == 0:
+                self._move_away(list(damaged))
+            self._manager.reload()
+            return state, progress, damaged
+        for reason in damaged.values():
             raise DamagedCheckpointError(
                 f"no checkpoint in {self._path} is whole: {reason}; "
                 "train anew in another workdir"
             )
         return None
+
+    def _move_away(self, names: list[str]) -> None:
+        aside = self._path.with_name("damaged_checkpoints")
+        aside.mkdir(exist_ok=True)
+        for name in names:
+            taken = len(list(aside.glob(f"{name}*")))
+            (self._path / name).rename(aside / f"{name}{f'-{taken + 1}' * bool(taken)}")
+
+
+class _LastAndBest(checkpoint_managers.PreservationPolicy):
+    """Keeps the last ones, the best one, and those that damage keeps from being compared.
+
+    Orbax's own policy takes a NaN for the best, and does not open beside damaged metrics.
+    """
+
+    def __init__(self, path: pathlib.Path, keep: int, best_by: str):
+        self._path, self._keep, self._best_by = path, keep, best_by
+
+    def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
+        """Whether to keep each of the checkpoints, the newest of which come last."""
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        kept, metrics = set(steps[-self._keep :]), []
+        for step in steps:
+            try:
+                metrics.append(_read_manifest(self._path / str(step))["metrics"])
+            except DamagedCheckpointError:
+                kept.add(step)
+            except FileNotFoundError:
+                continue  # Its deletion was under way when the process was killed.
+        if metrics:
+            kept.add(_best(metrics, self._best_by)["step"])
+        return [step in kept for step in steps]
 
 
 def load_params(
@@ -259,7 +240,7 @@ def load_params(
     Raises:
       FileNotFoundError: there is no (such) checkpoint; lists those there are.
       DamagedCheckpointError: what was read is not what was written, or the metrics of
-        one that might be the best are not; lists the others.
+        one that might be the best are not.
       IncompatibleCheckpointError: its parameters are not those of `like`.
     """
     steps = existing_steps(path)
@@ -270,29 +251,26 @@ def load_params(
         )
     try:
         return _read_params(path / str(chosen), like)
-    except DamagedCheckpointError as error:
+    except DamagedCheckpointError:
         if step is None and best_metrics(path, best_by)["step"] != chosen:
             # Deleted meanwhile: its trainer has saved a better one.
             return load_params(path, like, best_by=best_by)
-        raise _with_others(error, path, chosen) from error
+        raise
 
 
 def average_params(path: pathlib.Path, like: Any, *, last: int) -> Any:
     """The mean of the parameters of the `last` newest checkpoints (fewer if there are).
 
-    Raises: as `load_params`.
-
-    Source: checkpoint averaging as in Vaswani et al. 2017, section 6.1.
+    Raises: as `load_params`. Source: Vaswani et al. 2017, section 6.1.
     """
-    steps = existing_steps(path)[-last:]
-    trees = [_read_params(path / str(step), like) for step in steps]
 
     def mean(*arrays):
         # In float64: the order of the checkpoints then does not matter to the last bit.
         total = np.mean([np.asarray(array, np.float64) for array in arrays], axis=0)
         return jnp.asarray(total.astype(arrays[0].dtype))
 
-    return jax.tree.map(mean, *trees)
+    steps = existing_steps(path)[-last:]
+    return jax.tree.map(mean, *(_read_params(path / str(step), like) for step in steps))
 
 
 def best_metrics(path: pathlib.Path, best_by: str) -> dict[str, Any]:
@@ -305,14 +283,27 @@ def best_metrics(path: pathlib.Path, best_by: str) -> dict[str, Any]:
     found = []
     for step in existing_steps(path):
         try:
-            found.append(_read_metrics(path / str(step)))
-        except FileNotFoundError:  # Its trainer is deleting it.
-            continue
-        except DamagedCheckpointError as error:
-            raise _with_others(error, path, step) from error
+            found.append(_read_manifest(path / str(step))["metrics"])
+        except FileNotFoundError:
+            continue  # Its trainer is deleting it.
     if not found:
         raise FileNotFoundError(f"{path} holds no checkpoint yet")
-    return min(found, key=lambda metrics: _rank(metrics, best_by))
+    return _best(found, best_by)
+
+
+def _best(metrics: list[dict[str, Any]], best_by: str) -> dict[str, Any]:
+    """The metrics with the least loss or most BLEU, the first of equals.
+
+    The last ones where none was evaluated; NaN counts as not evaluated.
+    """
+
+    def rank(one: dict[str, Any]) -> tuple[float, int]:
+        value = -one["dev_bleu"] if best_by == "bleu" else one["dev_loss"]
+        return (
+            (value, one["step"]) if math.isfinite(value) else (math.inf, -one["step"])
+        )
+
+    return min(metrics, key=rank)
 
 
 def existing_steps(path: pathlib.Path) -> list[int]:
@@ -323,49 +314,13 @@ def existing_steps(path: pathlib.Path) -> list[int]:
     """
     if not path.is_dir():
         raise FileNotFoundError(f"{path} does not exist: the run has no checkpoint yet")
-    steps = _steps_on_disk(path)
-    # One that is being deleted may have lost its metadata already.
-    steps = [step for step in steps if (path / str(step) / _METADATA).exists()]
+    # One that is being deleted may have lost its manifest already.
+    names = [place.parent.name for place in path.glob("[0-9]*/manifest")]
+    # isdecimal alone: "²" is a digit to Python, and "٣" a decimal.
+    steps = [int(name) for name in names if name.isascii() and name.isdecimal()]
     if not steps:
         raise FileNotFoundError(f"{path} holds no checkpoint yet")
-    return steps
-
-
-_METADATA = "_CHECKPOINT_METADATA"  # Orbax's, in each checkpoint.
-
-
-def _steps_on_disk(path: pathlib.Path) -> list[int]:
-    """The steps that there are folders of, whole or not."""
-    names = [folder.name for folder in path.glob("[0-9]*")]
-    # isdecimal alone: "²" is a digit to Python, and "٣" a decimal.
-    return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
-
-
-def _rank(metrics: dict[str, Any], best_by: str) -> tuple[float, int]:
-    """What the best checkpoint has the least of, by `config.training.best_by`.
-
-    Of equally good ones that is the first; of those not evaluated, or NaN, the last.
-    Orbax by itself takes NaN for the best.
-    """
-    loss, bleu = float(metrics["dev_loss"]), float(metrics["dev_bleu"])
-    value, step = -bleu if best_by == "bleu" else loss, int(metrics["step"])
-    return (value, step) if math.isfinite(value) else (math.inf, -step)
-
-
-def _read_metrics(place: pathlib.Path) -> dict[str, Any]:
-    """What was measured on dev with a checkpoint.
-
-    Raises:
-      FileNotFoundError: a file is missing, as it is while a checkpoint is being deleted.
-      DamagedCheckpointError: a file cannot be read, and orbax would not open beside it.
-    """
-    try:
-        json.loads((place / _METADATA).read_bytes())
-        metrics = json.loads((place / "metrics" / "metrics").read_bytes())
-        _rank(metrics, "loss")
-        return metrics
-    except (ValueError, TypeError, LookupError) as error:
-        raise _damaged(place, f"its metrics or metadata: {error}") from error
+    return sorted(steps)
 
 
 def _items(state: TrainState) -> dict[str, Any]:
@@ -378,78 +333,86 @@ def _items(state: TrainState) -> dict[str, Any]:
 
 def _read_params(place: pathlib.Path, like: Any) -> Any:
     name = "averages" if (place / "averages").is_dir() else "params"
-    return _read(place, {name: like})[name]
+    return _read(place, {name: like})[1][name]
 
 
-def _read(place: pathlib.Path, like: dict[str, Any]) -> dict[str, Any]:
-    """The items named in `like` and "progress", verified."""
+def _read_manifest(place: pathlib.Path) -> dict[str, Any]:
+    """What a checkpoint says of itself: format, version, metrics, progress and digests.
+
+    Raises:
+      FileNotFoundError: it is missing, as it is while a checkpoint is being deleted.
+      DamagedCheckpointError: it is not what was written.
+      IncompatibleCheckpointError: it is of a later version of this package.
+    """
     try:
         manifest = json.loads((place / "manifest" / "metadata").read_bytes())
-        progress = json.loads((place / "progress" / "metadata").read_bytes())
-        shapes, digests = dict(manifest["shapes"]), dict(manifest["digests"])
-        found = {"progress": progress, "metrics": _read_metrics(place)}
-        now = {name: json_digest(value) for name, value in found.items()}
-        by = f"checkpoint {place}, written by attention_jax {manifest['version']},"
-        if manifest["format"] != FORMAT:
-            raise IncompatibleCheckpointError(
-                f"{by} has format {manifest['format']}; this version reads {FORMAT}"
+        if manifest["format"] == 1:
+            manifest["metrics"] = json.loads((place / "metrics/metrics").read_bytes())
+            manifest["progress"] = json.loads(
+                (place / "progress/metadata").read_bytes()
             )
+        facts = {name: manifest.get(name) for name in ("metrics", "progress")}
+        digests = {name: manifest["digests"][name] for name in facts}
+        later = f"{_by(place, manifest)} has format {manifest['format']}"
+    except (AttributeError, ValueError, TypeError, LookupError) as error:
+        raise _damaged(place, f"its metrics or digests: {error}") from error
+    if manifest["format"] not in (1, FORMAT):
+        raise IncompatibleCheckpointError(f"{later}; this version reads {FORMAT}")
+    for name, value in facts.items():
+        if json_digest(value) != digests[name]:
+            raise _damaged(place, f"its {name} are not what was written (SHA-256)")
+    return manifest
+
+
+def _read(
+    place: pathlib.Path, like: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A checkpoint's progress, and the trees named in `like`, verified."""
+    try:
+        manifest = _read_manifest(place)
         for name, item in like.items():
-            _check_shapes(f"{by} has other {name}", dict(shapes[name]), item)
-        arguments = {name: _host_arrays(item) for name, item in like.items()}
-        for name, item in _restore(place, arguments).items():
-            now[name] = tree_digest(item)
-            # On the default device, but not committed to it, as fresh arrays are: a
-            # jitted function compiles anew for committed ones.
-            found[name] = jax.tree.map(jnp.array, item)
+            stored, wanted = manifest["shapes"].get(name, {}), tree_shapes(item)
+            for path in [*wanted, *stored]:
+                if stored.get(path) != wanted.get(path):
+                    raise IncompatibleCheckpointError(
+                        f"{_by(place, manifest)} has other {name}: "
+                        f"{path} is {stored.get(path, 'missing')}, "
+                        f"and should be {wanted.get(path, 'missing')}"
+                    )
+        restored = _restore(place, like)
     except (DamagedCheckpointError, IncompatibleCheckpointError, PermissionError):
         raise
     except Exception as error:  # Whatever a library makes of damaged files.
         if "PERMISSION_DENIED" in str(error):
             raise
         raise _damaged(place, " ".join(str(error).split())[:200]) from None
-    for name, digest in now.items():
-        if digest != digests.get(name):
+    for name in like:
+        if tree_digest(restored[name]) != manifest["digests"].get(name):
             raise _damaged(place, f"its {name} are not what was written (SHA-256)")
-    return found
+    # On the default device, but not committed to it, as fresh arrays are: a jitted function
+    # compiles anew for committed ones.
+    return manifest["progress"], jax.tree.map(jnp.array, restored)
 
 
 def _restore(place: pathlib.Path, like: dict[str, Any]) -> dict[str, Any]:
+    """Arrays on the host: those of an accelerator can be read on a machine without one."""
     _silence_threads()
-    arguments = {name: ocp.args.StandardRestore(item) for name, item in like.items()}
+    arguments = {
+        name: ocp.args.StandardRestore(
+            jax.tree.map(lambda array: np.empty(array.shape, array.dtype), item)
+        )
+        for name, item in like.items()
+    }
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
         return dict(checkpointer.restore(place, args=ocp.args.Composite(**arguments)))
 
 
-def _host_arrays(like: Any) -> Any:
-    """Arrays on the host of the shapes and types of `like`, for orbax to restore as such.
-
-    A run trained on an accelerator can then be read on a machine without one.
-    """
-    return jax.tree.map(lambda array: np.empty(array.shape, array.dtype), like)
-
-
-def _check_shapes(what: str, stored: dict[str, str], like: Any) -> None:
-    wanted = tree_shapes(like)
-    for path in [*wanted, *stored]:
-        if stored.get(path) != wanted.get(path):
-            raise IncompatibleCheckpointError(
-                f"{what}: {path} is {stored.get(path, 'missing')}, "
-                f"and should be {wanted.get(path, 'missing')}"
-            )
+def _by(place: pathlib.Path, manifest: dict[str, Any]) -> str:
+    return f"checkpoint {place}, written by attention_jax {manifest['version']},"
 
 
 def _damaged(place: pathlib.Path, reason: str) -> DamagedCheckpointError:
     return DamagedCheckpointError(f"checkpoint {place} is damaged: {reason}")
-
-
-def _with_others(
-    error: DamagedCheckpointError, path: pathlib.Path, step: int
-) -> DamagedCheckpointError:
-    others = [other for other in existing_steps(path) if other != step]
-    return DamagedCheckpointError(
-        f"{error}; other checkpoints there: {others or 'none'}"
-    )
 
 
 def tree_digest(tree: Any) -> str:
@@ -505,8 +468,7 @@ def _silence_threads() -> None:
     Those of a failed read or write log its error; the ones still under way find their
     event loop closed, now or when the interpreter exits.
     """
-    logger = python_logging.getLogger("absl")
-    logger.addFilter(lambda record: not record.exc_info)
+    python_logging.getLogger("absl").addFilter(lambda record: not record.exc_info)
     report = sys.unraisablehook
 
     def hook(unraisable: "sys.UnraisableHookArgs") -> None:

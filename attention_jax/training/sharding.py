@@ -26,31 +26,11 @@ class DataSharding(NamedTuple):
 
     def replicate(self, tree: Any) -> Any:
         """The arrays, the same in every process, as global arrays on every device."""
-        if self.replicated is None:
-            return tree
-        sharding = self.replicated
-        return jax.tree.map(
-            lambda x: jax.make_array_from_process_local_data(
-                sharding, np.asarray(x), x.shape
-            ),
-            tree,
-        )
+        return _place(tree, self.replicated)
 
     def shard_batch(self, batch: Any) -> Any:
-        """The global batch with its rows divided among the devices.
-
-        Every process has the whole batch, a function of the step, and takes its slice.
-        """
-        if self.by_row is None:
-            return batch
-        sharding = self.by_row
-
-        def place(array: np.ndarray) -> jax.Array:
-            rows = len(array) // jax.process_count()
-            mine = array[jax.process_index() * rows :][:rows]
-            return jax.make_array_from_process_local_data(sharding, mine, array.shape)
-
-        return jax.tree.map(place, batch)
+        """The global batch, which every process has, its rows divided among the devices."""
+        return _place(batch, self.by_row)
 
     def local(self, tree: Any) -> Any:
         """Replicated arrays as this process's own on one device, for dev evaluation."""
@@ -60,6 +40,20 @@ class DataSharding(NamedTuple):
 
 
 ONE_DEVICE = DataSharding()
+
+
+def _place(tree: Any, sharding: NamedSharding | None) -> Any:
+    """The tree as global arrays, of which each process fills its own devices' parts."""
+    if sharding is None:
+        return tree
+
+    def place(array: Any) -> jax.Array:
+        whole = np.asarray(array)
+        return jax.make_array_from_callback(
+            whole.shape, sharding, lambda index: whole[index]
+        )
+
+    return jax.tree.map(place, tree)
 
 
 def make_sharding(training: TrainingConfig) -> DataSharding:

@@ -22,7 +22,7 @@ def get_config():
 
 def test_a_users_file_trains_and_is_found_again(tmp_path, monkeypatch):
     """From another folder, by a relative path; encoder and decoder sizes differ."""
-    (source,) = (b for b in blocks("README.md", "python") if "def manhattan" in b)
+    (source,) = (b for b in blocks("README.md", "python") if "def bounded" in b)
     (tmp_path / "mine.py").write_text(source, encoding="utf-8")
     (tmp_path / "config.py").write_text(CONFIG, encoding="utf-8")
     done = subprocess.run(
@@ -32,7 +32,7 @@ def test_a_users_file_trains_and_is_found_again(tmp_path, monkeypatch):
             "experiments.train",
             "--config=config.py",
             "--workdir=run",
-            "--config.model.score=mine.py:manhattan",
+            "--config.model.score=mine.py:bounded",
         ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -45,5 +45,5 @@ def test_a_users_file_trains_and_is_found_again(tmp_path, monkeypatch):
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     run = load_run(tmp_path / "run")
-    assert run.config.model.score == f"{tmp_path / 'mine.py'}:manhattan"
+    assert run.config.model.score == f"{tmp_path / 'mine.py'}:bounded"
     assert len(run.translate(["a", ""])) == 2

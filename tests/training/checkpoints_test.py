@@ -186,11 +186,6 @@ def test_a_flipped_bit_is_found_or_harmless_wherever_it_is(written, tmp_path):
         place = int(random.integers(file.stat().st_size))
         flip(copy / "c" / file.relative_to(written), place)
         with Checkpoints(copy / "c") as checkpoints:
-            if not checkpoints.steps():
-                # Kept aside, never lost.
-                assert (copy / "damaged_checkpoints" / "3").is_dir()
-                found += 1
-                continue
             try:
                 state, progress = checkpoints.restore(3, like())
             except (DamagedCheckpointError, IncompatibleCheckpointError):
@@ -220,12 +215,12 @@ def cut_arrays(folder):
         file.write_bytes(file.read_bytes()[:-9])
 
 
-def spoil_metrics(folder):
-    (folder / "metrics" / "metrics").write_text('{"dev_loss": 0.3#}')
+def spoil_manifest(folder):
+    (folder / "manifest" / "metadata").write_text('{"format": 2#}')
 
 
 def better_loss(folder):
-    file = folder / "metrics" / "metrics"
+    file = folder / "manifest" / "metadata"
     file.write_text(file.read_text().replace("0.3", "0.1"))
 
 
@@ -237,7 +232,7 @@ def better_loss(folder):
         lose_item,
         lose_manifest,
         cut_arrays,
-        spoil_metrics,
+        spoil_manifest,
         better_loss,
     ],
 )
@@ -256,7 +251,7 @@ def test_a_damaged_one_is_named_and_the_one_before_is_resumed_from(path, harm):
     assert [folder.name for folder in aside.iterdir()] == ["3"]
     damage(path / "3")
     with Checkpoints(path) as checkpoints:
-        assert list(checkpoints.resume(like()).damaged) == ["3"]
+        assert list(checkpoints.resume(like())[2]) == ["3"]
     assert sorted(folder.name for folder in aside.iterdir()) == ["3", "3-2"]
 
 
@@ -272,44 +267,41 @@ def test_nothing_whole_is_an_error_that_moves_nothing(path):
     assert not path.with_name("damaged_checkpoints").exists()
 
 
-def test_loading_a_damaged_one_lists_the_others(path):
+def test_loading_a_damaged_one_is_an_error(path):
     damage(path / "3" / "averages")
-    message = r"3 is damaged.*; other checkpoints there: \[1, 2\]$"
-    with pytest.raises(DamagedCheckpointError, match=message):
+    with pytest.raises(DamagedCheckpointError, match="3 is damaged"):
         load_params(path, like().params)
     load_params(path, like().params, step=2)
 
 
-def test_half_written_and_half_deleted_ones_are_named_and_removed(path):
+def test_half_written_and_half_deleted_ones_are_removed(path):
     (path / "4.orbax-checkpoint-tmp").mkdir()
-    (path / "1" / "_CHECKPOINT_METADATA").unlink()
+    shutil.rmtree(path / "1" / "manifest")
     with Checkpoints(path, keep=2) as checkpoints:
-        assert checkpoints.unfinished == ["4.orbax-checkpoint-tmp", "1"]
-        found = checkpoints.resume(like())
-        assert (found.state.step, found.damaged) == (3, {})
-    assert sorted(folder.name for folder in path.iterdir()) == ["2", "3"]
+        assert checkpoints.unfinished == ["4.orbax-checkpoint-tmp"]
+        state, _, damaged = checkpoints.resume(like())
+        assert (state.step, damaged) == (3, {})
+        checkpoints.save(state_at(4), {})
+    assert sorted(folder.name for folder in path.iterdir()) == ["3", "4"]
     assert not path.with_name("damaged_checkpoints").exists()
 
 
-def test_one_with_unreadable_metrics_is_kept_aside_however_old(path):
-    (path / "1" / "metrics" / "metrics").write_text("{")
-    # It might be the best one; a named one can be read nevertheless.
-    message = r"1 is damaged: its metrics.*; other checkpoints there: \[2, 3\]$"
-    with pytest.raises(DamagedCheckpointError, match=message):
+def test_one_with_an_unreadable_manifest_might_be_the_best_and_is_kept(path):
+    (path / "1" / "manifest" / "metadata").write_text("{")
+    with pytest.raises(DamagedCheckpointError, match="1 is damaged: its metrics"):
         load_params(path, like().params)
     load_params(path, like().params, step=3)
     average_params(path, like().params, last=2)
     with Checkpoints(path, keep=1) as checkpoints:
-        assert checkpoints.unfinished == []
-        assert list(checkpoints.resume(like()).damaged) == ["1"]
-    aside = path.with_name("damaged_checkpoints") / "1"
-    assert (aside / "metrics" / "metrics").read_text() == "{"
-    assert array_files(aside)
+        assert checkpoints.resume(like())[2] == {}
+        checkpoints.save(state_at(4), {})
+    assert sorted(folder.name for folder in path.iterdir()) == ["1", "3", "4"]
+    assert array_files(path / "1")
 
 
 def test_what_a_trainer_is_deleting_does_not_keep_others_from_being_read(path):
-    (path / "1" / "_CHECKPOINT_METADATA").unlink()
-    (path / "2" / "metrics" / "metrics").unlink()
+    shutil.rmtree(path / "1" / "manifest")
+    (path / "2" / "manifest" / "metadata").unlink()
     for step in (None, 3):
         loaded = load_params(path, like().params, step=step)
         np.testing.assert_array_equal(loaded["table"], states()[2].averages["table"])
@@ -350,7 +342,7 @@ def test_another_model_or_a_later_format_is_not_damage(path, monkeypatch):
     monkeypatch.setattr(checkpoints_module, "FORMAT", 0)
     with (
         Checkpoints(path) as checkpoints,
-        pytest.raises(IncompatibleCheckpointError, match=f"{by} format 1; .* reads 0"),
+        pytest.raises(IncompatibleCheckpointError, match=f"{by} format 2; .* reads 0"),
     ):
         checkpoints.resume(like())
 
@@ -506,5 +498,6 @@ def test_a_digest_depends_on_every_bit_type_shape_and_name_alone():
 def test_the_manifest_is_readable(path):
     manifest = json.loads((path / "3" / "manifest" / "metadata").read_text())
     assert manifest["shapes"]["params"] == {"table": "float32[6,6]"}
+    assert manifest["metrics"] == {"step": 3, "dev_loss": 1 / 3, "dev_bleu": -math.inf}
     items = {"params", "optimizer", "averages", "progress", "metrics"}
     assert set(manifest["digests"]) == items
