@@ -151,15 +151,6 @@ def attend(
     return attended.context, attended.weights
 
 
-def attend_once(
-    plan: Plan, constants: Constants, state: DecoderState, rng: Array | None
-) -> tuple[Float[Array, "B D"], Float[Array, "B S"]]:
-    """`attend` with the top layer's current hidden state alone."""
-    query, positions = state.cells[-1].hidden[:, None], state.position[:, None]
-    context, weights = attend(plan, constants, query, positions, rng)
-    return context[:, 0], weights[:, 0]
-
-
 def advance(
     plan: Plan,
     product: Product,
@@ -187,29 +178,29 @@ def advance(
 def step_after(plan, product, constants, state, inputs):
     """s_t first, then attend with it; features [o_t ; s_t], or s_t if nothing attends."""
     new = advance(plan, product, constants, state, inputs)
-    query = new.cells[-1].hidden[:, None]
     # s_t is query number t, also when it is the state before step t + 1.
-    features, weights = _attended(
-        plan, constants, query, state.position[:, None], inputs.rng
-    )
+    query, position = new.cells[-1].hidden[:, None], state.position[:, None]
+    features, weights = _attended(plan, constants, query, position, inputs.rng)
     return new, (features[:, 0], weights[:, 0])
 
 
 def step_input_feeding(plan, product, constants, state, inputs):
     """As `step_after`, h̃_{t-1} fed to the cell; features h̃_t."""
     new = advance(plan, product, constants, state, inputs, state.fed)
-    queried = new._replace(position=state.position)
-    context, weights = attend_once(plan, constants, queried, inputs.rng)
-    both = _side_by_side(context, new.cells[-1].hidden)
+    query, position = new.cells[-1].hidden[:, None], state.position[:, None]
+    context, weights = attend(plan, constants, query, position, inputs.rng)
+    both = _side_by_side(context[:, 0], new.cells[-1].hidden)
     attentional = jnp.tanh(product("combine", both))
-    return new._replace(fed=attentional), (attentional, weights)
+    return new._replace(fed=attentional), (attentional, weights[:, 0])
 
 
 def step_before(plan, product, constants, state, inputs):
     """Attend with s_{t-1}, feed o_t to the cell; features [o_t ; s_t]."""
-    context, weights = attend_once(plan, constants, state, inputs.rng)
-    new = advance(plan, product, constants, state, inputs, context)
-    return new, (_side_by_side(context, new.cells[-1].hidden), weights)
+    query, position = state.cells[-1].hidden[:, None], state.position[:, None]
+    context, weights = attend(plan, constants, query, position, inputs.rng)
+    new = advance(plan, product, constants, state, inputs, context[:, 0])
+    features = _side_by_side(context[:, 0], new.cells[-1].hidden)
+    return new, (features, weights[:, 0])
 
 
 def unroll_by_step(wiring, plan, weights, constants, state, inputs, rng):
