@@ -70,7 +70,11 @@ if TYPE_CHECKING:
     from attention_jax.evaluation.plots import plot_weights
     from attention_jax.nn.attention import Attention
     from attention_jax.run import load_run
-    from attention_jax.score_checking import CheckResult, ScoreReport, check_score
+    from attention_jax.testing.check_score import (
+        CheckResult,
+        ScoreReport,
+        check_score,
+    )
 
 __version__ = "0.1.0"
 
@@ -79,9 +83,9 @@ moved.install()
 # Imported on first use: flax, orbax and matplotlib take seconds that `attention` needs not.
 _LATE = {
     "Attention": "attention_jax.nn.attention",
-    "CheckResult": "attention_jax.score_checking",
-    "ScoreReport": "attention_jax.score_checking",
-    "check_score": "attention_jax.score_checking",
+    "CheckResult": "attention_jax.testing.check_score",
+    "ScoreReport": "attention_jax.testing.check_score",
+    "check_score": "attention_jax.testing.check_score",
     "load_run": "attention_jax.run",
     "plot_weights": "attention_jax.evaluation.plots",
 }

@@ -102,6 +102,13 @@ MOVED: dict[str, tuple[str, ...]] = {
     "attention_jax.training.preparation": ("attention_jax.training.setup",),
     "attention_jax.training.start": ("attention_jax.training.trainer",),
     "attention_jax.training.state": ("attention_jax.training.step",),
+    "attention_jax.score_checking": ("attention_jax.testing.check_score",),
+    "attention_jax.data.alignment": ("attention_jax.data.pairs",),
+    "attention_jax.data.buckets": ("attention_jax.data.batches",),
+    "attention_jax.data.examples": ("attention_jax.data.batches",),
+    "attention_jax.data.files": ("attention_jax.data.text",),
+    "attention_jax.data.word_tokenizer": ("attention_jax.data.tokenization",),
+    "attention_jax.data.subword_tokenizer": ("attention_jax.data.tokenization",),
 }
 # Names that have changed, by former module and name: (module, name) now.
 RENAMED: dict[tuple[str, str], tuple[str, str]] = {

@@ -22,7 +22,7 @@ from attention_jax.atomic_write import write_json
 from attention_jax.config import ModelConfig, TrainingConfig
 from attention_jax.data.batches import Batch
 from attention_jax.data.vocabulary import SPECIAL_TOKENS
-from attention_jax.errors import UserError, named
+from attention_jax.errors import named
 from attention_jax.functions.score import get_score, score_names
 from attention_jax.models.factory import build_model
 from attention_jax.training.optimizer import make_optimizer
@@ -59,10 +59,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     # What was compiled before would say nothing about compiling.
     jax.config.update("jax_enable_compilation_cache", False)
     output = check_output(arguments.output)
-    try:
-        scores = checked_scores(arguments.scores)
-    except UserError as error:
-        raise UserError(str(error)) from error
+    scores = checked_scores(arguments.scores)
     steps = measure(scores, repeats=arguments.repeats)
     rows = [
         (

@@ -1,14 +1,20 @@
 """Sentence pairs: where they come from, how they become tokens, ids and batches."""
 
+# ruff: noqa: F401 (what is imported here is public, and importing a source registers it)
 from attention_jax.config import DataConfig
-
-# Importing a source registers it.
-from attention_jax.data import cldr as cldr
-from attention_jax.data import tatoeba as tatoeba
-from attention_jax.data import text as text
-from attention_jax.data.alignment import link_tokens
-from attention_jax.data.batches import Batch, TrainBatches, eval_batches, make_batch
-from attention_jax.data.buckets import assign_buckets, bucket_shapes
+from attention_jax.data import cldr, tatoeba
+from attention_jax.data.batches import (
+    Batch,
+    Examples,
+    TrainBatches,
+    assign_buckets,
+    bucket_shapes,
+    encode_pairs,
+    encode_sources,
+    eval_batches,
+    keep_short,
+    make_batch,
+)
 from attention_jax.data.codec import (
     TextCodec,
     build_codec,
@@ -16,13 +22,7 @@ from attention_jax.data.codec import (
     load_codecs,
     save_codecs,
 )
-from attention_jax.data.examples import (
-    Examples,
-    encode_pairs,
-    encode_sources,
-    keep_short,
-)
-from attention_jax.data.pairs import Link, Pair
+from attention_jax.data.pairs import Link, Pair, link_tokens
 from attention_jax.data.sources import data_sources, load_splits, register_data_source
 from attention_jax.data.splits import (
     Leak,
@@ -31,15 +31,13 @@ from attention_jax.data.splits import (
     split_by_group,
     split_hash,
 )
-from attention_jax.data.subword_tokenizer import SubwordTokenizer
-from attention_jax.data.synthetic import (
-    register_synthetic_task,
-    synthetic_tasks,
-)
+from attention_jax.data.synthetic import register_synthetic_task, synthetic_tasks
 from attention_jax.data.tokenization import (
     CharacterTokenizer,
+    SubwordTokenizer,
     Token,
     Tokenizer,
+    WordTokenizer,
     make_tokenizer,
     tokenizer_from_dict,
     tokenizer_names,
@@ -54,56 +52,7 @@ from attention_jax.data.vocabulary import (
     Vocabulary,
     build_vocabulary,
 )
-from attention_jax.data.word_tokenizer import WordTokenizer
 from attention_jax.errors import UserError, named
-
-__all__ = [
-    "BOS",
-    "EOS",
-    "PAD",
-    "SPECIAL_TOKENS",
-    "UNK",
-    "Batch",
-    "CharacterTokenizer",
-    "Examples",
-    "Leak",
-    "Link",
-    "Pair",
-    "Splits",
-    "SubwordTokenizer",
-    "TextCodec",
-    "Token",
-    "Tokenizer",
-    "TrainBatches",
-    "Vocabulary",
-    "WordTokenizer",
-    "assign_buckets",
-    "bucket_shapes",
-    "build_codec",
-    "build_codecs",
-    "build_vocabulary",
-    "check_config",
-    "data_sources",
-    "encode_pairs",
-    "encode_sources",
-    "eval_batches",
-    "find_leaks",
-    "keep_short",
-    "link_tokens",
-    "load_codecs",
-    "load_splits",
-    "make_batch",
-    "make_tokenizer",
-    "register_data_source",
-    "register_synthetic_task",
-    "save_codecs",
-    "split_by_group",
-    "split_hash",
-    "synthetic_tasks",
-    "tokenizer_from_dict",
-    "tokenizer_names",
-    "tokenizers",
-]
 
 
 def check_config(config: DataConfig) -> None:

@@ -1,26 +1,105 @@
 """Batches of few fixed shapes, each a pure function of the seed and the step."""
 
+import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int32, Int64
+from jaxtyping import Float64, Int32, Int64
 
-from attention_jax.data.buckets import Shape, assign_buckets, bucket_shapes
-from attention_jax.data.examples import Examples
-from attention_jax.data.vocabulary import BOS, EOS, PAD
+from attention_jax.data.codec import TextCodec
+from attention_jax.data.pairs import Pair
+from attention_jax.data.vocabulary import BOS, EOS, PAD, Vocabulary
+from attention_jax.errors import UserError
+
+Shape = tuple[int, int]
+
+# Lengths considered on either axis. More distinct ones are thinned to these quantiles.
+_MAX_CANDIDATES = 48
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Examples:
+    """N sentence pairs as ids, without BOS and EOS.
+
+    Attributes:
+      source, target: the ids of each sentence.
+      ids: the index of each in the pairs it was made from; batches name it by that.
+    """
+
+    source: Sequence[Int32[np.ndarray, " source_tokens"]]
+    target: Sequence[Int32[np.ndarray, " target_tokens"]]
+    ids: Int32[np.ndarray, " N"]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @functools.cached_property
+    def source_lengths(self) -> Int64[np.ndarray, " N"]:
+        """Tokens in each source."""
+        return np.array([len(ids) for ids in self.source], np.int64)
+
+    @functools.cached_property
+    def target_lengths(self) -> Int64[np.ndarray, " N"]:
+        """Tokens in each target, and one for its EOS."""
+        return np.array([len(ids) + 1 for ids in self.target], np.int64)
+
+
+def encode_pairs(
+    pairs: Sequence[Pair], source_codec: TextCodec, target_codec: TextCodec
+) -> Examples:
+    """The pairs as ids, in order."""
+    source = [np.array(source_codec.encode(pair.source), np.int32) for pair in pairs]
+    target = [np.array(target_codec.encode(pair.target), np.int32) for pair in pairs]
+    return Examples(source, target, np.arange(len(pairs), dtype=np.int32))
+
+
+def encode_sources(sentences: Sequence[str], source_codec: TextCodec) -> Examples:
+    """Sentences to translate: examples whose targets are empty."""
+    tokens = [[token.text for token in source_codec.tokens(text)] for text in sentences]
+    return encode_tokens(tokens, source_codec.vocabulary)
+
+
+def encode_tokens(
+    sentences: Sequence[Sequence[str]], vocabulary: Vocabulary
+) -> Examples:
+    """As `encode_sources`, of sentences that are cut into tokens already."""
+    source = [np.array(vocabulary.encode(tokens), np.int32) for tokens in sentences]
+    target = [np.zeros(0, np.int32)] * len(sentences)
+    return Examples(source, target, np.arange(len(sentences), dtype=np.int32))
+
+
+def keep_short(examples: Examples, max_source: int, max_target: int) -> Examples:
+    """The examples of at most that many tokens (EOS not counted); 0 is no limit.
+
+    Their ids stay what they were.
+    """
+    rows = [
+        row
+        for row, (source, target) in enumerate(
+            zip(examples.source, examples.target, strict=True)
+        )
+        if len(source) <= (max_source or len(source))
+        and len(target) <= (max_target or len(target))
+    ]
+    return Examples(
+        [examples.source[row] for row in rows],
+        [examples.target[row] for row in rows],
+        examples.ids[rows],
+    )
 
 
 class Batch(NamedTuple):
-    """B sentence pairs, padded with PAD. A filler row is all PAD, of length 0 and id −1.
+    """B sentence pairs, padded with PAD. A padding row is all PAD, of length 0 and id −1.
 
     Attributes:
-      source: the source's words.
-      source_lengths: how many they are.
-      target_inputs: BOS and the target's words.
-      target_outputs: the target's words and EOS.
-      target_lengths: words + 1, for EOS.
-      example_ids: which example each row is.
+      source: the source's tokens.
+      source_lengths: their number.
+      target_inputs: BOS and the target's tokens.
+      target_outputs: the target's tokens and EOS.
+      target_lengths: tokens + 1, for EOS.
+      example_ids: the id of each row's example.
     """
 
     source: Int32[np.ndarray, "B S"]
@@ -34,70 +113,53 @@ class Batch(NamedTuple):
 def make_batch(
     examples: Examples, rows: Int64[np.ndarray, " n"], *, batch_size: int, shape: Shape
 ) -> Batch:
-    """The given examples as one batch, filled up to `batch_size` with filler rows."""
-    filled = np.zeros(batch_size, bool)
-    filled[: len(rows)] = True
-    source, source_lengths = _gather(
-        examples.source, examples.source_starts, rows, batch_size, shape[0]
-    )
-    # One column more than the words need, so that BOS or EOS fits beside them.
-    words, num_words = _gather(
-        examples.target, examples.target_starts, rows, batch_size, shape[1]
-    )
-    target_inputs = np.full_like(words, PAD)
-    target_inputs[:, 1:] = words[:, :-1]
-    target_inputs[filled, 0] = BOS
-    target_outputs = words
-    target_outputs[filled, num_words[filled]] = EOS
-    ids = np.full(batch_size, -1, np.int32)
-    ids[: len(rows)] = examples.ids[rows]
-    target_lengths = num_words + filled.astype(np.int32)
+    """The given examples as one batch, with padding rows up to `batch_size`."""
+    source = np.full((batch_size, shape[0]), PAD, np.int32)
+    target_inputs, target_outputs = np.full((2, batch_size, shape[1]), PAD, np.int32)
+    source_lengths, target_lengths = np.zeros((2, batch_size), np.int32)
+    for index, row in enumerate(rows):
+        ids, target = examples.source[row], examples.target[row]
+        source[index, : len(ids)] = ids
+        target_inputs[index, : len(target) + 1] = BOS, *target
+        target_outputs[index, : len(target) + 1] = *target, EOS
+        source_lengths[index], target_lengths[index] = len(ids), len(target) + 1
+    example_ids = np.full(batch_size, -1, np.int32)
+    example_ids[: len(rows)] = examples.ids[rows]
     return Batch(
-        source, source_lengths, target_inputs, target_outputs, target_lengths, ids
+        source,
+        source_lengths,
+        target_inputs,
+        target_outputs,
+        target_lengths,
+        example_ids,
     )
-
-
-def _gather(words, starts, rows, batch_size: int, width: int):
-    """[B, width] words of the rows, PAD behind and below; [B] their numbers."""
-    lengths = np.zeros(batch_size, np.int32)
-    lengths[: len(rows)] = starts[rows + 1] - starts[rows]
-    first = np.zeros(batch_size, np.int64)
-    first[: len(rows)] = starts[rows]
-    columns = np.arange(width)[None, :]
-    real = columns < lengths[:, None]
-    padded = np.full((batch_size, width), PAD, np.int32)
-    padded[real] = words[(first[:, None] + columns)[real]]
-    return padded, lengths
 
 
 class TrainBatches:
     """An endless sequence of training batches: `at(step)` for any step, in any order.
 
     Every epoch has each example once, in batches of examples that share a shape, drawn
-    and ordered anew from (seed, epoch). A shape's last batch is completed with filler rows.
+    and ordered anew from (seed, epoch). A shape's last batch is completed with padding
+    rows.
 
     Args:
       examples: what to train on; at least one.
       batch_size: rows in a batch.
       seed: of the order.
-      num_buckets: at most so many distinct shapes.
+      num_buckets: the most distinct shapes.
 
     Attributes:
       shapes: the (source, target) widths that occur.
       steps_per_epoch: batches in an epoch.
-      padding_share: the share of the arrays' places, source and target together, that
-        hold neither word nor EOS, filler rows included.
+      padding_share: the share of the arrays' elements, source and target together, that
+        hold neither token nor EOS, padding rows included.
     """
 
     def __init__(
         self, examples: Examples, *, batch_size: int, seed: int, num_buckets: int = 4
     ):
         if len(examples) == 0:
-            raise ValueError("examples is empty: there is nothing to train on")
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        if seed < 0:
-            raise ValueError(f"seed must be at least 0, got {seed}")
+            raise UserError("examples is empty: there is nothing to train on")
         self.examples = examples
         self.batch_size = batch_size
         self.seed = seed
@@ -108,13 +170,12 @@ class TrainBatches:
         self._members = [np.flatnonzero(buckets == b) for b in np.unique(buckets)]
         batches = [-(-len(rows) // batch_size) for rows in self._members]
         self.steps_per_epoch = sum(batches)
-        self._bucket_of = np.repeat(np.arange(len(batches)), batches)
-        self._place_of = np.concatenate([np.arange(count) for count in batches])
-        places = sum(
+        self._batches = [(b, i) for b, n in enumerate(batches) for i in range(n)]
+        elements = sum(
             count * batch_size * sum(shape)
             for count, shape in zip(batches, self.shapes, strict=True)
         )
-        self.padding_share = 1.0 - int(lengths.sum()) / places
+        self.padding_share = 1.0 - int(lengths.sum()) / elements
         self._epoch = functools.lru_cache(maxsize=2)(self._shuffle)
 
     def _shuffle(self, epoch: int):
@@ -123,16 +184,13 @@ class TrainBatches:
         return rows, rng.permutation(self.steps_per_epoch)
 
     def at(self, step: int) -> Batch:
-        """The batch of a step, counted from 0: the same however one gets there."""
-        if step < 0:
-            raise ValueError(f"step must be at least 0, got {step}")
-        epoch, place = divmod(step, self.steps_per_epoch)
+        """The batch of a step, counted from 0, whichever steps were asked for before."""
+        epoch, index = divmod(step, self.steps_per_epoch)
         rows, order = self._epoch(epoch)
-        bucket = int(self._bucket_of[order[place]])
-        start = int(self._place_of[order[place]]) * self.batch_size
+        bucket, number = self._batches[order[index]]
         return make_batch(
             self.examples,
-            rows[bucket][start : start + self.batch_size],
+            rows[bucket][number * self.batch_size :][: self.batch_size],
             batch_size=self.batch_size,
             shape=self.shapes[bucket],
         )
@@ -141,15 +199,13 @@ class TrainBatches:
 def eval_batches(
     examples: Examples, batch_size: int, *, shape: Shape | None = None
 ) -> list[Batch]:
-    """The examples in their order, all batches of one shape, the last one filled up.
+    """The examples in their order, all batches of one shape, the last one padded.
 
     Args:
       examples: what to evaluate on or translate; none gives no batch.
       batch_size: rows in a batch.
       shape: widths to pad to; the longest source and target by default.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     if len(examples) == 0:
         return []
     longest = (
@@ -166,3 +222,127 @@ def eval_batches(
         )
         for start in range(0, len(examples), batch_size)
     ]
+
+
+def bucket_shapes(
+    lengths: Int64[np.ndarray, "N 2"], num_buckets: int
+) -> tuple[Shape, ...]:
+    """At most `num_buckets` shapes that every length pair fits into, with little padding.
+
+    A pair (s, t) is padded to the smallest shape (S, T), by S + T, with S ≥ s and T ≥ t;
+    the cost is the sum of S + T over the pairs. Among shapes that grow along both axes
+    together the optimum is found by a dynamic programme over the histogram of lengths;
+    from there single shapes are moved while that lowers the cost. On Tatoeba's zh-en
+    training pairs this leaves 23 % padding with 4 shapes and 14 % with 8, where quantiles
+    of s + t leave 32 % and 21 %.
+
+    Args:
+      lengths: source tokens and target tokens (with EOS) of each example.
+      num_buckets: at least 1.
+
+    Returns:
+      The shapes in increasing order of S + T; sides are at least 1.
+
+    Cost:
+      O(num_buckets · C⁴) multiplications for C ≤ 48 candidate lengths a side, whatever N:
+      0.1 to 0.3 seconds.
+    """
+    if len(lengths) == 0:
+        return ((1, 1),)
+    lengths = np.maximum(lengths, 1)
+    sources, targets = _candidates(lengths[:, 0]), _candidates(lengths[:, 1])
+    rows = np.searchsorted(sources, lengths[:, 0])
+    columns = np.searchsorted(targets, lengths[:, 1])
+    counts = np.zeros((len(sources), len(targets)))
+    np.add.at(counts, (rows, columns), 1.0)
+    sizes = (sources[:, None] + targets[None, :]).astype(float)
+    cells = _best_chain(counts, sizes, num_buckets)
+    _improve(cells, counts, sizes)
+    shapes = {(int(sources[row]), int(targets[column])) for row, column in cells}
+    return tuple(sorted(shapes, key=lambda shape: (sum(shape), shape)))
+
+
+def _candidates(lengths: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " C"]:
+    found = np.unique(lengths)
+    if len(found) <= _MAX_CANDIDATES:
+        return found
+    levels = np.linspace(0.0, 1.0, _MAX_CANDIDATES)
+    return np.unique(np.quantile(lengths, levels, method="higher"))
+
+
+def _best_chain(
+    counts: Float64[np.ndarray, "I J"],
+    sizes: Float64[np.ndarray, "I J"],
+    num_buckets: int,
+) -> list[tuple[int, int]]:
+    """The cells (i₁, j₁) ≤ (i₂, j₂) ≤ … of least cost, the last (I − 1, J − 1) first.
+
+    best_k(c) = min over c' ≤ c of best_{k−1}(c') + (fit(c) − fit(c')) · size(c), where
+    fit(c) is the number of pairs that fit into cell c. Cells that no chain needs are
+    repetitions of the last.
+    """
+    fit = counts.cumsum(0).cumsum(1)
+    best = fit * sizes
+    chains = {cell: [cell] for cell in np.ndindex(best.shape)}
+    for _ in range(num_buckets - 1):
+        longer, longer_chains = best.copy(), dict(chains)
+        for i, j in np.ndindex(best.shape):
+            cost = best[: i + 1, : j + 1] - fit[: i + 1, : j + 1] * sizes[i, j]
+            row, column = divmod(int(np.argmin(cost)), j + 1)
+            through = cost[row, column] + fit[i, j] * sizes[i, j]
+            if through < longer[i, j]:
+                longer[i, j] = through
+                longer_chains[i, j] = [(i, j), *chains[row, column]]
+        best, chains = longer, longer_chains
+    chain = chains[counts.shape[0] - 1, counts.shape[1] - 1]
+    return chain + chain[:1] * (num_buckets - len(chain))
+
+
+def _improve(
+    cells: list[tuple[int, int]],
+    counts: Float64[np.ndarray, "I J"],
+    sizes: Float64[np.ndarray, "I J"],
+) -> None:
+    """Moves one cell at a time to where it costs least, until none moves; in place."""
+
+    def padded(
+        sizes_before: Float64[np.ndarray, "I J"], cell: tuple[int, int]
+    ) -> Float64[np.ndarray, "I J"]:
+        result = sizes_before.copy()
+        corner = np.s_[: cell[0] + 1, : cell[1] + 1]
+        result[corner] = np.minimum(result[corner], sizes[cell])
+        return result
+
+    # A pair that fits into no cell outweighs all others.
+    unfit = np.full(sizes.shape, sizes.max() * (counts.sum() + 1.0))
+    cost = float(np.sum(functools.reduce(padded, cells, unfit) * counts))
+    moved = True
+    while moved:
+        moved = False
+        for index in range(len(cells)):
+            others = functools.reduce(padded, cells[:index] + cells[index + 1 :], unfit)
+            for cell in np.ndindex(counts.shape):
+                trial = float(np.sum(padded(others, cell) * counts))
+                if trial < cost:
+                    cost, moved = trial, True
+                    cells[index] = cell
+
+
+def assign_buckets(
+    lengths: Int64[np.ndarray, "N 2"], shapes: tuple[Shape, ...]
+) -> Int64[np.ndarray, " N"]:
+    """The index of the smallest shape, by S + T, that each length pair fits into.
+
+    Raises:
+      ValueError: a pair fits into none.
+    """
+    table = np.asarray(shapes)
+    fits = (lengths[:, None, :] <= table[None, :, :]).all(-1)
+    if not np.all(np.any(fits, axis=1)):
+        row = int(np.flatnonzero(~np.any(fits, axis=1))[0])
+        raise ValueError(
+            f"example {row} has lengths {tuple(map(int, lengths[row]))}, which fit into "
+            f"none of the shapes {shapes}"
+        )
+    sizes = np.where(fits, table.sum(-1)[None, :], np.iinfo(np.int64).max)
+    return sizes.argmin(1)

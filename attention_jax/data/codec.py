@@ -1,6 +1,7 @@
-"""One side's text as numbers and back, and the file both sides' codecs live in."""
+"""Encoding text as token ids and decoding it, and the file that stores how."""
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -10,19 +11,15 @@ from typing import Any, Self
 from attention_jax.atomic_write import write_text
 from attention_jax.config import DataConfig
 from attention_jax.data.pairs import Pair
+from attention_jax.data.text import lower_case
 from attention_jax.data.tokenization import (
     Token,
     Tokenizer,
     make_tokenizer,
     tokenizer_from_dict,
 )
-from attention_jax.data.vocabulary import (
-    BOS,
-    EOS,
-    PAD,
-    Vocabulary,
-    build_vocabulary,
-)
+from attention_jax.data.vocabulary import BOS, EOS, PAD, Vocabulary, build_vocabulary
+from attention_jax.errors import UserError
 
 _FORMAT = 1
 
@@ -33,8 +30,8 @@ class TextCodec:
 
     Attributes:
       tokenizer: cuts the text.
-      vocabulary: numbers its tokens.
-      lowercase: fold case before cutting. Offsets are the same either way.
+      vocabulary: gives its tokens ids.
+      lowercase: lower the case before cutting. Offsets are the same either way.
     """
 
     tokenizer: Tokenizer
@@ -42,7 +39,7 @@ class TextCodec:
     lowercase: bool = False
 
     def normalize(self, text: str) -> str:
-        """The text as the model sees it, character for character."""
+        """The text as the model sees it, with every character at its offset."""
         return lower_case(text) if self.lowercase else text
 
     def tokens(self, text: str) -> list[Token]:
@@ -54,14 +51,14 @@ class TextCodec:
         return self.vocabulary.encode(token.text for token in self.tokens(text))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text up to the first EOS; PAD and BOS say nothing, UNK reads "<unk>"."""
-        words = []
+        """The text up to the first EOS; PAD and BOS are dropped, UNK becomes "<unk>"."""
+        kept = []
         for number in map(int, ids):
             if number == EOS:
                 break
             if number not in (PAD, BOS):
-                words.append(number)
-        return self.tokenizer.detokenize(self.vocabulary.decode(words))
+                kept.append(number)
+        return self.tokenizer.detokenize(self.vocabulary.decode(kept))
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -74,22 +71,13 @@ class TextCodec:
     def from_dict(cls, state: dict[str, Any]) -> Self:
         if not isinstance(state["lowercase"], bool):
             raise TypeError(
-                f"lowercase must be true or false: {state['lowercase']!r:.60}"
+                f"lowercase must be true or false, got {state['lowercase']!r:.60}"
             )
         return cls(
             tokenizer_from_dict(state["tokenizer"]),
             Vocabulary.from_dict(state["vocabulary"]),
             state["lowercase"],
         )
-
-
-def lower_case(text: str) -> str:
-    """The text in lower case, with every character in its place."""
-    lowered = text.lower()
-    if len(lowered) == len(text):
-        return lowered
-    # A few characters ("İ") grow in lower case; leaving them keeps every offset.
-    return "".join(char.lower() if len(char.lower()) == 1 else char for char in text)
 
 
 def build_codec(
@@ -101,7 +89,7 @@ def build_codec(
     min_frequency: int = 1,
     max_vocabulary: int = 0,
 ) -> TextCodec:
-    """The codec for texts like these: its tokenizer trained, its vocabulary counted."""
+    """The codec for texts like these: a trained tokenizer and their vocabulary."""
     if lowercase:
         texts = [lower_case(text) for text in texts]
     trained = make_tokenizer(tokenizer, texts, subwords=subwords)
@@ -118,32 +106,29 @@ def build_codecs(
     """The source and the target codec, from the training pairs alone.
 
     Raises:
-      UnknownNameError: a tokenizer's name is unknown.
-      ValueError: there are no pairs, or a size in `config` is out of range.
+      UserError: there are no pairs, or too few subwords for their characters; an
+        UnknownNameError if there is no such tokenizer.
     """
     if not train_pairs:
-        raise ValueError("train_pairs is empty: there is no vocabulary to build")
+        raise UserError("train_pairs is empty: there is no vocabulary to build")
 
-    def codec(tokenizer: str, texts: list[str]) -> TextCodec:
-        return build_codec(
-            tokenizer,
-            texts,
-            subwords=config.subwords,
-            lowercase=config.lowercase,
-            min_frequency=config.min_frequency,
-            max_vocabulary=config.max_vocabulary,
-        )
-
+    build = functools.partial(
+        build_codec,
+        subwords=config.subwords,
+        lowercase=config.lowercase,
+        min_frequency=config.min_frequency,
+        max_vocabulary=config.max_vocabulary,
+    )
     return (
-        codec(config.source_tokenizer, [pair.source for pair in train_pairs]),
-        codec(config.target_tokenizer, [pair.target for pair in train_pairs]),
+        build(config.source_tokenizer, [pair.source for pair in train_pairs]),
+        build(config.target_tokenizer, [pair.target for pair in train_pairs]),
     )
 
 
 def save_codecs(
     path: str | os.PathLike[str], source: TextCodec, target: TextCodec
 ) -> None:
-    """Writes both codecs as JSON; a reader sees the old file or the whole new one.
+    """Writes both codecs as JSON, atomically: the file is the old one or the new one.
 
     Raises:
       OSError: it cannot be written; names the file and the reason.
@@ -157,20 +142,21 @@ def load_codecs(path: str | os.PathLike[str]) -> tuple[TextCodec, TextCodec]:
 
     Raises:
       OSError: there is no such file.
-      ValueError: it holds something else.
+      UserError: it does not hold codecs that this version reads.
     """
     data = pathlib.Path(path).read_bytes()
     try:
         state = json.loads(data.decode("utf-8"))
         if not isinstance(state, dict):
             raise TypeError(f"it is {type(state).__name__}, not an object")
-        found = state["format"]
-        if found == _FORMAT:
-            return (
-                TextCodec.from_dict(state["source"]),
-                TextCodec.from_dict(state["target"]),
+        if state["format"] != _FORMAT:
+            raise ValueError(
+                f"codec format {state['format']!r}, this version reads {_FORMAT}"
             )
-    except Exception as error:  # the subword library raises the bare one
+        return (
+            TextCodec.from_dict(state["source"]),
+            TextCodec.from_dict(state["target"]),
+        )
+    except Exception as error:  # the tokenizers library raises nothing narrower
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"{path} does not hold codecs: {reason}") from error
-    raise ValueError(f"{path} has codec format {found!r}, this version reads {_FORMAT}")
+        raise UserError(f"{path} does not hold codecs: {reason}") from error

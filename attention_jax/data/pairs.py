@@ -1,11 +1,14 @@
-"""A sentence pair and the word alignment that comes with it."""
+"""A sentence pair, and the word alignment that comes with it."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from attention_jax.data.tokenization import Token
 
 
 class Link(NamedTuple):
-    """Two stretches of text that mean the same: character offsets, half open."""
+    """Two spans of text with the same meaning: character offsets, half open."""
 
     source_start: int
     source_end: int
@@ -18,13 +21,42 @@ class Pair:
     """A source sentence and its translation.
 
     Attributes:
-      source, target: the two texts, neither empty.
+      source, target: the two texts, neither of them empty.
       links: the alignment where it is known by construction, else empty. A meaning in
-        several stretches ("in 3 days": "in" and "days") has a link for each combination.
-      attribution: who wrote them, where the licence asks for that.
+        several spans ("in 3 days": "in" and "days") has a link for each combination.
+      attribution: the authors, where the licence requires that.
     """
 
     source: str
     target: str
     links: tuple[Link, ...] = ()
     attribution: str = ""
+
+
+def link_tokens(
+    pair: Pair, source_tokens: Sequence[Token], target_tokens: Sequence[Token]
+) -> set[tuple[int, int]]:
+    """The (source index, target index) of every two tokens that a link connects.
+
+    A link connects all tokens that share a character with its source span to all that
+    share one with its target span: a name of three words links to each character of the
+    same name.
+
+    Args:
+      pair: the texts and their links.
+      source_tokens, target_tokens: the tokens of `pair.source` and `pair.target`.
+    """
+    return {
+        (source, target)
+        for link in pair.links
+        for source in _overlapping(source_tokens, link.source_start, link.source_end)
+        for target in _overlapping(target_tokens, link.target_start, link.target_end)
+    }
+
+
+def _overlapping(tokens: Sequence[Token], start: int, end: int) -> list[int]:
+    return [
+        index
+        for index, token in enumerate(tokens)
+        if max(start, token.start) < min(end, token.end)
+    ]

@@ -1,5 +1,6 @@
-"""Training, development and test pairs that share no sentence."""
+"""Train, dev and test pairs that share no sentence."""
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -8,11 +9,19 @@ import unicodedata
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from attention_jax.config import DataConfig
+from attention_jax.data.codec import build_codecs
 from attention_jax.data.pairs import Pair
+from attention_jax.data.vocabulary import UNK
+from attention_jax.errors import UserError
+
+_SIDES = ("source", "target")
+# Draws in which a trained tokenizer may turn out to cut dev or test text in a new way.
+_MAX_ROUNDS = 20
 
 
 class Splits(NamedTuple):
-    """The pairs of an experiment, and what is worth knowing about their making."""
+    """The pairs of an experiment, and a report of how they were made."""
 
     train: tuple[Pair, ...]
     dev: tuple[Pair, ...]
@@ -21,7 +30,7 @@ class Splits(NamedTuple):
 
 
 class Leak(NamedTuple):
-    """A sentence that two splits share, as `sentence_key` spells it."""
+    """A sentence that two splits share, as `sentence_key` gives it."""
 
     side: str
     first: str
@@ -30,11 +39,11 @@ class Leak(NamedTuple):
 
 
 def sentence_key(text: str) -> str:
-    """What makes two sentences the same for a split.
+    """The form in which two sentences are compared: equal ones may not be split.
 
     Width and compatibility variants (NFKC), case, white space and punctuation at either
-    end do not count: "Hello !" and "hello" may not sit on both sides of a split. A
-    sentence of nothing but punctuation keeps it.
+    end do not count: "Hello !" and "hello" may not be in two splits. A sentence of
+    nothing but punctuation keeps it.
     """
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     start, end = 0, len(folded)
@@ -46,9 +55,7 @@ def sentence_key(text: str) -> str:
 
 
 def _is_edge(char: str) -> bool:
-    return not char.isalnum() and (
-        char.isspace() or unicodedata.category(char).startswith("P")
-    )
+    return char.isspace() or unicodedata.category(char).startswith("P")
 
 
 def split_by_group(
@@ -72,23 +79,24 @@ def split_by_group(
       train_only: indices of pairs whose components may only be trained on.
 
     Raises:
-      ValueError: no choice of components that was tried has exactly these sizes.
+      UserError: no choice of components that was tried has exactly these sizes.
     """
     for name, value in (("num_dev", num_dev), ("num_test", num_test)):
         if value < 0:
-            raise ValueError(f"config.data.{name} must be at least 0, got {value}")
+            raise UserError(f"config.data.{name} must be at least 0, got {value}")
     if num_dev + num_test > len(pairs):
-        raise ValueError(
+        raise UserError(
             "config.data.num_dev + config.data.num_test must be at most the number of "
             f"pairs, {len(pairs)}; got {num_dev} + {num_test}"
         )
     groups = connected_groups(pairs)
-    free = _without(groups, set(train_only))
+    only = set(train_only)
+    free = [group for group in groups if only.isdisjoint(group)]
     random.Random(seed).shuffle(free)
     test, free = _draw(free, num_test, "test", len(groups))
     dev, _ = _draw(free, num_dev, "dev", len(groups))
-    held_out = {*dev, *test}
-    train = [index for index in range(len(pairs)) if index not in held_out]
+    drawn = {*dev, *test}
+    train = [index for index in range(len(pairs)) if index not in drawn]
     random.Random(seed + 1).shuffle(train)
     report: dict[str, int | str] = {"pairs": len(pairs), "groups": len(groups)}
     report["largest group"] = max(map(len, groups), default=0)
@@ -122,40 +130,72 @@ def connected_groups(pairs: Sequence[Pair]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _without(groups: list[list[int]], indices: set[int]) -> list[list[int]]:
-    return [group for group in groups if indices.isdisjoint(group)]
-
-
 def _draw(
     groups: list[list[int]], size: int, name: str, num_groups: int
 ) -> tuple[list[int], list[list[int]]]:
-    """Whole groups of `size` pairs in all, and the groups left over."""
-    limits = (max(1, size // 20), size)
-    for limit, order in itertools.product(limits, (list, _largest_first)):
+    """Complete groups of `size` pairs in total, and the groups left over."""
+    largest_first = sorted(groups, key=len, reverse=True)
+    for limit, order in itertools.product(
+        (max(1, size // 20), size), (groups, largest_first)
+    ):
         drawn: list[int] = []
         left = []
-        for group in order(groups):
+        for group in order:
             if len(group) <= min(limit, size - len(drawn)):
                 drawn.extend(group)
             else:
                 left.append(group)
         if len(drawn) == size:
             return drawn, left
-    raise ValueError(
+    raise UserError(
         f"the {name} split needs exactly {size} pairs, and the {len(groups)} groups of "
         f"connected pairs left to draw from (of {num_groups}) do not add up to that: "
         f"ask for fewer (--config.data.num_{name}) or give more pairs"
     )
 
 
-def _largest_first(groups: list[list[int]]) -> list[list[int]]:
-    return sorted(groups, key=len, reverse=True)
+def split_covered(pairs: Sequence[Pair], config: DataConfig) -> Splits:
+    """`split_by_group`, with every token of dev and test also in train.
+
+    The first pair that has a token is kept for training. Where the tokens themselves are
+    learnt from the training texts (subwords), the split is drawn again without the pairs
+    that turned out to hold an unseen one, until there are none.
+
+    Raises:
+      UserError: the sizes cannot be had, or no such split was found.
+    """
+    config = dataclasses.replace(config, min_frequency=1, max_vocabulary=0)
+    train_only: set[int] = set()
+    learnt = {}
+    for side, codec in zip(_SIDES, build_codecs(config, pairs), strict=True):
+        learnt[side] = codec.tokenizer.to_dict()
+        first: dict[int, int] = {}
+        for index, pair in enumerate(pairs):
+            for token in codec.encode(getattr(pair, side)):
+                first.setdefault(token, index)
+        train_only |= set(first.values())
+    for _ in range(_MAX_ROUNDS):
+        splits = split_by_group(
+            pairs, config.num_dev, config.num_test, config.seed, train_only=train_only
+        )
+        unseen: set[Pair] = set()
+        for side, codec in zip(_SIDES, build_codecs(config, splits.train), strict=True):
+            if codec.tokenizer.to_dict() != learnt[side]:
+                rest = splits.dev + splits.test
+                unseen |= {p for p in rest if UNK in codec.encode(getattr(p, side))}
+        if not unseen:
+            return splits
+        train_only |= {i for i, pair in enumerate(pairs) if pair in unseen}
+    raise UserError(
+        f"after {_MAX_ROUNDS} draws dev or test still has tokens that train does not: "
+        "generate more pairs (--config.data.num_pairs) or learn fewer subwords"
+    )
 
 
 def find_leaks(splits: Splits) -> list[Leak]:
     """Every sentence that occurs, on the same side, in two of the splits."""
     leaks = []
-    for side in ("source", "target"):
+    for side in _SIDES:
         keys = {
             name: {sentence_key(getattr(pair, side)) for pair in getattr(splits, name)}
             for name in ("train", "dev", "test")

@@ -1,4 +1,4 @@
-"""Made-up languages: copy, reverse, sort, and a lexicon with reordering.
+"""Generated languages: copy, reverse, sort, and a lexicon with reordering.
 
 Words are syllables, so `config.source_tokenizer` and `config.target_tokenizer` should be
 "words": lengths are counted in those. The alignment is known.
@@ -6,16 +6,18 @@ Words are syllables, so `config.source_tokenizer` and `config.target_tokenizer` 
 
 import itertools
 import random
+import re
 from collections.abc import Callable, Sequence
 
 from attention_jax.config import DataConfig
 from attention_jax.data.pairs import Link, Pair
 from attention_jax.data.sources import register_data_source
 from attention_jax.data.splits import Splits, split_by_group
+from attention_jax.errors import UserError
 from attention_jax.functions.registry import Registry
 
 # Source symbols -> target symbols, and for each target word the source word it is from.
-# Symbols are numbers below `symbols`; what a task fixes once, it draws from the seed.
+# Symbols are numbers below `symbols`; a task draws its constants from the seed.
 Translate = Callable[[Sequence[int]], tuple[list[int], list[int]]]
 Task = Callable[[int, int], Translate]
 
@@ -23,7 +25,7 @@ synthetic_tasks: Registry[Task] = Registry("synthetic task")
 
 
 def register_synthetic_task(name: str) -> Callable[[Task], Task]:
-    """Decorator: makes a function of (symbols, seed) that returns a `Translate` a task."""
+    """Decorator: registers a function (symbols, seed) → `Translate` as a task."""
 
     def register(function: Task) -> Task:
         return synthetic_tasks.register(name, function, function=function)
@@ -52,7 +54,7 @@ def sort(symbols: int, seed: int) -> Translate:
 
     def translate(source: Sequence[int]) -> tuple[list[int], list[int]]:
         order = sorted(range(len(source)), key=source.__getitem__)
-        return [source[place] for place in order], order
+        return [source[index] for index in order], order
 
     return translate
 
@@ -71,12 +73,12 @@ def lexicon(symbols: int, seed: int) -> Translate:
     def translate(source: Sequence[int]) -> tuple[list[int], list[int]]:
         order: list[int] = []
         while len(order) < len(source):
-            place = len(order)
-            if source[place] in moves and place + 1 < len(source):
-                order += [place + 1, place]
+            index = len(order)
+            if source[index] in moves and index + 1 < len(source):
+                order += [index + 1, index]
             else:
-                order.append(place)
-        return [translation[source[place]] for place in order], order
+                order.append(index)
+        return [translation[source[index]] for index in order], order
 
     return translate
 
@@ -89,10 +91,10 @@ def synthetic(config: DataConfig) -> Splits:
     max_length] as far as there are enough sentences of each length.
 
     Raises:
-      UnknownNameError: there is no such task.
-      ValueError: a size is out of range, or there are fewer sentences than pairs.
+      UserError: there are fewer sentences than pairs; an UnknownNameError if there is no
+        such task.
     """
-    translate = synthetic_tasks.get(config.task)(_symbols(config), config.seed)
+    translate = synthetic_tasks.get(config.task)(config.symbols, config.seed)
     source_words = syllables(config.symbols)
     # Two languages where words are translated, one where they are only moved.
     if config.task == "lexicon":
@@ -116,21 +118,6 @@ def synthetic(config: DataConfig) -> Splits:
     return split_by_group(pairs, config.num_dev, config.num_test, config.seed)
 
 
-def _symbols(config: DataConfig) -> int:
-    for name, least in (("symbols", 2), ("min_length", 1), ("num_pairs", 1)):
-        if getattr(config, name) < least:
-            raise ValueError(
-                f"config.data.{name} must be at least {least} for synthetic, "
-                f"got {getattr(config, name)}"
-            )
-    if config.max_length < config.min_length:
-        raise ValueError(
-            f"config.data.max_length is {config.max_length}, less than "
-            f"config.data.min_length, {config.min_length}"
-        )
-    return config.symbols
-
-
 def syllables(count: int) -> list[str]:
     """`count` distinct words of equal length, in alphabetical order: "ba", "be", ..."""
     consonants, vowels = "bcdfghjklmnpqrstvwxz", "aeiou"
@@ -148,10 +135,10 @@ def _counts(config: DataConfig) -> dict[int, int]:
     lengths = range(config.min_length, config.max_length + 1)
     space = sum(config.symbols**length for length in lengths)
     if config.num_pairs > space:
-        raise ValueError(
-            f"config.data.num_pairs is {config.num_pairs}, and there are only {space} "
-            f"sentences of {config.min_length} to {config.max_length} words out of "
-            f"{config.symbols}"
+        raise UserError(
+            f"config.data.num_pairs must be at most {space}, the number of sentences of "
+            f"{config.min_length} to {config.max_length} words out of {config.symbols}, "
+            f"got {config.num_pairs}"
         )
     counts = {}
     left = config.num_pairs
@@ -180,19 +167,12 @@ def _digits(number: int, base: int, length: int) -> list[int]:
 
 
 def _pair(source: list[str], target: list[str], origin: list[int]) -> Pair:
-    source_spans = _spans(source)
+    texts = " ".join(source), " ".join(target)
+    source_spans, target_spans = (
+        [match.span() for match in re.finditer(r"\S+", text)] for text in texts
+    )
     links = [
-        Link(*source_spans[place], *span)
-        for place, span in zip(origin, _spans(target), strict=True)
+        Link(*source_spans[index], *span)
+        for index, span in zip(origin, target_spans, strict=True)
     ]
-    return Pair(" ".join(source), " ".join(target), tuple(links))
-
-
-def _spans(words: list[str]) -> list[tuple[int, int]]:
-    """Where each word is in the words joined by single spaces."""
-    spans = []
-    start = 0
-    for word in words:
-        spans.append((start, start + len(word)))
-        start += len(word) + 1
-    return spans
+    return Pair(*texts, tuple(links))

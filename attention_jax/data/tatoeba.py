@@ -3,24 +3,27 @@
 CC-BY 2.0 FR: every pair keeps its attribution.
 """
 
-import functools
 import pathlib
-import re
-import unicodedata
+import sys
+from typing import Any
 
 from attention_jax.config import DataConfig
-from attention_jax.data.download import cache_folder, fetch
-from attention_jax.data.files import read_lines
 from attention_jax.data.pairs import Pair
-from attention_jax.data.sources import keep_at_most, register_data_source
-from attention_jax.data.splits import Splits, split_by_group
+from attention_jax.data.sources import register_data_source, split_at_most
+from attention_jax.data.splits import Splits
+from attention_jax.data.text import (
+    clean_chinese,
+    clean_english,
+    clean_text,
+    read_lines,
+)
+from attention_jax.errors import UserError
 
 URL = (
     "https://raw.githubusercontent.com/JimEverest/transformer-ready-go/"
     "7745df43beea3501a578e17090277ea2d755cb82/data/cmn.txt"
 )
 SHA256 = "3a8ac6cb8cdaab6e235d3075ec3680084044d975882d6139c903bf7893097ff6"
-_REMEDY = "If you have the file already, pass --config.data.path=FILE."
 
 
 @register_data_source("tatoeba")
@@ -28,35 +31,31 @@ def tatoeba(config: DataConfig) -> Splits:
     """Short sentences in English and another language, either way round.
 
     Lines are "English TAB other TAB attribution", as in the archives of
-    manythings.org/anki. With an empty `config.path`, Chinese and English (28,447 lines):
-    downloaded once, checked, and kept in `download.cache_folder()`.
+    manythings.org/anki. With an empty `config.path`, Chinese and English (28,447 lines),
+    which are downloaded once (see `download`).
 
     Both sides are cleaned (`clean_english`, `clean_chinese`; other languages: NFC and
     white space), repeated pairs dropped, and the rest split by group, so that no sentence
     is in two splits.
 
     Raises:
-      OSError: no file, no network, no space; the message says what to do.
-      ValueError: neither or both of the languages are "en"; a line is malformed (names
-        it); a download is asked for languages other than "zh" and "en".
+      UserError: the file cannot be read or downloaded; a line is malformed (names it);
+        neither or both of the languages are "en"; or a download is asked for languages
+        other than "zh" and "en".
     """
     languages = (config.source_language, config.target_language)
     if languages.count("en") != 1:
-        raise ValueError(
+        raise UserError(
             "tatoeba has English on exactly one side: of config.data.source_language and "
             f"config.data.target_language one must be 'en', got {languages}"
         )
     other = languages[0] if languages[1] == "en" else languages[1]
-    if config.path:
-        path = pathlib.Path(config.path)
-    elif other == "zh":
-        path = fetch(URL, cache_folder() / "cmn.txt", sha256=SHA256, remedy=_REMEDY)
-    else:
-        raise ValueError(
+    if not config.path and other != "zh":
+        raise UserError(
             f"the download of tatoeba is zh-en; for {other!r} get its file from "
             "manythings.org/anki and pass --config.data.path=FILE"
         )
-    rows = _read(str(path))
+    rows = _read(config.path or str(download(URL, SHA256)))
     clean = clean_chinese if other.split("_")[0] == "zh" else clean_text
     pairs: dict[tuple[str, str], Pair] = {}
     for english, foreign, attribution in rows:
@@ -65,8 +64,7 @@ def tatoeba(config: DataConfig) -> Splits:
         if source and target:
             pair = Pair(source, target, attribution=attribution)
             pairs.setdefault((source, target), pair)
-    kept = keep_at_most(list(pairs.values()), config.num_pairs, config.seed)
-    splits = split_by_group(kept, config.num_dev, config.num_test, config.seed)
+    splits = split_at_most(list(pairs.values()), config)
     report: dict[str, int | str] = {
         "lines": len(rows),
         "duplicates dropped": len(rows) - len(pairs),
@@ -81,7 +79,7 @@ def _read(path: str) -> list[tuple[str, str, str]]:
     for number, line in enumerate(read_lines(path, field="config.data.path"), start=1):
         cells = line.split("\t")
         if not 2 <= len(cells) <= 3 or not cells[0].strip() or not cells[1].strip():
-            raise ValueError(
+            raise UserError(
                 f"{path}, line {number}: expected 'English TAB other language TAB "
                 f"attribution' with text in the first two, got {len(cells)} columns"
             )
@@ -89,43 +87,39 @@ def _read(path: str) -> list[tuple[str, str, str]]:
     return rows
 
 
-def clean_text(text: str) -> str:
-    """The text in Unicode's form NFC, without invisible marks, with single spaces."""
-    text = unicodedata.normalize("NFC", text)
-    text = text.replace("\u200b", "").replace("\ufeff", "")
-    return " ".join(text.split())
+def download(url: str, sha256: str) -> pathlib.Path:
+    """The path of a file from the web, downloaded unless an intact copy is cached.
 
+    The cache is the folder $ATTENTION_JAX_CACHE, or else the user's cache folder
+    (~/.cache/attention_jax on Linux). A failed download is tried three times; a terminal
+    shows its progress.
 
-_ENGLISH_QUOTES = str.maketrans("‘’“”", "''\"\"")
-
-
-def clean_english(text: str) -> str:
-    """`clean_text`, with straight quotation marks and apostrophes."""
-    return clean_text(text).translate(_ENGLISH_QUOTES)
-
-
-_FULL_WIDTH = str.maketrans(
-    {"?": "？", "!": "！", ",": "，", ";": "；", "﹐": "，", "－": "-", "％": "%"}
-    | dict.fromkeys('“”"＂「」', '"')
-)
-_NUMBER_COMMA = re.compile(r"(?<=\d)，(?=\d)")
-_WIDE = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"
-_LOOSE_SPACE = re.compile(rf" (?=[{_WIDE}\"])|(?<=[{_WIDE}\"]) ")
-
-
-def clean_chinese(text: str) -> str:
-    """`clean_text` in simplified characters, spelt one way where contributors differ.
-
-    Punctuation is full width as Chinese print has it, except the comma inside a number;
-    all quotation marks are straight; a space next to a Chinese character is dropped. NFKC
-    would do the opposite: turn "，" and "？" into ASCII.
+    Raises:
+      UserError: there is no network, no space or no such file, or its checksum differs.
     """
-    text = clean_text(_simplified().convert(text)).translate(_FULL_WIDTH)
-    return _LOOSE_SPACE.sub("", _NUMBER_COMMA.sub(",", text))
+    # Imported here because it takes a quarter of a second.
+    import pooch
 
-
-@functools.cache
-def _simplified():
-    import opencc
-
-    return opencc.OpenCC("t2s")
+    pooch.get_logger().setLevel("ERROR")
+    base, _, name = url.rpartition("/")
+    cache = pooch.create(
+        path=pooch.os_cache("attention_jax"),
+        base_url=f"{base}/",
+        registry={name: f"sha256:{sha256}"},
+        env="ATTENTION_JAX_CACHE",
+        retry_if_failed=2,
+    )
+    terminal = sys.stderr.isatty()
+    # Any, as its type annotations do not agree with those of `fetch`. It does not close a
+    # response that it streams and that is an error, hence no stream without a bar.
+    downloader: Any = pooch.HTTPDownloader(
+        progressbar=terminal, stream=terminal, timeout=30
+    )
+    try:
+        return pathlib.Path(cache.fetch(name, downloader=downloader))
+    except (OSError, ValueError) as error:  # network and disk; checksum
+        raise UserError(
+            f"cannot download {url} to {cache.abspath}: {error}. If you have the file "
+            "already, pass --config.data.path=FILE; for another folder, set the "
+            "environment variable ATTENTION_JAX_CACHE"
+        ) from error

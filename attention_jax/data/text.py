@@ -1,85 +1,112 @@
-"""The user's own pairs: one file of columns, or two files of lines."""
+"""Reading text files, and cleaning text."""
 
-from attention_jax.config import DataConfig
-from attention_jax.data.files import read_lines
-from attention_jax.data.pairs import Pair
-from attention_jax.data.sources import keep_at_most, register_data_source
-from attention_jax.data.splits import Splits, split_by_group
+import difflib
+import functools
+import pathlib
+import re
+import unicodedata
 
+import opencc
 
-@register_data_source("tsv")
-def tsv(config: DataConfig) -> Splits:
-    """Pairs from two columns of the tab-separated file `config.path`.
-
-    Raises:
-      OSError: the file cannot be read.
-      ValueError: it is not UTF-8, or a line has too few columns; names the line.
-    """
-    columns = (config.source_column, config.target_column)
-    for name, column in zip(("source", "target"), columns, strict=True):
-        if column < 0:
-            raise ValueError(
-                f"config.data.{name}_column must be at least 0, got {column}"
-            )
-    if columns[0] == columns[1]:
-        raise ValueError(
-            "config.data.source_column and config.data.target_column are both "
-            f"{columns[0]}"
-        )
-    needed = max(columns) + 1
-    rows = []
-    for number, line in enumerate(
-        read_lines(config.path, field="config.data.path"), start=1
-    ):
-        cells = line.split("\t")
-        if not line.strip():
-            cells = [""] * needed
-        if len(cells) < needed:
-            raise ValueError(
-                f"{config.path}, line {number}: column {needed - 1} is asked for "
-                f"(counted from 0), and the line has {len(cells)} tab-separated columns"
-            )
-        rows.append((cells[columns[0]], cells[columns[1]]))
-    return _split(rows, config)
+from attention_jax.errors import UserError
 
 
-@register_data_source("text")
-def text(config: DataConfig) -> Splits:
-    """Pairs from line i of `config.path` and line i of `config.target_path`.
+def read_lines(path: str, *, field: str) -> list[str]:
+    """The lines of a UTF-8 file, without their ends.
+
+    Only "\\n" and "\\r\\n" end a line; U+2028 and the like are part of it. A byte order
+    mark is dropped, and so is the empty piece after a final line end.
+
+    Args:
+      path: the file.
+      field: the flag or configuration field that names it, for error messages.
 
     Raises:
-      OSError: a file cannot be read.
-      ValueError: one is not UTF-8, or they differ in their number of lines.
+      UserError: the file cannot be read, or is not UTF-8; names the nearest file that
+        exists, or the line and the byte.
     """
-    source = read_lines(config.path, field="config.data.path")
-    target = read_lines(config.target_path, field="config.data.target_path")
-    if len(source) != len(target):
-        raise ValueError(
-            f"line i of one file translates line i of the other, but {config.path} has "
-            f"{len(source)} lines and {config.target_path} has {len(target)}"
-        )
-    return _split(list(zip(source, target, strict=True)), config)
+    if not path:
+        raise UserError(f"{field} is empty: it must name a file (--{field}=FILE)")
+    try:
+        data = pathlib.Path(path).read_bytes()
+    except FileNotFoundError:
+        hint = _nearest_file(pathlib.Path(path))
+        raise UserError(f"{field}: no file {path!r}.{hint}") from None
+    except IsADirectoryError:
+        raise UserError(f"{field}: {path!r} is a folder, not a file") from None
+    except OSError as error:
+        raise UserError(f"{field}: cannot read {path!r}: {error.strerror}") from error
+    start = 3 if data.startswith(b"\xef\xbb\xbf") else 0
+    raw = data[start:].split(b"\n")
+    if raw[-1] == b"":
+        raw.pop()
+    lines = []
+    for number, line in enumerate(raw, start=1):
+        try:
+            lines.append(line.removesuffix(b"\r").decode("utf-8"))
+        except UnicodeDecodeError as error:
+            offset = start + error.start
+            raise UserError(
+                f"{path}, line {number}: not UTF-8 at byte {offset} of the file "
+                f"(0x{line[error.start]:02x}): convert the file, for example with iconv"
+            ) from None
+        start += len(line) + 1
+    return lines
 
 
-def _split(rows: list[tuple[str, str]], config: DataConfig) -> Splits:
-    """Cleans white space, drops empty and repeated pairs, splits, and says what it did."""
-    pairs: dict[Pair, None] = {}
-    empty = []
-    for number, row in enumerate(rows, start=1):
-        source, target = (" ".join(cell.split()) for cell in row)
-        if source and target:
-            pairs[Pair(source, target)] = None
-        else:
-            empty.append(number)
-    if not pairs:
-        raise ValueError(f"{config.path} holds no pair with text on both sides")
-    kept = keep_at_most(list(pairs), config.num_pairs, config.seed)
-    splits = split_by_group(kept, config.num_dev, config.num_test, config.seed)
-    skipped = f"{len(empty)}"
-    if empty:
-        first = ", ".join(map(str, empty[:5]))
-        skipped += f" (lines {first}{', ...' if len(empty) > 5 else ''})"
-    report: dict[str, int | str] = {"lines": len(rows), "empty lines skipped": skipped}
-    report["duplicates dropped"] = len(rows) - len(empty) - len(pairs)
-    report["left out by num_pairs"] = len(pairs) - len(kept)
-    return splits._replace(report={**report, **splits.report})
+def _nearest_file(path: pathlib.Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f" There is no folder {str(folder)!r} either."
+    names = [entry.name for entry in folder.iterdir() if entry.is_file()]
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+    return f" Did you mean {str(folder / close[0])!r}?" if close else ""
+
+
+def lower_case(text: str) -> str:
+    """The text in lower case, with every character at its offset."""
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered
+    # A few characters ("İ") grow in lower case; leaving them keeps every offset.
+    return "".join(char.lower() if len(char.lower()) == 1 else char for char in text)
+
+
+def clean_text(text: str) -> str:
+    """The text in Unicode's form NFC, without invisible marks, with single spaces."""
+    text = unicodedata.normalize("NFC", text)
+    text = text.replace("\u200b", "").replace("\ufeff", "")
+    return " ".join(text.split())
+
+
+_ENGLISH_QUOTES = str.maketrans("‘’“”", "''\"\"")
+
+
+def clean_english(text: str) -> str:
+    """`clean_text`, with straight quotation marks and apostrophes."""
+    return clean_text(text).translate(_ENGLISH_QUOTES)
+
+
+_FULL_WIDTH = str.maketrans(
+    {"?": "？", "!": "！", ",": "，", ";": "；", "﹐": "，", "－": "-", "％": "%"}
+    | dict.fromkeys('“”"＂「」', '"')
+)
+_NUMBER_COMMA = re.compile(r"(?<=\d)，(?=\d)")
+_WIDE = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"
+_LOOSE_SPACE = re.compile(rf" (?=[{_WIDE}\"])|(?<=[{_WIDE}\"]) ")
+
+
+def clean_chinese(text: str) -> str:
+    """`clean_text` in simplified characters, with one form for each punctuation mark.
+
+    Punctuation is full width, except the comma inside a number; all quotation marks are
+    straight; a space next to a Chinese character is dropped. NFKC would do the opposite:
+    turn "，" and "？" into ASCII.
+    """
+    text = clean_text(_simplified().convert(text)).translate(_FULL_WIDTH)
+    return _LOOSE_SPACE.sub("", _NUMBER_COMMA.sub(",", text))
+
+
+@functools.cache
+def _simplified():
+    return opencc.OpenCC("t2s")

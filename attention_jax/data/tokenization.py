@@ -1,15 +1,23 @@
-"""What a tokenizer is, the table of them, and the simplest: one token a character.
+"""Tokenizers: characters, words and subwords, with offsets and without loss.
 
 For every tokenizer, `detokenize` undoes `tokenize`: the tokens' texts alone give back the
-sentence, with runs of white space become single spaces and none at either end.
+sentence, with single spaces and none at either end.
 """
 
+import json
+import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
+from tokenizers import Tokenizer as Model
+from tokenizers import models, pre_tokenizers, trainers
+
+from attention_jax.errors import UserError
 from attention_jax.functions.registry import Registry
 
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # ▁, as sentencepiece writes a space
+JOIN = "\N{HALFWIDTH BLACK SQUARE}"  # ￭: no space here, where one is expected
 
 
 class Token(NamedTuple):
@@ -21,7 +29,7 @@ class Token(NamedTuple):
 
 
 class Tokenizer(Protocol):
-    """Cuts text into tokens and puts it together again."""
+    """Cuts text into tokens and joins tokens into text."""
 
     name: str
 
@@ -44,11 +52,11 @@ class Tokenizer(Protocol):
         ...
 
     def detokenize(self, tokens: Sequence[str]) -> str:
-        """The text that these token texts spell."""
+        """The text that these token texts stand for."""
         ...
 
     def display(self, token: str) -> str:
-        """A token's text as a reader wants to see it: without marks for spaces."""
+        """A token's text for a reader: without marks for spaces."""
         ...
 
 
@@ -64,8 +72,8 @@ def make_tokenizer(name: str, texts: Sequence[str], *, subwords: int) -> Tokeniz
     """The tokenizer called `name`, trained on `texts` if it is one that is trained.
 
     Raises:
-      UnknownNameError: there is no such tokenizer.
-      ValueError: `subwords` is out of range, for a tokenizer that uses it.
+      UserError: `subwords` is too small, for a tokenizer that uses it; an
+        UnknownNameError if there is no such tokenizer.
     """
     return tokenizers.get(name).train(texts, subwords=subwords)
 
@@ -75,15 +83,10 @@ def tokenizer_from_dict(state: dict[str, Any]) -> Tokenizer:
     return tokenizers.get(state["name"]).from_dict(state)
 
 
-class CharacterTokenizer:
-    """One token for each character; a token "▁" for each run of white space.
+class _Untrained:
+    """A tokenizer that learns nothing: its name is all there is to store."""
 
-    No token is ever longer than a character, so the vocabulary is closed over any number,
-    name and word spelt with known characters. To choose for languages written without
-    spaces. A "▁" of the text itself becomes the token "▁▁".
-    """
-
-    name = "characters"
+    name: str
 
     @classmethod
     def train(cls, texts: Sequence[str], *, subwords: int) -> Self:
@@ -98,18 +101,24 @@ class CharacterTokenizer:
     def to_dict(self) -> dict[str, Any]:
         return {"name": self.name}
 
+
+class CharacterTokenizer(_Untrained):
+    """One token for each character; a token "▁" for each run of white space.
+
+    The vocabulary covers any number, name and word spelt with known characters. To choose
+    for languages written without spaces. A "▁" of the text itself becomes the token "▁▁".
+    """
+
+    name = "characters"
+
     def tokenize(self, text: str) -> list[Token]:
         if SPACE not in text and text.split(maxsplit=1) == [text]:  # nothing to mark
             return [Token(char, i, i + 1) for i, char in enumerate(text)]
         tokens: list[Token] = []
-        space = False
-        for position, char in enumerate(text):
-            if char.isspace():
-                space = True
-                continue
-            if space and tokens:
+        for match in re.finditer(r"\S", text):
+            position, char = match.start(), match[0]
+            if tokens and position > tokens[-1].end:
                 tokens.append(Token(SPACE, tokens[-1].end, position))
-            space = False
             spelt = SPACE + SPACE if char == SPACE else char
             tokens.append(Token(spelt, position, position + 1))
         return tokens
@@ -122,4 +131,256 @@ class CharacterTokenizer:
         return SPACE if token in (SPACE, SPACE + SPACE) else token
 
 
-tokenizers.register("characters", CharacterTokenizer, function=CharacterTokenizer)
+_CLOSING = frozenset(",.;:!?)]}%‰°’”»…、。，；：！？）》」』】〉›،؛؟।॥")
+_OPENING = frozenset("([{“‘«¿¡（《「『【〈‹„#@")
+_CURRENCY_OR_SIGN = frozenset("-+−±$£€¥₩₹₽₺₴₫฿₪₱₦₡₲₵₸₼₾")
+_TIGHT = frozenset("/\\_~、。，；：！？（）《》「」『』【】〈〉·・々〇ー")
+_QUOTES = frozenset('"')
+
+_TOKENS = re.compile(r"a+(?:['\-]a+)*|[d'\-ip]")
+_CLITIC = re.compile(r"['’](?:s|m|t|d|re|ve|ll)$", re.IGNORECASE)
+
+# Scripts written without spaces: a token for each character.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029"
+    "\u3040-\u30ff\u3100-\u312f\u31a0-\u31ff\u3400-\u9fff\ua000-\ua4cf\uf900-\ufaff"
+    "\uff66-\uff9f\U00016fe0-\U00018dff\U0001b000-\U0001b16f\U00020000-\U0003ffff]"
+)
+
+
+class _Classes(dict):
+    """Character -> class, one letter each, for `str.translate`: filled as they come.
+
+    a: letter or combining mark; d: decimal digit; i: character of an unspaced script;
+    s: white space; p: anything else; apostrophes and hyphens stand for themselves.
+    """
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        category = unicodedata.category(char)
+        if char.isspace():
+            found = "s"
+        elif char in "'’":
+            found = "'"
+        elif char in "-\N{HYPHEN}":
+            found = "-"
+        elif category == "Nd":
+            found = "d"
+        elif _UNSPACED.match(char):
+            found = "i"
+        elif category[0] in "LM":
+            found = "a"
+        else:
+            found = "p"
+        self[code] = found
+        return found
+
+
+_CLASSES = _Classes()
+
+
+class WordTokenizer(_Untrained):
+    """Words, single digits, punctuation marks.
+
+    Cutting. A word is a run of letters and combining marks; an apostrophe or hyphen
+    between letters stays inside ("o'clock", "Guinea-Bissau"), but the English endings 's,
+    'm, 't, 'd, 're, 've and 'll are tokens of their own ("don" "'t"). A digit is a token,
+    so that numbers of any size are spelt with ten of them. A character of a script
+    written without spaces (Chinese, Japanese, Thai, ...) is a token. So is any other
+    character that is not white space.
+
+    Spacing. Whether white space precedes a token is predicted from the tokens before it:
+    none before closing and after opening punctuation, between digits, before an English
+    ending, around characters of unspaced scripts, between a sign or currency and a digit,
+    inside a pair of double quotes; elsewhere a space. Only where the text differs does
+    the token carry a mark: "▁" in front for an unexpected space, "￭" in front for an
+    unexpected joint. A mark between two digits joins both without need of one on the
+    digit: the comma of "12,345" is ",￭". "Tuesday, March 5, 2024" and "$9" carry no mark.
+    """
+
+    name = "words"
+
+    def tokenize(self, text: str) -> list[Token]:
+        classes = text.translate(_CLASSES)
+        tokens = []
+        spacing = _Spacing()
+        end_before = 0
+        for start, end in _cut(text, classes):
+            core = text[start:end]
+            kind = classes[start] if end - start == 1 else "a"
+            inside_number = (
+                kind in "p'-"
+                and classes[start - 1 : start] == "d"
+                and classes[end : end + 1] == "d"
+            )
+            space = bool(tokens) and start > end_before
+            mark = ""
+            if tokens and space != spacing.expects_space(core, kind):
+                mark = SPACE if space else JOIN
+            spacing.advance(core, kind, joins_next=inside_number)
+            spelt = mark + core + (JOIN if inside_number else "")
+            tokens.append(Token(spelt, start, end))
+            end_before = end
+        return tokens
+
+    def detokenize(self, tokens: Sequence[str]) -> str:
+        parts: list[str] = []
+        spacing = _Spacing()
+        for token in tokens:
+            mark, core, joins_next = _parse(token)
+            kind = core.translate(_CLASSES) if len(core) == 1 else "a"
+            if mark == SPACE or (not mark and spacing.expects_space(core, kind)):
+                parts.append(" ")
+            parts.append(core)
+            spacing.advance(core, kind, joins_next=joins_next)
+        return " ".join("".join(parts).split())
+
+    def display(self, token: str) -> str:
+        return _parse(token)[1]
+
+
+def _cut(text: str, classes: str) -> list[tuple[int, int]]:
+    """The spans of the tokens, an English ending being one of its own."""
+    spans = []
+    for match in _TOKENS.finditer(classes):
+        start, end = match.span()
+        clitic = _CLITIC.search(text, start, end) if "'" in match[0] else None
+        if clitic and clitic.start() > start:
+            spans.append((start, clitic.start()))
+            start = clitic.start()
+        spans.append((start, end))
+    return spans
+
+
+def _parse(token: str) -> tuple[str, str, bool]:
+    """A token's mark, what it stands for, and whether it joins the next token.
+
+    A one-character token is never a mark, whatever the character: the marks themselves
+    may occur in a text.
+    """
+    mark = ""
+    if len(token) > 1 and token[0] in (SPACE, JOIN):
+        mark, token = token[0], token[1:]
+    if len(token) > 1 and token[-1] == JOIN:
+        return mark, token[:-1], True
+    return mark, token, False
+
+
+class _Spacing:
+    """Predicts white space from the tokens so far, alike when cutting and when joining."""
+
+    def __init__(self):
+        self.before = ""
+        self.kind = ""
+        self.joined = True
+        self.open_quotes: set[str] = set()
+
+    def expects_space(self, core: str, kind: str) -> bool:
+        before, kind_before = self.before, self.kind
+        if self.joined or "i" in (kind, kind_before):
+            return False
+        if core in _CLOSING or core in _TIGHT or before in _OPENING or before in _TIGHT:
+            return False
+        if kind == "d" and (kind_before == "d" or before in _CURRENCY_OR_SIGN):
+            return False
+        if len(core) > 1 and core[0] in "'’":
+            return False
+        if before in _QUOTES and before in self.open_quotes:
+            return False
+        return not (core in _QUOTES and core in self.open_quotes)
+
+    def advance(self, core: str, kind: str, *, joins_next: bool) -> None:
+        if core in _QUOTES:
+            self.open_quotes ^= {core}
+        self.before, self.kind, self.joined = core, kind, joins_next
+
+
+# The library looks for this token in texts too: one that no squeezed text can contain.
+_UNKNOWN = "\n"
+
+
+class SubwordTokenizer:
+    """Byte-pair encoding (Sennrich et al., 2016) with "▁" at the start of each word.
+
+    At most `subwords` pieces, the alphabet included. A digit is always a piece of its
+    own. A character that training did not see is a token of its own, so that cutting loses
+    nothing; the vocabulary decides whether it is unknown. A "▁" in a text counts as white
+    space. To choose for an open vocabulary of words.
+    """
+
+    name = "subwords"
+
+    def __init__(self, model: str):
+        self._model = Model.from_str(model)
+
+    @classmethod
+    def train(cls, texts: Sequence[str], *, subwords: int) -> Self:
+        alphabet = {char for text in texts for char in _squeeze(text)[0]}
+        needed = len(alphabet - {" "}) + 2
+        if subwords < needed:
+            raise UserError(
+                f"config.data.subwords must be at least {needed}, the number of distinct "
+                f"characters in the training texts and two more; got {subwords}"
+            )
+        model = Model(models.BPE(unk_token=_UNKNOWN))
+        model.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always"),
+                pre_tokenizers.Digits(individual_digits=True),
+            ]
+        )
+        trainer = trainers.BpeTrainer(
+            vocab_size=subwords, special_tokens=[_UNKNOWN], show_progress=False
+        )
+        model.train_from_iterator((_squeeze(text)[0] for text in texts), trainer)
+        return cls(model.to_str())
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Self:
+        return cls(json.dumps(state["model"]))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "model": json.loads(self._model.to_str())}
+
+    def tokenize(self, text: str) -> list[Token]:
+        squeezed, origin = _squeeze(text)
+        if not squeezed:
+            return []
+        encoded = self._model.encode(squeezed, add_special_tokens=False)
+        tokens = []
+        for piece, (start, end) in zip(encoded.tokens, encoded.offsets, strict=True):
+            if piece == _UNKNOWN:
+                piece = squeezed[start:end]
+            elif piece != SPACE and squeezed[start:end].startswith(" "):
+                start += 1
+            if piece == SPACE and start == 0:
+                end = 0  # the word's mark, put before the first character
+            first = origin[start]
+            last = origin[end - 1] + 1 if end > start else first
+            tokens.append(Token(piece, first, last))
+        return tokens
+
+    def detokenize(self, tokens: Sequence[str]) -> str:
+        return " ".join("".join(tokens).replace(SPACE, " ").split())
+
+    def display(self, token: str) -> str:
+        return token.replace(SPACE, "") or SPACE
+
+
+def _squeeze(text: str) -> tuple[str, list[int]]:
+    """The text with single spaces only, and where each of its characters came from."""
+    chars, origin = [], []
+    for position, char in enumerate(text):
+        space = char.isspace() or char == SPACE
+        if space and (not chars or chars[-1] == " "):
+            continue
+        chars.append(" " if space else char)
+        origin.append(position)
+    if chars and chars[-1] == " ":
+        chars.pop()
+        origin.pop()
+    return "".join(chars), origin
+
+
+for _tokenizer in (CharacterTokenizer, WordTokenizer, SubwordTokenizer):
+    tokenizers.register(_tokenizer.name, _tokenizer, function=_tokenizer)

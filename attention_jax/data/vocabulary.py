@@ -1,4 +1,4 @@
-"""Tokens and their numbers."""
+"""Tokens and their ids."""
 
 import collections
 import dataclasses
@@ -12,7 +12,7 @@ SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """Tokens, numbered by their place; the first four are `SPECIAL_TOKENS`.
+    """Tokens, whose ids are their indices; the first four are `SPECIAL_TOKENS`.
 
     A text's token never becomes PAD, BOS or EOS, even if it is spelt like one.
     """
@@ -25,8 +25,7 @@ class Vocabulary:
                 f"tokens must begin with {SPECIAL_TOKENS}, got {self.tokens[:4]}"
             )
         if len(set(self.tokens)) != len(self.tokens):
-            counts = collections.Counter(self.tokens)
-            twice = next(token for token, count in counts.items() if count > 1)
+            ((twice, _),) = collections.Counter(self.tokens).most_common(1)
             raise ValueError(f"tokens must be distinct, {twice!r} occurs twice")
 
     @functools.cached_property
@@ -41,14 +40,14 @@ class Vocabulary:
         return token in self._ids
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
-        """Each token's number, UNK for one that is not here."""
+        """Each token's id, UNK for one that is not in the vocabulary."""
         return [self._ids.get(token, UNK) for token in tokens]
 
     def decode(self, ids: Iterable[int]) -> list[str]:
-        """Each number's token.
+        """Each id's token.
 
         Raises:
-          ValueError: a number is negative or not below the vocabulary's size.
+          ValueError: an id is negative or not below the vocabulary's size.
         """
         tokens = []
         for number in map(int, ids):
@@ -67,7 +66,7 @@ class Vocabulary:
     def from_dict(cls, state: dict[str, Any]) -> Self:
         for number, token in enumerate(state["tokens"]):
             if not isinstance(token, str):
-                raise TypeError(f"token {number} is no text: {token!r:.60}")
+                raise TypeError(f"token {number} must be a string, got {token!r:.60}")
         return cls(tuple(state["tokens"]))
 
 
@@ -79,13 +78,9 @@ def build_vocabulary(
     Args:
       token_lists: the tokens of each text.
       min_frequency: tokens that occur less often are left out; at least 1.
-      max_size: at most so many tokens besides the four special ones; 0 keeps all. Among
-        equally frequent tokens the order is that of their characters.
+      max_size: the most tokens besides the four special ones; 0 keeps all. Equally
+        frequent tokens are in the order of their characters.
     """
-    if min_frequency < 1:
-        raise ValueError(f"min_frequency must be at least 1, got {min_frequency}")
-    if max_size < 0:
-        raise ValueError(f"max_size must be at least 0, got {max_size}")
     counts = collections.Counter(token for tokens in token_lists for token in tokens)
     for special in SPECIAL_TOKENS:
         counts.pop(special, None)

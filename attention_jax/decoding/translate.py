@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from attention_jax.config import DecodingConfig
-from attention_jax.data.batches import eval_batches
+from attention_jax.data.batches import encode_pairs, encode_tokens, eval_batches
 from attention_jax.data.codec import TextCodec
-from attention_jax.data.examples import encode_pairs, encode_tokens
 from attention_jax.data.pairs import Pair
 from attention_jax.data.tokenization import SPACE
 from attention_jax.data.vocabulary import UNK

@@ -15,9 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from attention_jax.data.alignment import link_tokens
-from attention_jax.data.files import read_lines
-from attention_jax.data.pairs import Pair
+from attention_jax.data.pairs import Pair, link_tokens
+from attention_jax.data.text import read_lines
 from attention_jax.decoding.translate import Translation
 from attention_jax.errors import UserError
 from attention_jax.run import Run, SentenceAttention
@@ -85,12 +84,12 @@ def read_alignments(
     """The alignments of a file, one sentence pair a line.
 
     Args:
-      path: the file, as `data.files.read_lines` reads it.
+      path: the file, as `data.text.read_lines` reads it.
       field: what named it, for the messages.
 
     Raises:
-      OSError: it cannot be read; for a missing one the message has the nearest name.
-      UserError: it is not UTF-8, or a line is not an alignment; names file and line.
+      UserError: it cannot be read, is not UTF-8, or a line is not an alignment; names the
+        file and the line, or the nearest file.
     """
     alignments = []
     for number, line in enumerate(read_lines(os.fspath(path), field=field), 1):

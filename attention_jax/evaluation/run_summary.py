@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from attention_jax.atomic_write import read_json
-from attention_jax.config import ExperimentConfig
-from attention_jax.training.loop import MINUTES, PATIENCE, STEPS, reason_to_end
+from attention_jax.config import ExperimentConfig, TrainingConfig
+from attention_jax.training.loop import MINUTES, PATIENCE, STEPS, Progress
 from attention_jax.training.run_directory import RunDirectory, config_to_dict, flatten
 
 # What a row of metrics must have to be one, by its event.
@@ -176,14 +176,14 @@ def _ending(
     steps = config.get("training.steps")
     if steps is None:
         return f"unfinished as far as is known: {step:,} steps"
-    reason = reason_to_end(
-        step=step,
+    training = TrainingConfig(
         steps=steps,
-        minutes=minutes,
         max_minutes=config.get("training.max_minutes", 0.0),
-        without_gain=sum(row["step"] > dev[-1]["best_step"] for row in dev),
-        patience=config.get("training.early_stopping_patience", 0),
+        early_stopping_patience=config.get("training.early_stopping_patience", 0),
     )
+    without_gain = sum(row["step"] > dev[-1]["best_step"] for row in dev)
+    progress = Progress(minutes=minutes, without_gain=without_gain)
+    reason = progress.reason_to_end(training, step)
     if reason == STEPS:
         return "finished"
     how = {PATIENCE: "stopped early", MINUTES: "stopped by max_minutes"}

@@ -7,9 +7,8 @@ import jax
 import optax
 
 from attention_jax.config import ExperimentConfig
-from attention_jax.data.batches import TrainBatches
+from attention_jax.data.batches import Examples, TrainBatches, encode_pairs, keep_short
 from attention_jax.data.codec import TextCodec, build_codecs, load_codecs
-from attention_jax.data.examples import Examples, encode_pairs, keep_short
 from attention_jax.data.sources import load_splits
 from attention_jax.data.splits import Splits, split_hash
 from attention_jax.errors import UserError

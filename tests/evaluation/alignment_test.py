@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attention_jax.errors import UserError
 from attention_jax.evaluation import alignment
 from attention_jax.evaluation.alignment import (
     Alignment,
@@ -93,7 +94,7 @@ def test_files(tmp_path):
     assert read_alignments(path) == []
     path.write_bytes(b"\xef\xbb\xbf0-0\r\n1-1\r\n")
     assert [one.sure for one in read_alignments(path)] == [{(0, 0)}, {(1, 1)}]
-    with pytest.raises(FileNotFoundError, match="--alignments: no file .*Did you mean"):
+    with pytest.raises(UserError, match="--alignments: no file .*Did you mean"):
         read_alignments(tmp_path / "gold.tx", field="--alignments")
 
 

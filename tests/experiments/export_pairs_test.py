@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from attention_jax.data.sources import load_splits
-from experiments.cli import load_config
+from experiments.config_flags import load_config
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = """

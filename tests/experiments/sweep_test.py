@@ -464,7 +464,7 @@ def test_a_dicts_names_must_be_file_names(name):
 def test_equal_configurations_and_names_are_refused():
     with pytest.raises(UserError, match="^the runs a and b are the same$"):
         name_runs({"a": ExperimentConfig(), "b": ExperimentConfig()})
-    with pytest.raises(UserError, match="two runs of the sweep have the name A"):
+    with pytest.raises(UserError, match="two runs of the sweep have the name a"):
         name_runs({"A": ExperimentConfig(), "a": ExperimentConfig(seed=1)})
     with pytest.raises(UserError, match="the sweep is empty"):
         name_runs([])

@@ -1,24 +1,25 @@
 """Phrases in any two languages, generated from CLDR's locale data with Babel.
 
 Dates, times, relative times, sums of money, measures, countries and languages, alone and
-joined: endless in number, really reordered ("2024年3月5日星期二" is "Tuesday, March 5,
-2024"), and with the word alignment known, because both sides are rendered part by part.
+joined: unlimited in number, with real reordering ("2024年3月5日星期二" is "Tuesday,
+March 5, 2024"), and with a known word alignment: both sides are rendered part by part.
 """
 
 import datetime
 import random
 from collections.abc import Callable, Sequence
 
+from babel import Locale, UnknownLocaleError, localedata
+
 from attention_jax.config import DataConfig
-from attention_jax.data import cldr_rendering as render
-from attention_jax.data.cldr_inventory import Inventory, shared_inventory
-from attention_jax.data.cldr_locales import parse_locale
-from attention_jax.data.cldr_moments import moment
-from attention_jax.data.cldr_pieces import Phrase, Piece, assemble, relabel
-from attention_jax.data.coverage import split_covered
+from attention_jax.data.cldr import rendering as render
+from attention_jax.data.cldr.inventory import Inventory, shared_inventory
+from attention_jax.data.cldr.phrases import Phrase, Piece, assemble, relabel
+from attention_jax.data.cldr.rendering import moment
 from attention_jax.data.pairs import Link, Pair
 from attention_jax.data.sources import register_data_source
-from attention_jax.data.splits import Splits
+from attention_jax.data.splits import Splits, split_covered
+from attention_jax.errors import UserError, unknown_name
 
 # Renders one meaning, drawn once, in whichever locale it is called with.
 Meaning = Callable[[str], Phrase]
@@ -38,8 +39,8 @@ def cldr(config: DataConfig) -> Splits:
     configured tokenizers, occurs in the training pairs before `config.num_train`.
 
     Raises:
-      UnknownNameError: a language is no Babel locale; names the field and the nearest.
-      ValueError: the locales do not share enough for so many distinct phrases.
+      UserError: the locales do not share enough for that many distinct phrases; an
+        UnknownNameError if a language is not a Babel locale, with the nearest.
     """
     pairs = generate_pairs(
         parse_locale("config.data.source_language", config.source_language),
@@ -57,14 +58,14 @@ def generate_pairs(
 
     Args:
       source, target: Babel locale identifiers.
-      num_pairs: how many, exactly.
+      num_pairs: their number.
       seed: equal seeds give equal pairs, and fewer pairs are the first of more.
 
     Raises:
-      ValueError: `num_pairs` is not positive, or there are not so many phrases.
+      UserError: `num_pairs` is not positive, or more than the phrases that were found.
     """
     if num_pairs < 1:
-        raise ValueError(
+        raise UserError(
             f"config.data.num_pairs must be at least 1 for cldr, got {num_pairs}"
         )
     rng = random.Random(seed)
@@ -81,15 +82,15 @@ def generate_pairs(
             found[pair.source] = pair
             fruitless = 0
     if len(found) < num_pairs:
-        raise ValueError(
-            f"config.data.num_pairs is {num_pairs}, and only {len(found)} distinct "
-            f"phrases {source} and {target} were found"
+        raise UserError(
+            f"config.data.num_pairs must be at most {len(found)}, the number of distinct "
+            f"phrases found in {source} and {target}, got {num_pairs}"
         )
     return list(found.values())
 
 
 def make_pair(source: Phrase, target: Phrase) -> Pair:
-    """The two phrases as texts, and a link wherever their pieces bear one label."""
+    """The two phrases as texts, and a link between pieces with equal labels."""
     source_text, source_spans = assemble(source)
     target_text, target_spans = assemble(target)
     links = [
@@ -211,7 +212,7 @@ class _Drawing:
         )
 
     def joined(self) -> Meaning:
-        """Two phrases of different kinds, the second after a dash: true of any locale."""
+        """Two phrases of different kinds, joined by a dash in any locale."""
         first = self._one_of(self._alone)
         others = {kind: w for kind, w in self._alone.items() if kind != first}
         items = [first(), self._one_of(others or self._alone)()]
@@ -220,3 +221,20 @@ class _Drawing:
             Piece(" – "),
             *relabel(items[1](locale), "1"),
         )
+
+
+def parse_locale(field: str, name: str) -> str:
+    """The identifier of the Babel locale that a user's "zh" or "pt-BR" means.
+
+    Raises:
+      UnknownNameError: Babel has no such locale; names `field` and the nearest match.
+    """
+    try:
+        return str(Locale.parse(name.replace("-", "_")))
+    except (UnknownLocaleError, ValueError, TypeError):
+        known = localedata.locale_identifiers()
+        error = unknown_name(f"{field} (a Babel locale)", name, sorted(known, key=len))
+        message = str(error).split(" Known:")[0]
+        raise type(error)(
+            f"{message} Babel has {len(known)}: zh, en, pt_BR, ..."
+        ) from None

@@ -1,16 +1,16 @@
-"""What two locales can both say: their shared units, currencies and names."""
+"""What two locales can both express: their shared units, currencies and names."""
 
 import functools
 import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from attention_jax.data.cldr_locales import load_locale
-from attention_jax.data.cldr_moments import format_fields
-from attention_jax.data.cldr_pieces import Phrase, assemble
-from attention_jax.data.cldr_rendering import (
+from attention_jax.data.cldr.phrases import Phrase, assemble
+from attention_jax.data.cldr.rendering import (
     RELATIVE_UNITS,
+    format_fields,
     language,
+    load_locale,
     measure,
     money,
     money_in_words,
@@ -19,50 +19,11 @@ from attention_jax.data.cldr_rendering import (
 )
 
 # The currencies of most trade, and a few with names and signs of their own.
-_CURRENCIES = [
-    "USD",
-    "EUR",
-    "JPY",
-    "GBP",
-    "CNY",
-    "AUD",
-    "CAD",
-    "CHF",
-    "HKD",
-    "SGD",
-    "SEK",
-    "KRW",
-    "NOK",
-    "NZD",
-    "INR",
-    "MXN",
-    "TWD",
-    "ZAR",
-    "BRL",
-    "DKK",
-    "PLN",
-    "THB",
-    "ILS",
-    "IDR",
-    "CZK",
-    "AED",
-    "TRY",
-    "HUF",
-    "CLP",
-    "SAR",
-    "PHP",
-    "MYR",
-    "RUB",
-    "UAH",
-    "VND",
-    "EGP",
-    "NGN",
-    "PKR",
-    "KES",
-    "ARS",
-    "COP",
-    "PEN",
-]
+_CURRENCIES = (
+    "USD EUR JPY GBP CNY AUD CAD CHF HKD SGD SEK KRW NOK NZD "
+    "INR MXN TWD ZAR BRL DKK PLN THB ILS IDR CZK AED TRY HUF "
+    "CLP SAR PHP MYR RUB UAH VND EGP NGN PKR KES ARS COP PEN"
+)
 
 # A phrase from a locale and a code.
 Render = Callable[[str, str], Phrase]
@@ -84,7 +45,7 @@ class Inventory(NamedTuple):
 
 @functools.cache
 def shared_inventory(source: str, target: str) -> Inventory:
-    """What two Babel locales both localise, told apart in the source language."""
+    """What two Babel locales both localise, without source names that occur twice."""
     locales = (source, target)
     tables = [load_locale(name) for name in locales]
 
@@ -108,8 +69,8 @@ def shared_inventory(source: str, target: str) -> Inventory:
             if all(format_fields(locale, name) for locale in locales)
         ),
         both(lambda name, unit: relative(name, unit, 5), RELATIVE_UNITS),
-        both(lambda name, code: money_in_words(name, 5, code), _CURRENCIES),
-        both(lambda name, code: money(name, 5.0, code), _CURRENCIES),
+        both(lambda name, code: money_in_words(name, 5, code), _CURRENCIES.split()),
+        both(lambda name, code: money(name, 5.0, code), _CURRENCIES.split()),
         both(lambda name, unit: measure(name, 5, unit), units),
         both(territory, keys("territories", "[A-Z]{2}")),
         both(language, keys("languages", "[a-z]{2}")),

@@ -1,7 +1,7 @@
-"""Text whose every part is known: what the two languages' renderings are made of.
+"""Phrases: labelled pieces of text, aligned between languages by their labels.
 
-A phrase is a sequence of pieces. A piece's label says which part of the meaning it
-expresses; the pieces of two languages that bear one label translate each other.
+A piece's label says which part of the meaning it expresses; the pieces of two languages
+with equal labels translate each other.
 """
 
 import functools
@@ -48,7 +48,7 @@ def _plain_spaces() -> dict[int, str | None]:
 
 
 def assemble(phrase: Iterable[Piece]) -> tuple[str, dict[str, list[tuple[int, int]]]]:
-    """The phrase as text, and for each label the spans [start, end) that bear it.
+    """The phrase as text, and for each label the spans [start, end) that have it.
 
     White space never begins or ends the text or a span, and never doubles.
     """
@@ -75,6 +75,7 @@ def relabel(phrase: Phrase, prefix: str) -> Phrase:
 
 
 def fill(template: tuple[str | int, ...], items: Sequence[Phrase]) -> Phrase:
+    """The template with item i in place of each number i."""
     phrase: list[Piece] = []
     for part in template:
         if isinstance(part, int):
@@ -85,7 +86,7 @@ def fill(template: tuple[str | int, ...], items: Sequence[Phrase]) -> Phrase:
 
 
 def around_number(text: str, label: str) -> Phrase:
-    """The text as "number" and, before and behind it, `label`."""
+    """The text with its number labelled "number" and the rest labelled `label`."""
     text = clean(text)
     number = _DIGITS.search(text)
     if number is None:

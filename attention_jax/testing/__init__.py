@@ -1,0 +1,1 @@
+"""The contract that scores are checked against: `attention_jax.check_score`."""

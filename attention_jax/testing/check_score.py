@@ -1,0 +1,169 @@
+"""`check_score`: whether a score function keeps the promises that attention relies on."""
+
+import collections
+import dataclasses
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attention_jax.errors import UserError, unknown_name
+from attention_jax.functions.score import Score
+from attention_jax.functions.static_args import ArrayValue
+from attention_jax.testing.checks import (
+    CHECKS,
+    FAILED,
+    NOTED,
+    PASSED,
+    SKIPPED,
+    CheckResult,
+    check_names,
+    run_check,
+)
+from attention_jax.testing.subject import Subject
+
+LONGEST_NAME = 80
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreReport:
+    """What `check_score` returns; `print` shows it as a table.
+
+    Attributes:
+      score: the score, as it shows itself.
+      sizes: the feature sizes that it was checked at, by argument of `check_score`.
+      results: one of each check, in the order they ran.
+    """
+
+    score: str
+    sizes: Mapping[str, int]
+    results: tuple[CheckResult, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no check failed."""
+        return not self.failed
+
+    @property
+    def failed(self) -> tuple[CheckResult, ...]:
+        """The results of the checks that failed."""
+        return tuple(r for r in self.results if r.status == FAILED)
+
+    @property
+    def summary(self) -> str:
+        """`mine: 16 passed, 1 failed (shape), 4 skipped`."""
+        counts = collections.Counter(result.status for result in self.results)
+        parts = [
+            f"{counts[status]} {status}"
+            + f" ({', '.join(r.name for r in self.failed)})" * (status == FAILED)
+            for status in (PASSED, FAILED, NOTED, SKIPPED)
+            if counts[status]
+        ]
+        return f"{self.score}: {', '.join(parts)}"
+
+    def rows(self) -> list[tuple[str, str, str, str]]:
+        """A row a check: name, status, what was found, what to do about it."""
+        return [(r.name, r.status, r.found, r.advice) for r in self.results]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        return {
+            "score": self.score,
+            "ok": self.ok,
+            "sizes": dict(self.sizes),
+            "checks": [dataclasses.asdict(result) for result in self.results],
+        }
+
+    def __str__(self) -> str:
+        names = max((len(r.name) for r in self.results), default=0)
+        lines = [self.summary]
+        for name, status, found, advice in self.rows():
+            lines.append(f"  {name:{names}}  {status:7}  {found}")
+            if advice:
+                lines.append(f"  {'':{names}}  {'':7}  -> {advice}")
+        return "\n".join(lines)
+
+
+def check_score(
+    score: Any,
+    *,
+    query_size: int | None = None,
+    key_size: int | None = None,
+    alignment_size: int | None = None,
+    value_size: int | None = None,
+    checks: Sequence[str] | None = None,
+    timing: bool = True,
+    seed: int = 0,
+) -> ScoreReport:
+    """A report of which promises that attention relies on a score function keeps.
+
+        print(check_score("mine.py:manhattan"))
+
+    Tries it on small random arrays: shapes, dtypes, purity, gradients by finite
+    differences, independence from other and masked keys, vmap and jit, chunks, compiling
+    once; and shows its memory and time relative to `additive`. What a check finds is
+    reported, not raised, an exception of the score with the line of the user's file.
+
+    Args:
+      score: anything `get_score` takes: a name, a function, `module:function`,
+        `file.py:function`, a partial, a combinator's result. Learned parameters are drawn
+        by `init_score_params`.
+      query_size: Q, for a score that needs a certain one; small by default.
+      key_size: K; of the two sizes, one that is not given is the other's.
+      alignment_size: A. value_size: V; both for the params that are declared with them.
+      checks: names of those to run, with what they need; all if not given.
+      timing: whether to compile and time it at a model's sizes, the slowest check.
+      seed: of the arrays.
+
+    Returns:
+      A `ScoreReport`: `.ok`, `.failed`, `.rows()`; printed, a table.
+
+    Raises:
+      UnknownNameError: no such score or check; a LookupError that lists what there is.
+      TypeError, ValueError: `score` is none of the above or does not fit its declaration,
+        or a size is not an integer from 1.
+    """
+    given = {
+        # One of the two given is both.
+        "query_size": key_size if query_size is None else query_size,
+        "key_size": query_size if key_size is None else key_size,
+        "alignment_size": alignment_size,
+        "value_size": value_size,
+    }
+    given = {name: size for name, size in given.items() if size is not None}
+    for name, size in given.items():
+        if isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < 1:
+            raise UserError(f"{name} must be an integer of at least 1, got {size!r}")
+    names = (checks,) if isinstance(checks, str) else checks
+    for name in names or ():
+        if name not in check_names():
+            raise unknown_name("check", name, check_names())
+    wanted = _with_needs({*check_names()} if names is None else {*names})
+    subject = Subject(score, given_sizes=given, seed=seed)
+    results: list[CheckResult] = []
+    unmet: dict[str, str] = {}
+    for check in CHECKS:
+        if check.name in wanted and (timing or not check.cost):
+            blocking = [unmet[need] for need in check.needs if need in unmet]
+            if blocking:
+                result = CheckResult(check.name, SKIPPED, f"after {blocking[0]}")
+            else:
+                result = run_check(check, subject)
+            if blocking or result.status == FAILED:
+                # What needs this one is left out for the one that failed.
+                unmet[check.name] = blocking[0] if blocking else check.name
+            results.append(result)
+    return ScoreReport(
+        _shown_score(subject.score), dataclasses.asdict(subject.sizes), tuple(results)
+    )
+
+
+def _with_needs(names: set[str]) -> set[str]:
+    needed = {need for check in CHECKS if check.name in names for need in check.needs}
+    return names if needed <= names else _with_needs(names | needed)
+
+
+def _shown_score(score: Score) -> str:
+    """The score with its hyper-parameters, unless these are long or arrays."""
+    arrays = any(isinstance(value, ArrayValue) for _, value in score.hyper)
+    long = arrays or len(repr(score)) > LONGEST_NAME
+    return f"{score.name}(...)" if long else repr(score)

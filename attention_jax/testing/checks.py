@@ -1,0 +1,727 @@
+"""The checks of a score: each is a function of a `Subject`, listed in CHECKS in their order.
+
+`tests/contract_test.py` runs the same checks on every registered score and normaliser.
+"""
+
+import contextlib
+import copy
+import dataclasses
+import functools
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from attention_jax import errors
+from attention_jax.attention import (
+    attend,
+    attend_checked,
+    attention,
+)
+from attention_jax.functions.score import Score, get_score, init_score_params
+from attention_jax.testing.subject import (
+    LENGTH,
+    LENGTHS,
+    MASK,
+    ORDER,
+    QUERIES,
+    SHORTER,
+    Subject,
+    distance,
+    equations,
+    quick_jit,
+)
+from attention_jax.types import Array
+
+PASSED = "passed"
+FAILED = "failed"
+SKIPPED = "skipped"
+NOTED = "noted"
+
+# (step, tolerance) of central differences, by the same.
+STEPS = {"float64": (1e-5, 1e-5), "float32": (1e-2, 5e-2)}
+HALF_PRECISION_STEP = (1e-1, 0.5)
+# Random points at one of which no kink, of abs or max, lies within the step.
+DRAWS = 3
+# Cost is shown relative to this score's, at these numbers of queries and keys.
+BASELINE = "additive"
+COST_QUERIES, COST_KEYS = 128, 256
+REPEATS = 10
+# Above this a score is noted as expensive: less is within what a busy machine does.
+EXPENSIVE = 1.5
+
+CONCRETE_ERRORS = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+RANDOM = {"random_bits", "threefry2x32", "rng_uniform", "rng_bit_generator"}
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckResult:
+    """The result of one check.
+
+    Attributes:
+      name: the check's.
+      status: "passed"; "failed", a promise is broken; "noted", nothing is broken but the
+        user should know; "skipped", it does not apply or needs what another check found
+        missing.
+      found: what was seen, one line.
+      advice: what to do about it; "" if there is nothing to do.
+    """
+
+    name: str
+    status: str
+    found: str
+    advice: str = ""
+
+
+# --- what a check is ---------------------------------------------------------------------
+
+
+class Outcome(NamedTuple):
+    """What a check's function returns: a `CheckResult` without the name."""
+
+    status: str
+    found: str
+    advice: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One check.
+
+    Attributes:
+      name: what reports and `checks=` call it: its function's, with spaces.
+      promise: what a score that passes it does: its function's docstring.
+      advice: what to do if it fails, unless its function knows better.
+      function: (subject) -> what was found, or an Outcome that is not PASSED; whatever it
+        raises is a failure, reported with the line of the user's file.
+      needs: the names of checks that must not have failed; what it would find after them
+        would only repeat them.
+      cost: whether it is about speed and memory, which are those of the user's settings
+        rather than of float64, take long, and fail no score.
+    """
+
+    name: str
+    promise: str
+    advice: str
+    function: Callable[[Subject], str | Outcome]
+    needs: tuple[str, ...] = ()
+    cost: bool = False
+
+
+CHECKS: list[Check] = []
+
+
+def check(advice: str = "", **options: Any) -> Callable:
+    """Makes a `Check` of the decorated function and lists it."""
+
+    def decorate(function: Callable) -> Check:
+        promise = " ".join((function.__doc__ or "").split())
+        name = function.__name__.replace("_", " ")
+        CHECKS.append(Check(name, promise, advice, function, **options))
+        return CHECKS[-1]
+
+    return decorate
+
+
+def check_names() -> tuple[str, ...]:
+    """The names of all checks."""
+    return tuple(check.name for check in CHECKS)
+
+
+def failed(found: str, advice: str = "") -> Outcome:
+    """The promise is broken; without advice of its own, the check's."""
+    return Outcome(FAILED, found, advice)
+
+
+def noted(found: str, advice: str = "") -> Outcome:
+    """Nothing is broken, but the user should know."""
+    return Outcome(NOTED, found, advice)
+
+
+def run_check(check: Check, subject: "Subject") -> CheckResult:
+    """The result of one check, whatever those that it needs have found."""
+    try:
+        with contextlib.nullcontext() if check.cost else _exact():
+            outcome = check.function(subject)
+    # Whatever a user's function raises is what was found. sys.exit is no Exception.
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        outcome = Outcome(NOTED if check.cost else FAILED, errors.format_error(error))
+    if isinstance(outcome, str):
+        outcome = Outcome(PASSED, outcome)
+    if outcome.status == FAILED and not outcome.advice:
+        outcome = outcome._replace(advice=check.advice)
+    return CheckResult(check.name, *outcome)
+
+
+@contextlib.contextmanager
+def _exact() -> Iterator[None]:
+    """float64 at full precision, whatever the user's settings; NaN is put in on purpose."""
+    with (
+        jax.enable_x64(True),
+        jax.default_matmul_precision("highest"),
+        jax.debug_nans(False),
+        jax.debug_infs(False),
+        jax.disable_jit(False),
+    ):
+        yield
+
+
+# --- can it be called ----------------------------------------------------------------------
+
+
+@check("an initialiser of Param is (rng, shape, dtype) -> array of that shape")
+def parameters(subject: Subject) -> str | Outcome:
+    """init_score_params gives finite floating-point arrays of the declared shapes,
+    equal for equal rng.
+    """
+    rng = jax.random.key(subject.seed)
+    initial = subject.initial_params(rng)
+    for name, param in subject.score.params:
+        value, shape = initial[name], subject.sizes.of(param.axes)
+        if not hasattr(value, "dtype") or np.shape(value) != shape:
+            return failed(f"{name} starts as {_shown(value)} rather than {list(shape)}")
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            return failed(f"{name} starts as {value.dtype}, which has no gradient")
+        if not np.isfinite(value).all():
+            return failed(f"{name} starts with NaN or infinity")
+    if distance(subject.initial_params(rng), initial) > 0:
+        return failed("they start differently for equal rng", "draw from rng alone")
+    listed = [f"{name} [{', '.join(p.axes)}]" for name, p in subject.score.params]
+    return ", ".join(listed) or "declares none"
+
+
+@check(
+    "correct that line; if it needs certain feature sizes, give query_size=, key_size= and "
+    "alignment_size=",
+    needs=("parameters",),
+)
+def runs(subject: Subject) -> str | Outcome:
+    """Called with a query [Q], keys [S, K] and its parameters, or traced, it returns
+    one floating-point array.
+    """
+    result = subject.call(subject.point())
+    if not isinstance(result, jax.Array | np.ndarray):
+        return failed(
+            f"it returned {_shown(result)}",
+            "return one array of scores, one for each key",
+        )
+    if not jnp.issubdtype(result.dtype, jnp.floating):
+        return failed(
+            f"it returned {result.dtype}",
+            "scores need a gradient: compute them in floating point, or end with "
+            ".astype(query.dtype)",
+        )
+    try:
+        subject.jaxpr(subject.point())
+    except CONCRETE_ERRORS as error:
+        return failed(
+            errors.format_error(error),
+            "float(), int(), if and NumPy need numbers, which a traced array is not: "
+            "use jnp functions, and jnp.where in place of if",
+        )
+    sizes = subject.sizes
+    return f"query [{sizes.query_size}], keys [{LENGTH}, {sizes.key_size}]"
+
+
+@check(
+    "reduce over the features alone, axis=-1; for S = 0 a reduction over keys needs "
+    "initial= or a guard",
+    needs=("runs",),
+)
+def shape(subject: Subject) -> str | Outcome:
+    """It returns [S], one score for each key, for any S from 0."""
+    for length in LENGTHS:
+        try:
+            found = subject.shape(length).shape
+        except Exception as error:  # noqa: BLE001 - whatever a user's function raises
+            return failed(f"{length} keys: {errors.format_error(error)}")
+        if found != (length,):
+            return failed(f"{length} keys gave {list(found)}, not [{length}]")
+    return f"[S] for S = {', '.join(map(str, LENGTHS))}"
+
+
+@check(
+    "give constants no dtype or query.dtype, and convert back what is computed in another",
+    needs=("shape",),
+)
+def dtype(subject: Subject) -> str | Outcome:
+    """float32 stays float32, and float64 float64."""
+    with jax.enable_x64(False):
+        narrow = subject.shape(dtype=jnp.float32).dtype
+    found = {"float32": narrow, "float64": subject.shape().dtype}
+    wrong = [f"{given} became {came}" for given, came in found.items() if given != came]
+    if wrong:
+        return failed(", ".join(wrong))
+    if subject.precision != "float64":
+        return noted(
+            f"float64 passes through {subject.precision}, which loses digits",
+            "give constants no dtype or query.dtype",
+        )
+    came = subject.shape(dtype=jnp.float32).dtype
+    if came != "float32":
+        return noted(
+            f"float32 became {came} under jax_enable_x64",
+            "harmless in attention; else give constants query.dtype",
+        )
+    return "float32 and float64 are kept"
+
+
+# --- is it a function of its arguments ----------------------------------------------------
+
+
+@check(
+    "what varies must be an argument: declare it in params, or bind a constant with "
+    "functools.partial",
+    needs=("runs",),
+)
+def pure(subject: Subject) -> str | Outcome:
+    """Equal arguments give equal scores: no global state, no host callbacks, no random
+    numbers of its own, nothing kept from one call to the next.
+    """
+    function: Any = subject.score.function
+    if hasattr(function, "lower") and hasattr(function, "__wrapped__"):
+        # The user's own @jax.jit would remember its trace.
+        score = dataclasses.replace(subject.score, function=function.__wrapped__)
+        subject = Subject(score, given_sizes=dataclasses.asdict(subject.sizes))
+    point = subject.point()
+    kept = failed(
+        "it keeps an array of one call, traced, beyond that call",
+        "keep no array outside the function; return what is needed later",
+    )
+    first = subject.call(point)
+    try:
+        with jax.checking_leaks():
+            program = subject.jaxpr(point)
+        again, second = subject.jaxpr(point), subject.call(point)
+    except jax.errors.UnexpectedTracerError:
+        return kept
+    except Exception as error:
+        # checking_leaks raises a bare Exception.
+        if "Leaked" not in str(error):
+            raise
+        return kept
+    names = {equation.primitive.name for equation in equations(program)}
+    callbacks = {n for n in names if "callback" in n or n == "debug_print"}
+    if callbacks or program.effects:
+        found = sorted(callbacks) or map(str, program.effects)
+        return failed(
+            f"it calls back to Python: {', '.join(found)}",
+            "compute with jnp; take jax.debug.print out when done",
+        )
+    if _text(program) != _text(again):
+        return failed(
+            "traced twice, it is two different programs: it reads something that changes, "
+            "such as a counter, the time or random numbers"
+        )
+    if distance(second, first) > 0:
+        return failed("called twice with equal arguments, its scores differ")
+    if RANDOM & names:
+        return noted(
+            "it draws random numbers, the same ones on every call",
+            "draw them once, outside, if they are meant to be a constant",
+        )
+    return "equal calls and traces are equal"
+
+
+# --- are its values finite and its derivatives right -----------------------------------------
+
+
+@check(
+    "look for a logarithm, root, norm or division: with jnp.where replace its argument "
+    "where it is not differentiable before it and its result after it, as cosine does in "
+    "attention_jax/scores.py",
+    needs=("pure", "shape"),
+)
+def finite(subject: Subject) -> str | Outcome:
+    """Ordinary vectors, and zero vectors, which pad keys and fill blocks of queries,
+    have finite scores and gradients.
+    """
+    point = subject.point()
+    no_query, no_keys = jnp.zeros_like(point.query), jnp.zeros_like(point.keys)
+    points = {
+        "ordinary vectors": point,
+        "a zero query": point._replace(query=no_query),
+        "zero keys": point._replace(keys=no_keys),
+        "a zero query and zero keys": point._replace(query=no_query, keys=no_keys),
+    }
+    forbids = False
+    for name, one in points.items():
+        scores = np.asarray(subject.compiled(one)).astype(np.float64)
+        if np.isnan(scores).any() or np.isposinf(scores).any():
+            shown = "NaN" if np.isnan(scores).any() else "infinity"
+            return failed(f"the score is {shown} for {name}")
+        forbids |= bool(np.isneginf(scores).any())
+        leaves = jax.tree.leaves(subject.gradient(one)[1])
+        for part, value in zip(point.part_names(), leaves, strict=True):
+            if not np.isfinite(value).all():
+                return failed(f"the gradient by {part} is not finite for {name}")
+    if forbids:
+        return noted(
+            "minus infinity",
+            "to forbid a key pass a mask, such as masks.by_position: it also defines a "
+            "query with no key left",
+        )
+    return f"for {', '.join(points)}"
+
+
+@check(
+    "unless a stop_gradient or custom derivative means it so: argmax, rounding and casts to "
+    "integers have gradient 0, and a custom rule may be wrong",
+    needs=("finite",),
+)
+def gradients(subject: Subject) -> str | Outcome:
+    """Its gradients by query, keys and every parameter agree with finite
+    differences.
+    """
+    step, allowed = STEPS.get(subject.precision, HALF_PRECISION_STEP)
+    wrong, unused = [], []
+    for draw in range(DRAWS):
+        point, rng = subject.point(draw=draw), np.random.default_rng(draw)
+        leaves, tree = jax.tree.flatten(point.data)
+        total, gradient = subject.gradient(point)
+        wrong, unused = [], []
+        for number, part in enumerate(point.part_names()):
+            direction = rng.standard_normal(leaves[number].shape)
+            around = []
+            for sign in (1, -1):
+                moved = list(leaves)
+                moved[number] = leaves[number] + sign * step * direction
+                around.append(subject.gradient(point.at(tree.unflatten(moved)))[0])
+            expected = float(around[0] - around[1]) / (2 * step)
+            slope = np.asarray(jax.tree.leaves(gradient)[number], np.float64)
+            came, size = float(np.sum(slope * direction)), float(np.linalg.norm(slope))
+            scale = max(abs(expected), size, 1e-5 * abs(float(total)))
+            if not abs(came - expected) <= allowed * scale:
+                wrong.append(f"by {part} {came:.4g}, finite differences {expected:.4g}")
+            if size == 0 and part in point.params:
+                unused.append(part)
+        if not wrong:
+            break
+    if wrong:
+        return failed("; ".join(wrong))
+    if unused:
+        return noted(
+            f"the gradient by {', '.join(unused)} is 0: it would not be learned",
+            "use the parameter, or do not declare it",
+        )
+    return f"by {', '.join(subject.point().part_names())}"
+
+
+# --- is each key scored on its own -----------------------------------------------------------
+
+
+def _replacements(key: Array) -> tuple[tuple[str, Array], ...]:
+    """What a key is replaced by, in turn: the last two are what padding may hold."""
+    nan = jnp.full_like(key, np.nan)
+    return ("another", key + 1), ("zeros", jnp.zeros_like(key)), ("NaN", nan)
+
+
+@check(
+    "subtract or divide by nothing that is computed over the keys: making weights of the "
+    "scores of all keys is the normaliser's work; with positions=True, key_length is 1 + the "
+    "last position that the query may attend to",
+    needs=("pure", "shape"),
+)
+def own_key(subject: Subject) -> str | Outcome:
+    """The score of a key, and its row of what prepare returns, depends on that key, not
+    on the others or their number, so that what is masked or padded cannot matter.
+    """
+    point = subject.point()
+    rows = (subject.prepared(point), subject.compiled(point))
+    shapes = [list(np.shape(leaf)) for leaf in jax.tree.leaves(rows[0])]
+    if not shapes or any(s[:1] != [LENGTH] for s in shapes):
+        return failed(
+            f"for {LENGTH} keys prepare returns {shapes or 'no array'}",
+            "each array that prepare returns has S as its first axis, and a row for each "
+            "key made from that key",
+        )
+    for i, key in enumerate(point.keys):
+        # The last two are what padding may hold.
+        zeros, nan = jnp.zeros_like(key), jnp.full_like(key, np.nan)
+        for what, row in (("another", key + 1), ("zeros", zeros), ("NaN", nan)):
+            one = point._replace(keys=point.keys.at[i].set(row))
+            came = (subject.prepared(one), subject.compiled(one))
+            delete = functools.partial(np.delete, obj=i, axis=0)
+            others = jax.tree.map(delete, (came, rows))
+            for name, *pair in zip(("prepared row", "score"), *others, strict=True):
+                if distance(*pair) > subject.tolerance:
+                    return failed(
+                        f"replacing key {i} by {what} changes another's {name}"
+                    )
+    first = jax.tree.map(lambda leaf: leaf[:SHORTER], rows)
+    one = subject.point(SHORTER)
+    if (
+        distance((subject.prepared(one), subject.compiled(one)), first)
+        > subject.tolerance
+    ):
+        return failed(f"the first {SHORTER} keys score otherwise without the others")
+    return "each key replaced by another, by zeros and by NaN, or left out"
+
+
+# --- does attention keep its promises with it ------------------------------------------------
+
+_IN_ATTENTION = "if all else passes, it is a bug of attention: please report it"
+
+
+@check(
+    "bind numbers, strings, tuples, arrays or functions, or give the hyper-parameter's "
+    "class __eq__ and __hash__ (a frozen dataclass has them)",
+    needs=("own key", "dtype"),
+)
+def compiles_once(subject: Subject) -> str | Outcome:
+    """Named or built again with equal hyper-parameters it is an equal score; a second
+    call of attention does not trace again and gives the same bits.
+    """
+    reference = subject.reference
+    if isinstance(reference, functools.partial):
+        reference = functools.partial(reference.func, **reference.keywords)
+    again = get_score(reference)
+    # A hyper-parameter that cannot be copied is not made twice either.
+    with contextlib.suppress(TypeError):
+        again = dataclasses.replace(again, hyper=copy.deepcopy(again.hyper))
+    for (name, one), (_, other) in zip(subject.score.hyper, again.hyper, strict=True):
+        if one != other or hash(one) != hash(other):
+            return failed(f"{name}={one!r} is not equal to an equal one made again")
+    if again != subject.score or hash(again) != hash(subject.score):
+        return failed(
+            "the same reference gives a different score each time",
+            "define the function once, at the top of its module",
+        )
+    data, compiled_programs = (
+        subject.sequences(),
+        attend_checked._cache_size,  # pyrefly: ignore
+    )
+    first = subject.attend(data).context
+    before = compiled_programs()
+    second = subject.attend(data, score=again).context
+    subject.attend(jax.tree.map(lambda x: x + 1, data), score=again)
+    if compiled_programs() > before:
+        return failed("a second call with arrays of the same shapes was traced again")
+    if distance(second, first) > 0:
+        return failed("a second call with equal arrays gives other bits")
+    return "a second call does not trace"
+
+
+@check(_IN_ATTENTION, needs=("own key", "finite", "dtype"))
+def masked_keys(subject: Subject) -> str | Outcome:
+    """In attention nothing in a masked key or value, not even NaN, reaches a context or
+    a gradient; masking the last keys gives what leaving them out gives; a query with
+    nothing to attend to has context, weights and gradient 0.
+    """
+    outputs = subject.with_gradients()
+    query, keys, values, params = data = subject.sequences()
+    poison = keys.at[:, 2].set(np.nan).at[:, 2, 0].set(np.inf)
+    plain, poisoned = (
+        outputs(data),
+        outputs((query, poison, values.at[:, 2].set(np.inf), params)),
+    )
+    for name, found in plain.items():
+        if distance(poisoned[name], found) > 0:
+            return failed(f"NaN in a key masked for every query reaches the {name}")
+    by_query, by_keys, by_values, by_params = plain["gradients"]
+    for leaf in jax.tree.leaves((by_query, by_keys, by_values, by_params)):
+        if not np.isfinite(leaf).all():
+            return failed("a gradient of attention is not finite")
+    zeros = {
+        "context": plain["contexts"][:, -1],
+        "weights": plain["weights"][:, -1],
+        "gradient": by_query[:, -1],
+    }
+    for name, value in zeros.items():
+        if np.any(value):
+            return failed(f"the {name} of a query with nothing to attend to is not 0")
+    if np.any(by_keys[:, 2]) or np.any(by_values[:, 2]):
+        return failed("the gradient by a key masked for every query is not 0")
+    replaced = outputs((query, keys.at[:, 1].add(1.0), values, params))["contexts"]
+    blind = ~MASK[:, 1]
+    if distance(replaced[:, blind], plain["contexts"][:, blind]) > subject.tolerance:
+        return failed("a key changes the context of a query that it is masked for")
+    mask = MASK & (np.arange(LENGTH) < SHORTER)
+    padded = subject.with_gradients(mask)(data)
+    short = (query, keys[:, :SHORTER], values[:, :SHORTER], params)
+    alone = subject.with_gradients(MASK[:, :SHORTER])(short)
+    by_query, *by_keys_and_values, by_params = padded["gradients"]
+    cut = [leaf[:, :SHORTER] for leaf in by_keys_and_values]
+    padded["gradients"] = (by_query, *cut, by_params)
+    padded["weights"] = padded["weights"][..., :SHORTER]
+    for name, found in padded.items():
+        if distance(found, alone[name]) > 10 * subject.tolerance:
+            return failed(f"leaving masked keys out changes the {name}")
+    return "NaN in masked keys and values, padding, an empty row"
+
+
+@check(
+    "if the position of a key matters, declare register_score(positions=True) and use "
+    "key_positions rather than arange",
+    needs=("masked keys",),
+)
+def reordered_keys(subject: Subject) -> str | Outcome:
+    """In attention, reordering keys, values, mask and key_positions together reorders
+    the weights and leaves the contexts.
+    """
+    query, keys, values, params = data = subject.sequences()
+    plain = subject.attend(data, return_weights=True)
+    found = subject.attend(
+        (query, keys[:, ORDER], values[:, ORDER], params),
+        MASK[:, ORDER],
+        key_positions=ORDER,
+        return_weights=True,
+    )
+    weights = jnp.asarray(plain.weights)[..., ORDER]
+    off = distance((found.context, found.weights), (plain.context, weights))
+    if off > subject.tolerance:
+        return failed(f"contexts or weights are off by a relative {off:.1e}")
+    return "permuted keys, permuted weights"
+
+
+@check(
+    "decide nothing while tracing, and use no batching rule, callback or kernel that "
+    "disagrees with the function",
+    needs=("masked keys",),
+)
+def one_query(subject: Subject) -> str | Outcome:
+    """Attention over sequences and queries at once, jitted or under vmap, gives what
+    `attend` gives for each query.
+    """
+    query, keys, values, params = data = subject.sequences(2)
+    together = subject.attend(data).context
+
+    def one(query: Array, keys: Array, values: Array) -> Array:
+        return subject.attend((query, keys, values, params)).context
+
+    mapped = jax.vmap(one)
+    off = distance(mapped(query, keys, values), together)
+    off = max(off, distance(quick_jit(mapped)(query, keys, values), together))
+    for b, t in ((0, 0), (1, 3), (0, QUERIES - 1)):
+        alone = attend(
+            query[b, t],
+            keys[b],
+            values[b],
+            score=subject.score,
+            normalizer=subject.options["normalizer"],
+            where=MASK[t],
+            params=params,
+            query_position=t,
+        )
+        off = max(off, distance(alone.context, together[b, t]))
+    if off > subject.tolerance:
+        return failed(f"contexts are off by a relative {off:.1e}")
+    return f"within {off:.0e}"
+
+
+@check(_IN_ATTENTION, needs=("masked keys",))
+def chunks(subject: Subject) -> str | Outcome:
+    """The chunked kernel gives the reference's contexts, weights and gradients at any
+    chunk size.
+    """
+    data = subject.sequences()
+    expected = subject.with_gradients(implementation="reference")(data)
+    found = subject.with_gradients(implementation="chunked", chunk_size=2)(data)
+    offs = {f"{name} (2)": distance(found[name], expected[name]) for name in found}
+    for size in (1, QUERIES, QUERIES + 2):
+        attended = quick_jit(
+            lambda data, size=size: (
+                subject.attend(data, implementation="chunked", chunk_size=size).context
+            )
+        )
+        offs[f"contexts ({size})"] = distance(attended(data), expected["contexts"])
+    for name, off in offs.items():
+        if off > 10 * subject.tolerance:
+            return failed(f"{name} off by a relative {off:.1e}")
+    return f"{', '.join(offs)}: within {max(offs.values()):.0e}"
+
+
+# --- what does it cost -----------------------------------------------------------------------
+
+
+def _cost_arrays(
+    subject: Subject, score: Score
+) -> tuple[Any, Any, Any, dict[str, Any]]:
+    """Arrays at a model's sizes, or at the other checks' if the score takes no others."""
+    sizes = subject.cost_sizes
+    try:
+        Subject(subject.score, given_sizes=dataclasses.asdict(sizes)).shape()
+    except Exception:  # noqa: BLE001 - whatever a user's function raises
+        sizes = subject.sizes
+    rng = np.random.default_rng(0)
+    shapes = (COST_QUERIES, sizes.query_size), (COST_KEYS, sizes.key_size)
+    query, keys, values = (
+        jnp.asarray(rng.standard_normal(shape), jnp.float32)
+        for shape in (*shapes, (COST_KEYS, sizes.value_size))
+    )
+    params = init_score_params(jax.random.key(0), score, **dataclasses.asdict(sizes))
+    return query, keys, values, params
+
+
+@check(needs=("own key", "dtype"), cost=True)
+def cost(subject: Subject) -> str | Outcome:
+    """Notes the time and the temporary memory that attention with it takes, relative to
+    `additive`.
+    """
+    programs = [
+        _programs(score, _cost_arrays(subject, score))
+        for score in (subject.score, get_score(BASELINE))
+    ]
+    found, ratios = [], []
+    for name, (own, own_bytes) in programs[0].items():
+        other, other_bytes = programs[1][name]
+        pairs = [(_seconds(own), _seconds(other)) for _ in range(REPEATS + 1)][1:]
+        seconds = statistics.median(one for one, _ in pairs)
+        ratios.append(statistics.median(one / two for one, two in pairs))
+        found.append(
+            f"{name} {1000 * seconds:.3g} ms, {ratios[-1]:.2g}x {BASELINE}'s, "
+            f"{own_bytes / 2**20:.2g} MiB, {own_bytes / max(other_bytes, 1):.2g}x"
+        )
+    text = f"{'; '.join(found)} (T = {COST_QUERIES}, S = {COST_KEYS})"
+    if max(ratios) <= EXPENSIVE:
+        return text
+    return noted(
+        text,
+        "what depends on the keys alone belongs in prepare; see `intermediate` for the "
+        "rest",
+    )
+
+
+def _programs(score: Score, data: Any) -> dict[str, tuple[Callable[[], Any], int]]:
+    """Attention, forward and with gradients, compiled as users have it; temporary bytes."""
+
+    def forward(data: Any) -> Array:
+        query, keys, values, params = data
+        return attention(query, keys, values, score=score, params=params).context
+
+    def gradient(data: Any) -> Any:
+        return jax.grad(lambda data: jnp.sum(jnp.sin(forward(data))))(data)
+
+    found = {}
+    for function in (forward, gradient):
+        compiled = jax.jit(function).lower(data).compile()
+        memory = getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0)
+        run = functools.partial(compiled, data)
+        found[function.__name__] = (run, memory)
+    return found
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    jax.block_until_ready(run())
+    return time.perf_counter() - started
+
+
+def _text(jaxpr: Any) -> str:
+    """The program and its constants; equal for equal programs."""
+    constants = [np.asarray(value).tobytes() for value in jaxpr.consts]
+    # Functions inside custom derivatives are shown with their addresses.
+    return f"{re.sub('0x[0-9a-f]+', '', str(jaxpr))} {constants}"
+
+
+def _shown(value: Any) -> str:
+    return f"{list(value.shape)}" if hasattr(value, "shape") else type(value).__name__

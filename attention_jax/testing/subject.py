@@ -1,0 +1,295 @@
+"""A score under check: its arrays, and the ways to call it that checks share."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import jaxprs_in_params
+
+from attention_jax.attention import AttentionOutput, attention
+from attention_jax.functions.params import AXES
+from attention_jax.functions.score import get_score, init_score_params
+from attention_jax.types import Array
+
+# Numbers of keys and of queries: primes, and no feature size among them, so that no axis
+# passes for another.
+LENGTHS = (0, 1, 7, 11)
+LENGTH, SHORTER, QUERIES = 7, 4, 5
+ORDER = np.array([3, 0, 6, 1, 5, 2, 4])
+# Each query is forbidden some key; key 2 is forbidden to all, and the last query all keys.
+MASK = np.arange(QUERIES)[:, None] != np.arange(LENGTH)[None, :] % QUERIES
+MASK &= (np.arange(LENGTH) != 2) & (np.arange(QUERIES)[:, None] != QUERIES - 1)
+# How far two ways to one result may be apart, relative to the largest value, by the precision
+# that the score computes in. A mistake is off by far more, rounding by far less.
+TOLERANCE = {"float64": 1e-9, "float32": 1e-3, "float16": 5e-2, "bfloat16": 2e-1}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """The feature sizes Q, K, A and V; small and unequal, but for Q = K."""
+
+    query_size: int = 6
+    key_size: int = 6
+    alignment_size: int = 4
+    value_size: int = 5
+
+    def of(self, axes: str) -> tuple[int, ...]:
+        """The lengths of the axes that the letters stand for."""
+        return tuple(getattr(self, AXES[letter][1]) for letter in axes)
+
+
+# A model's, at which cost is measured.
+REALISTIC = Sizes(64, 64, 64, 64)
+
+# Query, keys and params: what a score is differentiated by.
+Data = tuple[Any, Any, dict[str, Any]]
+
+
+class Point(NamedTuple):
+    """The arguments of one call of the score: [Q], [S, K], params by name, positions."""
+
+    query: Any
+    keys: Any
+    params: dict[str, Any]
+    query_position: Any
+    key_positions: Any
+    key_length: Any
+
+    @property
+    def data(self) -> Data:
+        return self.query, self.keys, self.params
+
+    def at(self, data: Data) -> "Point":
+        """The same with other data."""
+        return self._replace(query=data[0], keys=data[1], params=data[2])
+
+    def part_names(self) -> list[str]:
+        """The names of the leaves of `data`, in jax's order."""
+        return ["query", "keys", *sorted(self.params)]
+
+
+class Subject:
+    """A score, the normaliser and implementation it is tried with, and its arrays.
+
+    Attributes:
+      reference: what names the score. score: what that stands for.
+      sizes, cost_sizes: the feature sizes it is tried at, and its cost is measured at.
+      seed: of all arrays.
+      options: attention's, with score and normaliser.
+    """
+
+    def __init__(
+        self,
+        reference: Any,
+        *,
+        normalizer: Any = "softmax",
+        implementation: str = "reference",
+        given_sizes: Mapping[str, int] | None = None,
+        seed: int = 0,
+    ):
+        self.reference = reference
+        self.score = get_score(reference)
+        given = {name: int(size) for name, size in (given_sizes or {}).items()}
+        self.sizes = dataclasses.replace(Sizes(), **given)
+        self.cost_sizes = dataclasses.replace(REALISTIC, **given)
+        self.seed = seed
+        self.options: dict[str, Any] = {
+            "score": self.score,
+            "normalizer": normalizer,
+            "implementation": implementation,
+            "chunk_size": 2,
+        }
+
+    def initial_params(self, rng: Array) -> dict[str, Array]:
+        """The initial parameters, in float32."""
+        sizes = dataclasses.asdict(self.sizes)
+        return init_score_params(rng, self.score, **sizes, dtype=jnp.float32)
+
+    @functools.cached_property
+    def params(self) -> dict[str, Array]:
+        """Generic parameters: initial ones may be zeros or ones, moved off them."""
+        if not self.score.params:
+            return {}
+        rng = np.random.default_rng(self.seed)
+        return {
+            name: jnp.asarray(
+                np.asarray(value, np.float64)
+                + 0.1 * rng.standard_normal(np.shape(value))
+            )
+            for name, value in self.initial_params(jax.random.key(self.seed)).items()
+        }
+
+    def point(self, length: int = LENGTH, *, draw: int = 0) -> Point:
+        """Generic float64 arguments; a shorter one's keys are the first of a longer one."""
+        rng = np.random.default_rng([self.seed, draw])
+        query = rng.standard_normal(self.sizes.query_size)
+        keys = rng.standard_normal((length, self.sizes.key_size))
+        return Point(
+            jnp.asarray(query),
+            jnp.asarray(keys),
+            self.params,
+            jnp.asarray(2),
+            jnp.arange(length),
+            # Of the longest, as if the keys beyond a shorter one were masked.
+            jnp.asarray(max(LENGTHS)),
+        )
+
+    def prepared(self, point: Point) -> Any:
+        """What the score receives as keys."""
+        if self.score.prepare is None:
+            return point.keys
+        return self.score.prepare(point.keys, **point.params)
+
+    def call(self, point: Point) -> Any:
+        """The scores, [S]; whatever the score returns, unchecked."""
+        arguments = dict(point.params)
+        if self.score.positions:
+            names = ("query_position", "key_positions", "key_length")
+            arguments |= {name: getattr(point, name) for name in names}
+        return self.score(point.query, self.prepared(point), **arguments)
+
+    def shape(self, length: int = LENGTH, dtype: Any = jnp.float64) -> Any:
+        """The shape and dtype of the scores of `length` keys of a dtype; traced anew."""
+        point = self.point(0)
+        keys = jax.ShapeDtypeStruct((length, self.sizes.key_size), dtype)
+        positions = jax.ShapeDtypeStruct((length,), point.key_positions.dtype)
+        query, params = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype),
+            (point.query, point.params),
+        )
+        point = Point(query, keys, params, point[3], positions, point[5])
+        return jax.eval_shape(lambda point: self.call(point), point)
+
+    def jaxpr(self, point: Point) -> Any:
+        """The program of one call, traced anew."""
+        return jax.make_jaxpr(lambda point: self.call(point))(point)
+
+    @functools.cached_property
+    def precision(self) -> str:
+        """The narrowest floating-point type that it computes float64 arguments in."""
+        found = [
+            variable.aval.dtype
+            for equation in equations(self.jaxpr(self.point()))
+            for variable in equation.outvars
+            if jnp.issubdtype(getattr(variable.aval, "dtype", np.int32), jnp.floating)
+        ]
+        return str(min(found, key=lambda d: d.itemsize, default=np.dtype("float64")))
+
+    @property
+    def tolerance(self) -> float:
+        """How far apart two ways to the same result may be."""
+        return TOLERANCE.get(self.precision, 1e-3)
+
+    @functools.cached_property
+    def compiled(self) -> Callable[[Point], Array]:
+        """`call`, jitted: compiled once for each length."""
+        return quick_jit(lambda point: self.call(point))
+
+    @functools.cached_property
+    def gradient(self) -> Callable[[Point], tuple[Array, Data]]:
+        """Σ_i c_i e_i over the finite scores, the c generic, and its gradient, jitted."""
+
+        def total(data: Data, point: Point) -> Array:
+            found = self.call(point.at(data))
+            factors = np.random.default_rng(0).uniform(1, 2, found.shape[0])
+            kept = jnp.where(jnp.isfinite(found), found, jnp.zeros((), found.dtype))
+            return jnp.sum(kept * jnp.asarray(factors, found.dtype))
+
+        return quick_jit(lambda p: jax.value_and_grad(total)(p.data, p))
+
+    def sequences(self, count: int = 1) -> tuple[Any, Any, Any, dict[str, Any]]:
+        """Queries [count, T, Q], keys [count, S, K], values [count, S, V], and params."""
+        points = [self.point(draw=draw) for draw in range(count * QUERIES)]
+        queries = jnp.stack([point.query for point in points])
+        rng = np.random.default_rng(self.seed)
+        values = rng.standard_normal((count, LENGTH, self.sizes.value_size))
+        return (
+            queries.reshape(count, QUERIES, -1),
+            jnp.stack([point.keys for point in points[:count]]),
+            jnp.asarray(values),
+            self.params,
+        )
+
+    def attend(self, data: Any, mask: Any = MASK, **options: Any) -> AttentionOutput:
+        """`attention` with this score."""
+        query, keys, values, params = data
+        options = {"params": params, "mask": mask, **self.options, **options}
+        return attention(query, keys, values, **options)
+
+    def with_gradients(
+        self, mask: Any = MASK, **options: Any
+    ) -> Callable[[Any], dict[str, Any]]:
+        """A jitted function from `sequences` to contexts, weights and gradients."""
+
+        def loss(data: Any) -> tuple[Array, tuple[Array, Any]]:
+            found = self.attend(
+                data,
+                mask,
+                return_weights=True,
+                statistics=("entropy", "max_weight", "logsumexp"),
+                **options,
+            )
+            total = jnp.sum(jnp.sin(found.context))
+            for value in found.statistics.values():
+                total += jnp.sum(jnp.where(jnp.isfinite(value), value, 0))
+            return total, (found.context, found.weights)
+
+        def outputs(data: Any) -> dict[str, Any]:
+            gradient, (context, weights) = jax.grad(loss, has_aux=True)(data)
+            return {"contexts": context, "weights": weights, "gradients": gradient}
+
+        return quick_jit(outputs)
+
+
+def quick_jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`jax.jit` for programs that run a few times: compiled quickly, not to be fast."""
+    return jax.jit(function, compiler_options=_quick_options())
+
+
+@functools.cache
+def _quick_options() -> dict[str, Any] | None:
+    """Options that make the CPU's compiler quicker, not its code; None elsewhere."""
+    if jax.default_backend() != "cpu":
+        return None
+    options = {
+        "xla_backend_optimization_level": 0,
+        "xla_llvm_disable_expensive_passes": True,
+        "xla_cpu_use_fusion_emitters": False,
+    }
+    try:
+        jax.jit(lambda x: x + 1, compiler_options=options)(0)
+    except Exception:  # noqa: BLE001 - another version of the compiler may not know one
+        return None
+    return options
+
+
+def distance(actual: Any, expected: Any) -> float:
+    """The largest difference over pytrees, relative to the largest expected value of a leaf.
+
+    Equal infinities and NaNs in equal positions are no difference; others are infinite.
+    """
+    worst = 0.0
+    leaves = zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True)
+    for pair in leaves:
+        a, b = (np.asarray(leaf).astype(np.float64) for leaf in pair)
+        if a.shape != b.shape:
+            return np.inf
+        differs = (a != b) & ~(np.isnan(a) & np.isnan(b))
+        if not np.isfinite([a[differs], b[differs]]).all():
+            return np.inf
+        largest = np.max(np.abs(b), where=np.isfinite(b), initial=0) or 1
+        off = np.abs(a[differs] - b[differs])
+        worst = max(worst, float(np.max(off, initial=0)) / largest)
+    return worst
+
+
+def equations(jaxpr: Any) -> Iterator[Any]:
+    """The equations of a jaxpr and of those inside it: jits, loops, custom derivatives."""
+    for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
+        yield equation
+        for inner in jaxprs_in_params(equation.params):
+            yield from equations(inner)
