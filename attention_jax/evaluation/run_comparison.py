@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from attention_jax.errors import unknown_name
+from attention_jax.errors import UserError, unknown_name
 from attention_jax.evaluation.config_variation import (
     alike_but_for_seed,
     varying_fields,
@@ -134,7 +134,7 @@ def brief_paths(paths: Sequence[pathlib.Path]) -> list[str]:
     parts = [path.resolve().parts for path in paths]
     for path, own in zip(paths, parts, strict=True):
         if parts.count(own) > 1:
-            raise ValueError(f"the run {path} is given {parts.count(own)} times")
+            raise UserError(f"the run {path} is given {parts.count(own)} times")
     names = []
     for own in parts:
         length = 1

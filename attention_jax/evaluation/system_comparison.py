@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from attention_jax.errors import UserError
 from attention_jax.evaluation.config_variation import (
     alike_but_for_seed,
     varying_fields,
@@ -130,7 +131,7 @@ def compare_systems(
     references = first.evaluation.references
     for other in systems[1:]:
         if other.evaluation.references != references:
-            raise ValueError(
+            raise UserError(
                 f"{first.name} and {other.name} are measured against different "
                 "references: other sentences, or config.data.lowercase differs"
             )

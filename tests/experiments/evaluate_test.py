@@ -280,7 +280,7 @@ def test_alignments_need_attention(workdir, tmp_path, capsys):
     assert "--alignments: links are compared with attention, and no run here" in err
     # One that has some is enough; then the file is read.
     flags_given = [f"--workdir={directory.path}", f"--workdir={workdir}"]
-    assert run(*flags_given, "--alignments=nowhere.txt") == 1
+    assert run(*flags_given, "--alignments=nowhere.txt") == 2
     assert "nowhere.txt" in capsys.readouterr().err
 
 

@@ -89,5 +89,5 @@ def test_an_input_without_words(workdir, tmp_path, capsys):
     output = f"--output={tmp_path / 'a.npz'}"
     assert run(f"--workdir={workdir}", output, f"--input={sentences}") == 2
     assert "has no line with words" in capsys.readouterr().err
-    assert run(f"--workdir={workdir}", output, "--input=no/such.txt") == 1
+    assert run(f"--workdir={workdir}", output, "--input=no/such.txt") == 2
     assert "--input: no file 'no/such.txt'" in capsys.readouterr().err
