@@ -17,7 +17,6 @@ import logging
 import os
 import pathlib
 import sys
-import traceback
 import types
 from collections.abc import Callable, Iterator, Sequence
 
@@ -99,12 +98,6 @@ def run(
             sys.stdout.flush()  # a full disk behind it is one of the program's errors
         return status
     except UserError as error:
-        return _report(error.args[0], 2)
-    except (ValueError, LookupError) as error:
-        # Until every check of the library raises UserError.
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        if "attention_jax" not in last.filename or "raise" not in (last.line or ""):
-            raise
         return _report(error.args[0], 2)
     except KeyboardInterrupt:
         return _report(interrupted, 130)

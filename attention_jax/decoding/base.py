@@ -12,9 +12,6 @@ import numpy as np
 from attention_jax.data.vocabulary import BOS, EOS, PAD
 from attention_jax.types import Array, ArrayLike, Bool, Float, Int
 
-# Tokens; far more than there is memory for.
-_MAX_LENGTH = 2**24
-
 
 class Decoded(NamedTuple):
     """Decoded translations, one per leading index: [B], or [B, N] for an n-best list.
@@ -114,16 +111,11 @@ def make_request(
     n_best: int = 1,
     slots: int = 0,
 ) -> Request:
-    """The arguments of a search, checked, as arrays and Python integers.
+    """The arguments of `greedy_decode` and the other searches, checked, as a `Request`.
 
     Args:
-      source: token ids, PAD after the sentence.
-      source_lengths: tokens per row.
-      max_length: the most tokens of a translation.
-      limits: of each row; by default 0 and `max_length`.
-      ids: by default each row's index.
-      n_best: translations of each row.
-      slots: batch slots; 0: as many as there are rows.
+      limits: by default 0 and `max_length`. ids: by default each row's index.
+      slots: 0: as many as there are rows.
 
     Raises:
       TypeError: arrays or numbers that are not integers.
@@ -145,11 +137,8 @@ def make_request(
     batch, width = source.shape
     if not batch:
         raise ValueError("source must have at least one row, got none")
-    if not 1 <= max_length <= _MAX_LENGTH:
-        raise ValueError(
-            f"max_length must be at least 1 and at most {_MAX_LENGTH:,}, "
-            f"got {max_length}"
-        )
+    if max_length < 1:
+        raise ValueError(f"max_length must be at least 1, got {max_length}")
     if known is not None:
         known = np.asarray(known)
         wrong = np.flatnonzero((known < 0) | (known > width))
