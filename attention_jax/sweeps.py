@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from attention_jax.atomic_write import read_json, write_json
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UserError, format_error, unknown_name
-from attention_jax.evaluation.config_variation import (
+from attention_jax.evaluation.compare import (
     brief_fields,
     brief_values,
     varying_fields,

@@ -43,7 +43,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def main(arguments: types.SimpleNamespace) -> None:
     """Trains, evaluates, shows and draws."""
     # Imported here: all that trains and measures takes a second.
-    from attention_jax.evaluation import evaluate, examples, report
+    from attention_jax.evaluation import evaluate, examples, tables
     from attention_jax.experiment import run_experiment
 
     workdir = pathlib.Path(arguments.workdir)
@@ -66,7 +66,8 @@ def main(arguments: types.SimpleNamespace) -> None:
     print()
     facts = evaluate.provenance(directory, run, split="test", checkpoint="best")
     print_table(
-        report.rows(evaluation, facts), title=f"{len(pairs):,} held-out phrases"
+        tables.evaluation_rows(evaluation, facts),
+        title=f"{len(pairs):,} held-out phrases",
     )
     print(f"\nevaluated in {time.perf_counter() - trained:.0f} seconds")
 

@@ -24,7 +24,7 @@ from absl import flags
 
 from attention_jax.atomic_write import read_json, write_text
 from attention_jax.config import ExperimentConfig
-from attention_jax.evaluation.config_variation import brief_fields, brief_values
+from attention_jax.evaluation.compare import brief_fields, brief_values
 from experiments import cli
 from experiments.processes import TERMINATED, Termination
 from experiments.progress import Log, watch

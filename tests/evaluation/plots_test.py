@@ -71,7 +71,7 @@ def test_source_words_are_above_and_target_words_at_the_side():
     axes = plot_weights(weights, SOURCE, TARGET, title="a date").axes[0]
     assert label_texts(axes.get_xticklabels()) == SOURCE
     assert label_texts(axes.get_yticklabels()) == TARGET
-    assert axes.get_title() == "a date"
+    assert axes.get_title(loc="left") == "a date"
     assert axes.xaxis.get_tick_params()["labeltop"]
     assert not axes.xaxis.get_tick_params()["labelbottom"]
     [image] = axes.images
@@ -300,7 +300,7 @@ def test_words_and_titles_without_end_lose_their_middle():
     [beside] = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert above == "a" * 48
     assert beside == "国" * 11 + "…" + "z" * 23
-    assert figure.axes[0].get_title() == "t" * 119 + "…" + "t" * 119
+    assert figure.axes[0].get_title(loc="left") == "t" * 119 + "…" + "t" * 119
     assert max(figure.get_size_inches()) < 40
 
 

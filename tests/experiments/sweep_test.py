@@ -17,7 +17,7 @@ from attention_jax import sweeps
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UserError
 from attention_jax.evaluation import evaluate
-from attention_jax.evaluation.run_comparison import compare_runs
+from attention_jax.evaluation.compare import compare_runs
 from attention_jax.run import load_run
 from attention_jax.sweeps import Outcome, SweepDirectory, name_runs, run_sweep
 from attention_jax.training import RunDirectory
