@@ -145,9 +145,8 @@ def test_parts_with_the_same_meaning_are_linked(pair, expected):
 
 
 def test_units_that_a_locale_does_not_name_are_left_out():
-    from babel.units import format_unit
-
-    assert "length-kilometer" in format_unit(5, "length-kilometer", "long", locale="zh")
+    unnamed = units.format_unit(5, "length-kilometer", "long", locale="zh")
+    assert "length-kilometer" in unnamed
     inventory = shared_inventory("zh", "en")
     assert "length-kilometer" not in inventory.units
     assert "mass-kilogram" in shared_inventory("de", "en").units
@@ -183,7 +182,6 @@ def test_splits_are_disjoint_and_every_held_out_token_is_trained_on(
     splits = load_splits(settings)
     assert [len(split) for split in splits[:3]] == [1_360, 60, 80]
     assert find_leaks(splits) == []
-    assert splits.report["leaks"] == 0
     source_codec, target_codec = build_codecs(settings, splits.train)
     for pair in splits.dev + splits.test:
         for codec, text in ((source_codec, pair.source), (target_codec, pair.target)):
@@ -205,8 +203,8 @@ def test_pairs_are_clean_distinct_and_linked(source, target):
         for text in (pair.source, pair.target):
             assert text == plain(text) != ""
         for a, b, c, d in pair.links:
-            for stretch in (pair.source[a:b], pair.target[c:d]):
-                assert stretch == stretch.strip() != ""
+            for span in (pair.source[a:b], pair.target[c:d]):
+                assert span == span.strip() != ""
         assert link_tokens(
             pair, source_codec.tokens(pair.source), target_codec.tokens(pair.target)
         )
@@ -249,7 +247,7 @@ def test_a_space_that_is_used_up_is_an_error(monkeypatch):
 def test_counts_are_checked():
     with pytest.raises(ValueError, match="num_pairs must be at least 1"):
         load_splits(config(num_pairs=0))
-    with pytest.raises(ValueError, match=r"data\.num_dev must be at least 1, got -1"):
+    with pytest.raises(ValueError, match=r"data\.num_dev must be at least 0, got -1"):
         load_splits(config(num_dev=-1))
     with pytest.raises(ValueError, match=r"num_train must be at most 1360.* got 9999"):
         load_splits(config(num_train=9_999))
