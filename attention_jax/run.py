@@ -145,15 +145,9 @@ class Run:
         source is blank gives a blank translation.
 
         Raises:
-          TypeError: `pairs` is one pair, or one of them is not a pair of texts.
           UserError: a pair is too long for memory; names it.
         """
-        pairs = _list_of("pairs", "Pairs", pairs)
-        for index, pair in enumerate(pairs):
-            if not isinstance(pair, Pair):
-                raise TypeError(f"pairs[{index}] must be a Pair, got {pair!r}")
-            for side in ("source", "target"):
-                _check_text(f"pairs[{index}].{side}", getattr(pair, side))
+        pairs = list(pairs)
         translations = [NOTHING] * len(pairs)
         for index, found in force_pairs(self._translator, pairs):
             translations[index] = found
@@ -273,17 +267,12 @@ def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Ru
     return Run(config, params, model, source_codec, target_codec)
 
 
-def _list_of(name: str, what: str, given: Any) -> list[Any]:
-    """A list of what may be any iterable, but is not one of them itself."""
-    if isinstance(given, str | Pair) or not isinstance(given, Iterable):
-        kind = "one string" if isinstance(given, str) else repr(given)
-        raise TypeError(f"{name} must be a sequence of {what}, got {kind}")
-    return list(given)
-
-
 def _check_sentences(given: Any) -> list[str]:
-    sentences = _list_of("sentences", "strings", given)
-    return [_check_text(f"sentences[{i}]", text) for i, text in enumerate(sentences)]
+    """A list of what may be any iterable of strings, but is not one string itself."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        kind = "one string" if isinstance(given, str) else repr(given)
+        raise TypeError(f"sentences must be a sequence of strings, got {kind}")
+    return [_check_text(f"sentences[{i}]", text) for i, text in enumerate(given)]
 
 
 def _check_text(name: str, text: Any) -> str:

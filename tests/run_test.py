@@ -212,12 +212,6 @@ def test_sentences_of_any_iterable(run, words):
         (lambda run: run.attend("ba", 3), "target must be a string, got 3"),
         (lambda run: run.compile([3]), r"sentences\[0\] must be a string"),
         (lambda run: run.longest_sentence(True), "n_best must be an integer"),
-        (
-            lambda run: run.force(Pair("ba", "ba")),
-            "pairs must be a sequence of Pairs, got Pair",
-        ),
-        (lambda run: run.force([("ba", "ba")]), r"pairs\[0\] must be a Pair"),
-        (lambda run: run.force([Pair("ba", None)]), r"pairs\[0\].target must be a str"),
     ],
 )
 def test_arguments_of_another_type(run, call, message):

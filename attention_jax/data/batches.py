@@ -120,8 +120,10 @@ def make_batch(
     for index, row in enumerate(rows):
         ids, target = examples.source[row], examples.target[row]
         source[index, : len(ids)] = ids
-        target_inputs[index, : len(target) + 1] = BOS, *target
-        target_outputs[index, : len(target) + 1] = *target, EOS
+        target_inputs[index, 0] = BOS
+        target_inputs[index, 1 : len(target) + 1] = target
+        target_outputs[index, : len(target)] = target
+        target_outputs[index, len(target)] = EOS
         source_lengths[index], target_lengths[index] = len(ids), len(target) + 1
     example_ids = np.full(batch_size, -1, np.int32)
     example_ids[: len(rows)] = examples.ids[rows]

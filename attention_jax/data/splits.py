@@ -81,9 +81,6 @@ def split_by_group(
     Raises:
       UserError: no choice of components that was tried has exactly these sizes.
     """
-    for name, value in (("num_dev", num_dev), ("num_test", num_test)):
-        if value < 0:
-            raise UserError(f"config.data.{name} must be at least 0, got {value}")
     if num_dev + num_test > len(pairs):
         raise UserError(
             "config.data.num_dev + config.data.num_test must be at most the number of "

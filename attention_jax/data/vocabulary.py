@@ -36,9 +36,6 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def __contains__(self, token: str) -> bool:
-        return token in self._ids
-
     def encode(self, tokens: Iterable[str]) -> list[int]:
         """Each token's id, UNK for one that is not in the vocabulary."""
         return [self._ids.get(token, UNK) for token in tokens]

@@ -111,15 +111,20 @@ def make_request(
     n_best: int = 1,
     slots: int = 0,
 ) -> Request:
-    """The arguments of `greedy_decode` and the other searches, checked, as a `Request`.
+    """What every search reads, checked, as arrays and Python integers.
 
     Args:
-      limits: by default 0 and `max_length`. ids: by default each row's index.
-      slots: 0: as many as there are rows.
+      source: token ids, PAD after the sentence.
+      source_lengths: tokens per row; a row of length 0 gives no tokens, log_prob 0.
+      max_length: the most tokens a row may have; results are one longer, for EOS.
+      limits: of each row, within max_length; by default there are no others.
+      ids: what each row draws by; by default its index, so that equal sources differ.
+      n_best: N, how many translations of each row.
+      slots: how many rows are searched at a time, the others waiting; 0: all of them.
 
     Raises:
-      TypeError: arrays or numbers that are not integers.
-      ValueError: a number out of its range, or shapes that do not fit.
+      TypeError: tokens, lengths or a number that are not integers.
+      ValueError: a number or a length out of its range, or shapes that do not fit.
     """
     max_length, slots = integer("max_length", max_length), integer("slots", slots)
     n_best = integer("n_best", n_best)

@@ -107,19 +107,6 @@ def test_codecs_are_read_back_equal(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["codecs.json"]
 
 
-def test_a_failed_save_leaves_the_old_file(tmp_path):
-    codec = build_codec("words", TEXTS)
-    path = tmp_path / "codecs.json"
-    save_codecs(path, codec, codec)
-    before = path.read_bytes()
-    broken = build_codec("words", TEXTS)
-    object.__setattr__(broken, "lowercase", object())
-    with pytest.raises(TypeError):
-        save_codecs(path, codec, broken)
-    assert path.read_bytes() == before
-    assert [entry.name for entry in tmp_path.iterdir()] == ["codecs.json"]
-
-
 @pytest.mark.parametrize("text", ["", "{}", '{"format": 99}', '{"format": 1}', "[]"])
 def test_a_file_of_something_else_is_refused(tmp_path, text):
     path = tmp_path / "codecs.json"

@@ -463,12 +463,12 @@ def test_a_loss_that_is_not_finite_names_its_step_and_the_good_checkpoint(
         train(config, tmp_path / "run")
     good = last_state(tmp_path / "run").step
     assert good >= 1
-    told = json.loads((tmp_path / "run" / "non_finite.json").read_text())
-    assert told["step"] == error.value.step
+    found = json.loads((tmp_path / "run" / "non_finite.json").read_text())
+    assert found["step"] == error.value.step
     experiment = prepare(config)
-    ids = experiment.batches.at(told["step"] - 1).example_ids
-    assert [pair["id"] for pair in told["pairs"]] == list(ids)
-    for pair in told["pairs"]:
+    ids = experiment.batches.at(found["step"] - 1).example_ids
+    assert [pair["id"] for pair in found["pairs"]] == list(ids)
+    for pair in found["pairs"]:
         assert pair["source"] == experiment.splits.train[pair["id"]].source
 
 

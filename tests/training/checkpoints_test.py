@@ -344,6 +344,32 @@ def test_another_model_or_a_later_format_is_not_damage(path, monkeypatch):
         checkpoints.resume(like())
 
 
+def as_format_1(folder):
+    """Lays a checkpoint out as the version before did: three JSON files, not one."""
+    file = folder / "manifest" / "metadata"
+    manifest = json.loads(file.read_text()) | {"format": 1}
+    for place in ("metrics/metrics", "progress/metadata"):
+        (folder / place).parent.mkdir()
+        value = manifest.pop(place.partition("/")[0])
+        (folder / place).write_text(json.dumps(value))
+    file.write_text(json.dumps(manifest))
+
+
+def test_those_of_the_version_before_are_read_and_verified_too(path):
+    for step in ("1", "2", "3"):
+        as_format_1(path / step)
+    assert best_metrics(path, "loss")["step"] == 3
+    loaded = load_params(path, like().params)
+    np.testing.assert_array_equal(loaded["table"], states()[2].averages["table"])
+    (path / "3" / "progress" / "metadata").write_text('{"minutes": 1.5}')
+    with Checkpoints(path) as checkpoints:
+        state, progress, damaged = checkpoints.resume(like())
+        checkpoints.save(states()[2], {}, dev_loss=1.0)
+    chex.assert_trees_all_equal(state, states()[1])
+    assert (progress, list(damaged)) == ({"minutes": 2 / 3}, ["3"])
+    assert best_metrics(path, "loss")["step"] == 2
+
+
 WRITER = """
 import jax, numpy as np, sys, pathlib
 from attention_jax.training.checkpoints import Checkpoints
