@@ -13,27 +13,14 @@ import pathlib
 import sys
 import types
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
+import attention_jax
+from attention_jax import evaluation
 from attention_jax.atomic_write import write_json
-from attention_jax.decoding.searches import searches
 from attention_jax.errors import UserError, named
-from attention_jax.evaluation.compare import (
-    System,
-    brief_paths,
-    compare_systems,
-    run_directories,
-)
-from attention_jax.evaluation.curves import plot_length_curves
-from attention_jax.evaluation.evaluate import load_same_split, write_translations
-from attention_jax.evaluation.tables import (
-    describe_search,
-    evaluation_rows,
-    system_tables,
-)
-from attention_jax.run import load_run
 from attention_jax.training.checkpoints import existing_steps
 from attention_jax.training.run_directory import RunDirectory, config_to_dict, flatten
 from experiments import cli, run_flags
@@ -45,12 +32,11 @@ from experiments.gold_alignments import (
 from experiments.outputs import check_apart, check_output, check_picture
 from experiments.tables import print_table
 
+if TYPE_CHECKING:
+    from attention_jax.evaluation.compare import System
+
 _TEXTS = {
     "baseline": "The run that the others are tested against, by paired bootstrap.",
-    "baseline_search": (
-        "The search of the baseline, which is then the run itself unless --baseline is "
-        "given: greedy, beam or sample. Flags about one search are the others' alone."
-    ),
     "output": "A JSON file for the figures.",
     "figure": "BLEU by source length: a .png, .pdf or .svg file.",
     "translations": (
@@ -69,6 +55,14 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     )
     for name, text in _TEXTS.items():
         flags.DEFINE_string(name, None, text, flag_values=flag_values)
+    flags.DEFINE_enum(
+        "baseline_search",
+        None,
+        ["greedy", "beam", "sample"],
+        "The search of the baseline, which is then the run itself unless --baseline is "
+        "given. Flags about one search are the others' alone.",
+        flag_values=flag_values,
+    )
     run_flags.define_max_sentences(flag_values, 0)
     run_flags.define_split(flag_values)
     run_flags.define_checkpoint(flag_values)
@@ -102,7 +96,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     directories = [run.directory for run in runs]
     check_apart(written, runs=[directory.path for directory in directories])
     check_alignments(arguments, directories)
-    pairs = load_same_split(
+    pairs = evaluation.evaluate.load_same_split(
         directories, arguments.split, max_sentences=arguments.max_sentences
     )
     gold = GoldAlignments(arguments, pairs)
@@ -118,7 +112,7 @@ def main(arguments: types.SimpleNamespace) -> None:
             which = f"run {number} of {len(runs)}: {run.name}"
             print(which, file=sys.stderr, flush=True)
         systems.append(measure(run, gold, arguments))
-    comparison = compare_systems(
+    comparison = evaluation.compare.compare_systems(
         systems,
         baseline=bool(arguments.baseline or arguments.baseline_search),
         edges=edges,
@@ -127,20 +121,24 @@ def main(arguments: types.SimpleNamespace) -> None:
     whose = arguments.workdir[0] if len(systems) == 1 else f"{len(systems)} runs"
     title = f"{whose}, {arguments.split}, {len(pairs):,} sentences"
     if len(systems) == 1:
-        rows = evaluation_rows(systems[0].evaluation, systems[0].facts)
+        one = systems[0]
+        rows = evaluation.tables.evaluation_rows(one.evaluation, one.facts)
         print_table(rows, title=title)
         print()
     unit = systems[0].config["data.source_tokenizer"]
-    for table in system_tables(comparison, title=title, unit=unit):
+    tables = evaluation.tables.system_tables(comparison, title=title, unit=unit)
+    for table in tables:
         print_table(table.rows, head=table.head, title=table.title)
         print(*table.notes, "", sep="\n")
     if output:
         write_json(output, comparison.to_dict())
     if translations:
         found = [system.evaluation for system in systems]
-        write_translations(translations, pairs, found)
+        evaluation.evaluate.write_translations(translations, pairs, found)
     if arguments.figure:
-        plot_length_curves(comparison.by_length, unit=unit, path=arguments.figure)
+        evaluation.curves.plot_length_curves(
+            comparison.by_length, unit=unit, path=arguments.figure
+        )
     for path in filter(None, written.values()):
         print(f"wrote {path}")
 
@@ -155,15 +153,16 @@ class NamedRun(NamedTuple):
 
 def measure(
     run: NamedRun, gold: GoldAlignments, arguments: types.SimpleNamespace
-) -> System:
+) -> "System":
     """The system that the run is, by its own search or by `run.search`."""
-    loaded = load_run(run.directory.path, checkpoint=arguments.checkpoint)
+    loaded = attention_jax.load_run(run.directory.path, checkpoint=arguments.checkpoint)
     loaded = run_flags.with_search(loaded, arguments, search=run.search)
     name = run.name
     if arguments.baseline_search and run.search is None:
-        name = f"{name}, {describe_search(loaded.config.decoding)}"
-    evaluation, facts = gold.evaluate(run.directory, loaded)
-    return System(name, evaluation, facts, flatten(config_to_dict(loaded.config)))
+        name = f"{name}, {evaluation.tables.describe_search(loaded.config.decoding)}"
+    found, facts = gold.evaluate(run.directory, loaded)
+    config = flatten(config_to_dict(loaded.config))
+    return evaluation.compare.System(name, found, facts, config)
 
 
 def length_edges(given: Sequence[str]) -> tuple[int, ...]:
@@ -188,17 +187,13 @@ def runs_to_measure(arguments: types.SimpleNamespace) -> list[NamedRun]:
     """The runs that the flags name, the baseline first if there is one.
 
     Raises:
-      UserError: a run is given twice, a baseline that is no other system, or an unknown
-        --baseline_search.
+      UserError: a run is given twice, or a baseline that is no other system.
       OSError: a directory is not there, or holds no run.
     """
     search = arguments.baseline_search
     paths = _expand(arguments.workdir)
     with named("--workdir"):
-        brief_paths(paths)
-    if search is not None:
-        with named("--baseline_search"):
-            searches.get(search)
+        evaluation.compare.brief_paths(paths)
     baseline = paths if search is not None else []
     if arguments.baseline is not None:
         baseline = _expand([arguments.baseline])
@@ -224,7 +219,8 @@ def runs_to_measure(arguments: types.SimpleNamespace) -> list[NamedRun]:
             "--baseline_search compares a run with itself, searched otherwise"
         )
     distinct = list(dict.fromkeys([*baseline, *paths]))
-    names = dict(zip(distinct, brief_paths(distinct), strict=True))
+    brief = evaluation.compare.brief_paths(distinct)
+    names = dict(zip(distinct, brief, strict=True))
     suffix = f", {search}" if search else ""
     first = [NamedRun(names[p] + suffix, RunDirectory(p), search) for p in baseline]
     return first + [NamedRun(names[path], RunDirectory(path)) for path in paths]
@@ -244,7 +240,11 @@ def _expand(paths: Sequence[str]) -> list[pathlib.Path]:
     """Each path, or the runs in it, without symbolic links."""
     if "" in paths:
         raise UserError("--workdir and --baseline take a directory, got an empty one")
-    return [run.resolve() for path in paths for run in run_directories(path)]
+    return [
+        run.resolve()
+        for path in paths
+        for run in evaluation.compare.run_directories(path)
+    ]
 
 
 if __name__ == "__main__":

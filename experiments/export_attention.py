@@ -12,10 +12,9 @@ import types
 
 from absl import flags
 
+import attention_jax
+from attention_jax import evaluation
 from attention_jax.errors import named
-from attention_jax.evaluation.attention_files import check_suffix, save_attention
-from attention_jax.evaluation.evaluate import provenance
-from attention_jax.run import load_run
 from attention_jax.training.run_directory import RunDirectory
 from experiments import cli, run_flags, sentence_flags
 from experiments.outputs import check_apart, check_output
@@ -40,18 +39,19 @@ def main(arguments: types.SimpleNamespace) -> None:
     check_apart(written, read={"input": arguments.input}, runs=[arguments.workdir])
     output = pathlib.Path(arguments.output)
     with named("--output"):
-        check_suffix(output)
-    run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
+        evaluation.attention_files.check_suffix(output)
+    run = attention_jax.load_run(arguments.workdir, checkpoint=arguments.checkpoint)
     run = run_flags.with_search(run, arguments)
     pairs = sentence_flags.pairs_of(run, arguments, number=0)
     found = sentence_flags.translations_of(run, arguments, pairs)
-    facts = provenance(
+    facts = evaluation.evaluate.provenance(
         RunDirectory(arguments.workdir),
         run,
         split=arguments.split,
         checkpoint=arguments.checkpoint,
     )
-    save_attention(output, [pair.source for pair in pairs], found, facts=facts)
+    sources = [pair.source for pair in pairs]
+    evaluation.attention_files.save_attention(output, sources, found, facts=facts)
     print(f"wrote {output}, {len(found):,} sentences")
 
 

@@ -2,22 +2,19 @@
 
 import types
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from attention_jax import evaluation
 from attention_jax.data.pairs import Pair
 from attention_jax.errors import UserError
-from attention_jax.evaluation.alignment import (
-    Alignment,
-    MisplacedLinkError,
-    read_alignments,
-    tokens_of,
-)
-from attention_jax.evaluation.evaluate import Evaluation, evaluate, provenance
-from attention_jax.models.attention_wiring import attends
-from attention_jax.run import Run
 from attention_jax.training.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from attention_jax.evaluation.alignment import Alignment
+    from attention_jax.evaluation.evaluate import Evaluation
+    from attention_jax.run import Run
 
 
 def define_alignments(flag_values: flags.FlagValues) -> None:
@@ -55,7 +52,7 @@ class GoldAlignments:
         path, number = arguments.alignments, len(pairs)
         if path is None:
             return
-        found = read_alignments(path, field="--alignments")
+        found = evaluation.alignment.read_alignments(path, field="--alignments")
         enough = arguments.max_sentences and len(found) >= number
         if len(found) != number and not enough:
             raise UserError(
@@ -65,8 +62,8 @@ class GoldAlignments:
         self._gold = found[:number]
 
     def evaluate(
-        self, directory: RunDirectory, run: Run
-    ) -> tuple[Evaluation, dict[str, Any]]:
+        self, directory: RunDirectory, run: "Run"
+    ) -> "tuple[Evaluation, dict[str, Any]]":
         """`evaluate` of the run against the links, and `provenance`.
 
         Raises:
@@ -75,7 +72,7 @@ class GoldAlignments:
         """
         arguments, gold = self._arguments, self._gold if run.attends else None
         if gold is not None:
-            tokens = [tokens_of(run, pair) for pair in self._pairs]
+            tokens = [evaluation.alignment.tokens_of(run, pair) for pair in self._pairs]
             if self._tokens not in (None, tokens):
                 raise UserError(
                     f"--alignments: the links of {arguments.alignments} count the words "
@@ -83,19 +80,19 @@ class GoldAlignments:
                 )
             self._tokens = tokens
         try:
-            evaluation = evaluate(
+            found = evaluation.evaluate.evaluate(
                 run, self._pairs, alignments=gold, shift=arguments.alignment_shift
             )
-        except MisplacedLinkError as error:
+        except evaluation.alignment.MisplacedLinkError as error:
             raise UserError(f"{arguments.alignments}, {error}") from error
-        facts = provenance(
+        facts = evaluation.evaluate.provenance(
             directory,
             run,
             split=arguments.split,
             checkpoint=arguments.checkpoint,
             links=arguments.alignments or "the data",
         )
-        return evaluation, facts
+        return found, facts
 
 
 def check_alignments(
@@ -104,8 +101,8 @@ def check_alignments(
     """Raises UserError if --alignments is empty, or no run has attention to compare."""
     if arguments.alignments == "":
         raise UserError("--alignments is empty; it takes a file")
-    models = (directory.load_config().model for directory in directories)
-    if arguments.alignments and not any(map(attends, models)):
+    wirings = {directory.load_config().model.attention for directory in directories}
+    if arguments.alignments and wirings == {"none"}:
         raise UserError(
             "--alignments: links are compared with attention, and no run here has any"
         )

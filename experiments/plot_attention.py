@@ -15,11 +15,10 @@ import types
 
 from absl import flags
 
+import attention_jax
+from attention_jax import evaluation
 from attention_jax.errors import UserError
-from attention_jax.evaluation.alignment import gold_links
-from attention_jax.evaluation.evaluate import is_exact
 from attention_jax.evaluation.plots import Panel, plot_weights_grid
-from attention_jax.run import load_run
 from experiments import cli, run_flags, sentence_flags
 from experiments.outputs import check_apart, check_picture
 
@@ -50,7 +49,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     check_picture(arguments.output, "output")
     written = {"output": arguments.output}
     check_apart(written, read={"input": arguments.input}, runs=[arguments.workdir])
-    run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
+    run = attention_jax.load_run(arguments.workdir, checkpoint=arguments.checkpoint)
     run = run_flags.with_search(run, arguments)
     pairs = sentence_flags.pairs_of(run, arguments, number=PICTURES)
     if len(pairs) > MOST:
@@ -67,7 +66,9 @@ def main(arguments: types.SimpleNamespace) -> None:
             one.target_tokens,
             title=str(number) if len(found) > 1 else "",
             # Links are between the words of the known translation, not of another.
-            links=gold_links(run, pair) if is_exact(run, pair, one) else frozenset(),
+            links=evaluation.alignment.gold_links(run, pair)
+            if evaluation.evaluate.is_exact(run, pair, one)
+            else frozenset(),
         )
         for number, (pair, one) in enumerate(zip(pairs, found, strict=True), 1)
         if one.weights.size

@@ -11,12 +11,10 @@ import types
 
 from absl import flags
 
+import attention_jax
+from attention_jax import evaluation
 from attention_jax.atomic_write import write_text
 from attention_jax.errors import UserError
-from attention_jax.evaluation import html_report
-from attention_jax.evaluation.evaluate import load_split
-from attention_jax.evaluation.run_summary import summarize
-from attention_jax.run import load_run
 from attention_jax.training.run_directory import RunDirectory
 from experiments import cli, run_flags
 from experiments.gold_alignments import (
@@ -48,17 +46,18 @@ def main(arguments: types.SimpleNamespace) -> None:
         read={"alignments": arguments.alignments},
         runs=[arguments.workdir],
     )
-    run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
+    run = attention_jax.load_run(arguments.workdir, checkpoint=arguments.checkpoint)
     run = run_flags.with_search(run, arguments)
     directory = RunDirectory(arguments.workdir)
     check_alignments(arguments, [directory])
-    pairs = load_split(
+    pairs = evaluation.evaluate.load_split(
         directory, arguments.split, max_sentences=arguments.max_sentences
     )
-    evaluation, facts = GoldAlignments(arguments, pairs).evaluate(directory, run)
-    summary = summarize(directory.path, name=directory.path.name)
-    contents = html_report.collect(run, summary, pairs, evaluation, facts)
-    write_text(output, html_report.render(contents))
+    found, facts = GoldAlignments(arguments, pairs).evaluate(directory, run)
+    name = directory.path.name
+    summary = evaluation.run_summary.summarize(directory.path, name=name)
+    contents = evaluation.html_report.collect(run, summary, pairs, found, facts)
+    write_text(output, evaluation.html_report.render(contents))
     print(f"wrote {output}, {output.stat().st_size:,} bytes")
 
 

@@ -2,17 +2,19 @@
 
 import types
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
+from attention_jax import evaluation
 from attention_jax.data.pairs import Pair
 from attention_jax.data.text import read_lines
-from attention_jax.decoding.translate import Translation
 from attention_jax.errors import UserError
-from attention_jax.evaluation.evaluate import load_split
-from attention_jax.run import Run
 from attention_jax.training.run_directory import RunDirectory
 from experiments import run_flags
+
+if TYPE_CHECKING:
+    from attention_jax.run import Run, Translation
 
 
 def define_sentences(flag_values: flags.FlagValues, *, number: int) -> None:
@@ -74,7 +76,9 @@ def check_sentences(arguments: types.SimpleNamespace) -> None:
                 raise UserError(f"--{name} is not UTF-8: {value!r}")
 
 
-def pairs_of(run: Run, arguments: types.SimpleNamespace, *, number: int) -> list[Pair]:
+def pairs_of(
+    run: "Run", arguments: types.SimpleNamespace, *, number: int
+) -> list[Pair]:
     """The sentences that the flags name; blank lines of --input are left out.
 
     Those of --text and --input have no target, unless --target gives it. Without --num
@@ -97,7 +101,7 @@ def pairs_of(run: Run, arguments: types.SimpleNamespace, *, number: int) -> list
         number = arguments.num
     if arguments.split:
         return list(
-            load_split(
+            evaluation.evaluate.load_split(
                 RunDirectory(arguments.workdir),
                 arguments.split,
                 max_sentences=number,
@@ -111,15 +115,15 @@ def pairs_of(run: Run, arguments: types.SimpleNamespace, *, number: int) -> list
 
 
 def translations_of(
-    run: Run, arguments: types.SimpleNamespace, pairs: Sequence[Pair]
-) -> list[Translation]:
+    run: "Run", arguments: types.SimpleNamespace, pairs: Sequence[Pair]
+) -> "list[Translation]":
     """What the run makes of each: its own translation, or --target, forced."""
     if arguments.target:
         return run.force(pairs)
     return run.decode([pair.source for pair in pairs])
 
 
-def _lines_with_words(run: Run, path: str, number: int) -> list[str]:
+def _lines_with_words(run: "Run", path: str, number: int) -> list[str]:
     lines = read_lines(path, field="--input")[: number or None]
     sources = [line for line in lines if run.source_codec.tokens(line)]
     if not sources:

@@ -1,4 +1,10 @@
-"""Evaluation: translation quality, alignments, attention statistics, figures, reports."""
+"""Evaluation: translation quality, alignments, attention statistics, figures, reports.
+
+A module of the package that loads models is imported when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from attention_jax.evaluation.plots import Panel, plot_weights, plot_weights_grid
 from attention_jax.evaluation.quality import (
@@ -17,19 +23,53 @@ from attention_jax.evaluation.significance import (
     paired_bootstrap,
 )
 
+if TYPE_CHECKING:
+    from attention_jax.evaluation import (
+        alignment,
+        attention_files,
+        compare,
+        curves,
+        evaluate,
+        examples,
+        html_report,
+        run_summary,
+        tables,
+    )
+
+_MODULES = (
+    *("alignment", "attention_files", "compare", "curves", "evaluate", "examples"),
+    *("html_report", "run_summary", "tables"),
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "Estimate",
     "LengthBin",
     "Metric",
     "Panel",
+    "alignment",
+    "attention_files",
     "bleu",
     "bleu_by_length",
     "chrf",
+    "compare",
+    "curves",
     "equal_count_edges",
+    "evaluate",
     "exact_match",
+    "examples",
+    "html_report",
     "paired_bootstrap",
     "plot_weights",
     "plot_weights_grid",
+    "run_summary",
+    "tables",
     "ter",
     "translation_quality",
 ]

@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Float
 
 # A source word with less attention than this, over all target words, was not covered.
@@ -93,6 +92,8 @@ def mean_statistics(sentences: Iterable[AttentionStatistics]) -> AttentionStatis
 
 def kendall_tau(positions: Sequence[int] | np.ndarray) -> float | None:
     """Kendall's τ-b between 0, 1, 2, … and `positions`; None where they are all equal."""
+    import scipy.stats  # takes as long to import as all of JAX
+
     if len(set(np.asarray(positions).tolist())) < 2:
         return None
     # method="asymptotic" would divide by zero for two positions (SciPy 1.17).
