@@ -12,6 +12,11 @@ BASELINES := .venv-baselines
 TORCH ?= torch==2.13.0
 JOBS ?= 2
 
+# glibc keeps freed memory: a training step on a CPU then maps no pages anew (docs/training.md).
+export MALLOC_ARENA_MAX := 1
+export MALLOC_MMAP_MAX_ := 0
+export MALLOC_TRIM_THRESHOLD_ := 2147483647
+
 # uv uses the Python at hand; it never downloads one.
 export UV_PYTHON_DOWNLOADS := never
 

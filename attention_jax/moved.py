@@ -42,14 +42,17 @@ MOVED: dict[str, tuple[str, ...]] = {
     "attention_jax.configuration": ("attention_jax.config",),
     "attention_jax.validation": ("attention_jax.experiment",),
     "attention_jax.evaluation.held_out": ("attention_jax.evaluation.evaluate",),
-    "attention_jax.evaluation.translation_quality": (
-        "attention_jax.evaluation.quality",
-    ),
     "attention_jax.evaluation.quality_by_length": (
         "attention_jax.evaluation.significance",
     ),
     "attention_jax.evaluation.figures": ("attention_jax.evaluation.plots",),
     "attention_jax.evaluation.figure_files": ("attention_jax.evaluation.plots",),
+    "attention_jax.evaluation.report": ("attention_jax.evaluation.tables",),
+    "attention_jax.evaluation.comparison_report": ("attention_jax.evaluation.tables",),
+    "attention_jax.evaluation.run_comparison": ("attention_jax.evaluation.compare",),
+    "attention_jax.evaluation.system_comparison": ("attention_jax.evaluation.compare",),
+    "attention_jax.evaluation.learning_curves": ("attention_jax.evaluation.curves",),
+    "attention_jax.evaluation.length_curves": ("attention_jax.evaluation.curves",),
     "attention_jax.evaluation.pharaoh": ("attention_jax.evaluation.alignment",),
     "attention_jax.evaluation.alignment_error_rate": (
         "attention_jax.evaluation.alignment",
@@ -61,7 +64,6 @@ MOVED: dict[str, tuple[str, ...]] = {
     "attention_jax.evaluation.reference_alignment": (
         "attention_jax.evaluation.alignment",
     ),
-    "attention_jax.evaluation.eflomal_links": ("attention_jax.evaluation.alignment",),
     "attention_jax.models.attention_layer": ("attention_jax.nn.attention",),
     "attention_jax.models.recurrent": ("attention_jax.nn.recurrent",),
     "attention_jax.models.scans": ("attention_jax.nn.scan",),
@@ -87,9 +89,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "attention_jax.training.checkpoint_reading": (
         "attention_jax.training.checkpoints",
     ),
-    "attention_jax.training.config_variation": (
-        "attention_jax.evaluation.config_variation",
-    ),
+    "attention_jax.training.config_variation": ("attention_jax.evaluation.compare",),
     "attention_jax.training.development": ("attention_jax.evaluation.dev_evaluation",),
     "attention_jax.training.compilation": ("attention_jax.training.metrics",),
     "attention_jax.training.meter": ("attention_jax.training.metrics",),
@@ -127,6 +127,14 @@ RENAMED: dict[tuple[str, str], tuple[str, str]] = {
     ("attention_jax.evaluation.held_out", "known_alignment"): (
         "attention_jax.evaluation.alignment",
         "gold_alignment",
+    ),
+    ("attention_jax.evaluation.report", "rows"): (
+        "attention_jax.evaluation.tables",
+        "evaluation_rows",
+    ),
+    ("attention_jax.evaluation.comparison_report", "tables"): (
+        "attention_jax.evaluation.tables",
+        "system_tables",
     ),
 }
 

@@ -39,7 +39,8 @@ def softmax(
     As τ falls to 0 it becomes `hardmax`; as τ grows, uniform.
 
     Args:
-      scores: e. where: True = attend.
+      scores: e.
+      where: True = attend.
       temperature: τ > 0.
 
     Returns:
@@ -139,7 +140,8 @@ def top_k_softmax(
     With k ≥ S it is `softmax`.
 
     Args:
-      scores: e. where: True = attend.
+      scores: e.
+      where: True = attend.
       k: how many keys a query may use, at least 1.
 
     Raises:

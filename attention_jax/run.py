@@ -31,7 +31,11 @@ from attention_jax.decoding.translate import (
 from attention_jax.errors import UserError, unknown_name
 from attention_jax.models import Model, build_model
 from attention_jax.models.attention_wiring import attends
-from attention_jax.training.checkpoints import average_params, load_params
+from attention_jax.training.checkpoints import (
+    average_params,
+    existing_steps,
+    load_params,
+)
 from attention_jax.training.run_directory import RunDirectory
 
 
@@ -101,16 +105,15 @@ class Run:
 
         Raises:
           TypeError: `sentences` is one string, or one of them is not a string.
-          ValueError: a sentence is too long for memory; names it. first_id is below 0.
+          UserError: a sentence is too long for memory; names it.
         """
         return [best.text for best in self.decode(sentences, first_id=first_id)]
 
     def decode(
         self, sentences: Sequence[str], *, first_id: int = 0
     ) -> list[Translation]:
-        """As `translate`, with the words, the attention and the score of each."""
-        found = self.decode_n_best(sentences, 1, first_id=first_id)
-        return [best for [best] in found]
+        """As `translate`, with the tokens, the attention and the score of each."""
+        return [one for [one] in self.decode_n_best(sentences, 1, first_id=first_id)]
 
     def decode_n_best(
         self, sentences: Sequence[str], n_best: int, *, first_id: int = 0
@@ -121,7 +124,7 @@ class Run:
         `sample` draws n_best times, with repetitions; `greedy` gives one.
 
         Raises:
-          ValueError: n_best is below 1 or more than the search gives.
+          UserError: n_best is below 1 or more than the search gives.
         """
         n_best = check_n_best(self.config.decoding, n_best)
         first_id = integer("first_id", first_id)
@@ -135,22 +138,16 @@ class Run:
         return translations
 
     def force(self, pairs: Sequence[Pair]) -> list[Translation]:
-        """What the run makes of each pair's target: its attention and log-probability.
+        """The attention and the log-probability of each pair's target.
 
-        The target's words are forced on the decoder (teacher forcing) and scored, however
+        The target's tokens are forced on the decoder (teacher forcing) and scored, however
         unlikely they are. `text` is the target as the run's codec spells it. A pair whose
         source is blank gives a blank translation.
 
         Raises:
-          TypeError: `pairs` is one pair, or one of them is not a pair of texts.
-          ValueError: a pair is too long for memory; names it.
+          UserError: a pair is too long for memory; names it.
         """
-        pairs = _list_of("pairs", "Pairs", pairs)
-        for index, pair in enumerate(pairs):
-            if not isinstance(pair, Pair):
-                raise TypeError(f"pairs[{index}] must be a Pair, got {pair!r}")
-            for side in ("source", "target"):
-                _check_text(f"pairs[{index}].{side}", getattr(pair, side))
+        pairs = list(pairs)
         translations = [NOTHING] * len(pairs)
         for index, found in force_pairs(self._translator, pairs):
             translations[index] = found
@@ -176,18 +173,18 @@ class Run:
         return longest_sentence(self._translator, n_best)
 
     def attend(self, source: str, target: str | None = None) -> SentenceAttention:
-        """The attention over the words of `source` behind each word of `target`.
+        """The attention over the tokens of `source` behind each token of `target`.
 
         Args:
           source: a sentence.
-          target: a translation, whose words are forced on the decoder; by default what
+          target: a translation, whose tokens are forced on the decoder; by default what
             `translate` finds, which may be empty.
 
         Returns:
-          the words of both sides and weights [T, S]; EOS has no row.
+          the tokens of both sides and weights [T, S]; EOS has no row.
 
         Raises:
-          ValueError: the run has no attention, or a sentence given has no words.
+          UserError: the run has no attention, or a sentence given has no words.
         """
         if not self.attends:
             raise UserError(
@@ -201,9 +198,9 @@ class Run:
             if not codec.tokens(_check_text(name, text)):
                 raise UserError(f"{name} has no words: {text!r}")
         if target is None:
-            found = self.decode([source])[0]
+            [found] = self.decode([source])
         else:
-            found = self.force([Pair(source, target)])[0]
+            [found] = self.force([Pair(source, target)])
         return SentenceAttention(
             found.source_tokens, found.target_tokens, found.weights
         )
@@ -240,7 +237,7 @@ def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Ru
     Raises:
       OSError: no such directory, no run in it, no checkpoint yet, or a user's file that
         the run needs is gone; names it.
-      ValueError: `checkpoint` is none of these, or a file of the run is damaged.
+      UserError: `checkpoint` is none of these, or a file of the run is damaged.
     """
     if checkpoint not in CHECKPOINTS:
         choices = ", ".join(map(repr, CHECKPOINTS))
@@ -265,32 +262,17 @@ def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Ru
     if checkpoint == "average":
         params = average_params(path, like, last=config.training.keep_checkpoints)
     else:
-        step = _last_step(directory) if checkpoint == "last" else None
+        step = existing_steps(path)[-1] if checkpoint == "last" else None
         params = load_params(path, like, step=step, best_by=config.training.best_by)
     return Run(config, params, model, source_codec, target_codec)
 
 
-def _last_step(directory: RunDirectory) -> int | None:
-    """The last checkpoint's step: its folder's name; None before there is one."""
-    names = [path.name for path in directory.checkpoints_path.glob("[0-9]*")]
-    # isdecimal alone: "²" is a digit to Python, and "٣" a decimal.
-    return max(
-        (int(name) for name in names if name.isascii() and name.isdecimal()),
-        default=None,
-    )
-
-
-def _list_of(name: str, what: str, given: Any) -> list[Any]:
-    """A list of what may be any iterable, but is not one of them itself."""
-    if isinstance(given, str | Pair) or not isinstance(given, Iterable):
-        kind = "one string" if isinstance(given, str) else repr(given)
-        raise TypeError(f"{name} must be a sequence of {what}, got {kind}")
-    return list(given)
-
-
 def _check_sentences(given: Any) -> list[str]:
-    sentences = _list_of("sentences", "strings", given)
-    return [_check_text(f"sentences[{i}]", text) for i, text in enumerate(sentences)]
+    """A list of what may be any iterable of strings, but is not one string itself."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        kind = "one string" if isinstance(given, str) else repr(given)
+        raise TypeError(f"sentences must be a sequence of strings, got {kind}")
+    return [_check_text(f"sentences[{i}]", text) for i, text in enumerate(given)]
 
 
 def _check_text(name: str, text: Any) -> str:

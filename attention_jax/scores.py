@@ -125,7 +125,8 @@ def low_rank_bilinear(
     Args:
       query: one query.
       keys: prepared, V k_i for each key.
-      w_query: Uᵀ. w_key: Vᵀ, used by `keys_through_factor`.
+      w_query: Uᵀ.
+      w_key: Vᵀ, used by `keys_through_factor`.
 
     Returns:
       Scores [S].
@@ -164,7 +165,9 @@ def additive(
     Args:
       query: one query.
       keys: prepared, W_k k_i for each key.
-      w_query: W_qᵀ. w_key: W_kᵀ, used by `project_keys`. v: the output layer.
+      w_query: W_qᵀ.
+      w_key: W_kᵀ, used by `project_keys`.
+      v: the output layer.
 
     Returns:
       Scores [S].
@@ -307,7 +310,9 @@ def location(
       query: one query.
       keys: only their number is used.
       w: [A, Q].
-      query_position: not used. key_positions: p_i. key_length: not used.
+      query_position: not used.
+      key_positions: p_i.
+      key_length: not used.
 
     Returns:
       Scores [S].

@@ -131,8 +131,8 @@ def argmax(
         return jnp.full(weights.shape[:-1], -1, jnp.int32)
     if where is None:
         return jnp.argmax(weights, axis=-1).astype(jnp.int32)
-    brightest = jnp.argmax(jnp.where(where, weights, -jnp.inf), axis=-1)
-    return jnp.where(jnp.any(where, axis=-1), brightest, -1).astype(jnp.int32)
+    largest = jnp.argmax(jnp.where(where, weights, -jnp.inf), axis=-1)
+    return jnp.where(jnp.any(where, axis=-1), largest, -1).astype(jnp.int32)
 
 
 @_register

@@ -1,8 +1,8 @@
 """Sweeps: several configurations trained and measured one after the other.
 
-WORKDIR/NAME/        a run's directory, with result.json besides what training writes
-WORKDIR/results.json one row a run, in the order of the sweep
-WORKDIR/results.md   the same for a reader; experiments.sweep writes it
+WORKDIR/NAME/         a run's directory, with result.json besides what training writes
+WORKDIR/results.json  one row a run, in the order of the sweep
+WORKDIR/results.md    the same for a reader; experiments.sweep writes it
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from attention_jax.atomic_write import read_json, write_json
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UserError, format_error, unknown_name
-from attention_jax.evaluation.config_variation import (
+from attention_jax.evaluation.compare import (
     brief_fields,
     brief_values,
     varying_fields,
@@ -25,7 +25,6 @@ from attention_jax.evaluation.run_summary import summarize
 from attention_jax.experiment import run_experiment, validate
 from attention_jax.run import load_run
 from attention_jax.training.loop import Log
-from attention_jax.training.metrics import NonFiniteLossError
 from attention_jax.training.run_directory import (
     RunDirectory,
     WorkdirInUseError,
@@ -80,44 +79,29 @@ class SweepDirectory:
         path = self.path / name / "result.json"
         return read_json(path) if path.is_file() else {}
 
-    def save_result(self, name: str, result: Mapping[str, Any]) -> None:
-        """Stores what the run came to, in one step."""
-        path = self.path / name / "result.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, dict(result))
-
     def write_results(
         self, configs: Mapping[str, ExperimentConfig], command: Sequence[str]
     ) -> None:
         """Collects the runs' results into results.json, in one step."""
         flat = {name: flatten(config_to_dict(c)) for name, c in configs.items()}
         fields = varying_fields(list(flat.values()))
-        rows = [
-            {
-                "name": name,
-                "differs": {field: config[field] for field in fields},
-                **self._state(name),
-            }
-            for name, config in flat.items()
-        ]
+        rows = []
+        for name, config in flat.items():
+            result = self.load_result(name) or self._progress(name)
+            result.pop("traceback", None)  # kept beside the run alone
+            differs = {field: config[field] for field in fields}
+            rows.append({"name": name, "differs": differs, **result})
         complete = all(row["status"] == FINISHED for row in rows)
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(
-            self.results_path,
-            {"command": list(command), "complete": complete, "runs": rows},
-        )
+        results = {"command": list(command), "complete": complete, "runs": rows}
+        write_json(self.results_path, results)
 
-    def _state(self, name: str) -> dict[str, Any]:
-        """The run's result, or how far it is."""
-        result, run = self.load_result(name), self.run(name)
-        # The traceback is kept beside the run alone.
-        result.pop("traceback", None)
-        if result:
-            return result
-        if not run.exists():
-            return {"status": UNFINISHED, "reason": "not begun"}
-        notes = "; ".join(summarize(run.path, name=name).notes)
-        reason = notes.removeprefix("unfinished: ") or "trained, not yet measured"
+    def _progress(self, name: str) -> dict[str, Any]:
+        """How far a run without a result is."""
+        reason = "not begun"
+        if self.run(name).exists():
+            notes = "; ".join(summarize(self.path / name, name=name).notes)
+            reason = notes.removeprefix("unfinished: ") or "trained, not yet measured"
         return {"status": UNFINISHED, "reason": reason}
 
 
@@ -141,30 +125,24 @@ def name_runs(
     if not configs:
         raise UserError("the sweep is empty: it needs a configuration")
     if isinstance(configs, Mapping):
-        named = dict(configs)
-        _check_distinct(list(named), list(named.values()))
+        names, known, values = list(configs), list(configs), list(configs.values())
     else:
-        numbers = [f"number {number}" for number in range(1, len(configs) + 1)]
-        _check_distinct(numbers, list(configs))
-        names = _derived_names(configs, single)
-        named = dict(zip(names, configs, strict=True))
-    for name in named:
+        values = list(configs)
+        names = _derived_names(values, single)
+        known = [f"number {number}" for number in range(1, len(values) + 1)]
+    for number, (name, config) in enumerate(zip(names, values, strict=True)):
+        if config in values[:number]:
+            first = known[values.index(config)]
+            raise UserError(f"the runs {first} and {known[number]} are the same")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise UserError(
                 "the name of a run must be a file name of at most 120 letters, digits "
                 f"and . = + @ - _, got {name!r}"
             )
-        if [n.casefold() for n in named].count(name.casefold()) > 1:
-            # Some file systems do not tell them apart.
+        # Some file systems do not tell upper from lower case.
+        if name.casefold() in [earlier.casefold() for earlier in names[:number]]:
             raise UserError(f"two runs of the sweep have the name {name}, or its case")
-    return named
-
-
-def _check_distinct(names: Sequence[str], configs: Sequence[ExperimentConfig]) -> None:
-    for number, config in enumerate(configs):
-        if config in configs[:number]:
-            first = names[configs.index(config)]
-            raise UserError(f"the runs {first} and {names[number]} are the same")
+    return dict(zip(names, values, strict=True))
 
 
 def _derived_names(configs: Sequence[ExperimentConfig], single: str) -> list[str]:
@@ -176,7 +154,7 @@ def _derived_names(configs: Sequence[ExperimentConfig], single: str) -> list[str
         for field in fields
     ]
     names = ["+".join(cells) for cells in zip(*columns, strict=True)]
-    names = names or [single]
+    names = names or [single] * len(configs)
     fit = [_UNFIT.sub("-", name)[:110].lstrip(".-=+@") or "run" for name in names]
     # What does not fit into a file name may have been all the difference.
     folded = [name.casefold() for name in fit]
@@ -257,7 +235,7 @@ def run_sweep(
             yield Outcome(name, STOPPED, "not begun")
             return
         outcome = _train_and_measure(
-            sweep, name, configs[name], watch, command, should_stop
+            sweep.run(name), name, configs[name], watch, command, should_stop
         )
         sweep.write_results(configs, command)
         yield outcome
@@ -266,14 +244,13 @@ def run_sweep(
 
 
 def _train_and_measure(
-    sweep: SweepDirectory,
+    run: RunDirectory,
     name: str,
     config: ExperimentConfig,
     watch: Watch,
     command: Sequence[str],
     should_stop: Callable[[], bool],
 ) -> Outcome:
-    run = sweep.run(name)
     result: dict[str, Any]
     try:
         with watch(name, config) as log:
@@ -282,11 +259,22 @@ def _train_and_measure(
             )
         if trained.reason == "stopped":
             return Outcome(name, STOPPED, f"after step {trained.step}")
-        result = {"status": FINISHED, "reason": "", **_measured(run)}
+        loaded = load_run(run.path, checkpoint=CHECKPOINT)
+        summary = summarize(run.path, name=name)
+        result = {
+            "status": FINISHED,
+            "reason": "",
+            "parameters": summary.parameters,
+            "steps": summary.step,
+            "minutes": summary.minutes,
+            "tokens_per_second": summary.tokens_per_second,
+            **evaluate(loaded, load_split(run, SPLIT)).to_dict(),
+            **provenance(run, loaded, split=SPLIT, checkpoint=CHECKPOINT),
+        }
     except WorkdirInUseError as error:
         return Outcome(name, BUSY, str(error))
     except Exception as error:  # noqa: BLE001 - a user's score may raise anything
-        own = isinstance(error, UserError | OSError | NonFiniteLossError)
+        own = isinstance(error, UserError | OSError)
         reason = str(error) if own else format_error(error)
         result = {
             "status": FAILED,
@@ -294,20 +282,6 @@ def _train_and_measure(
             "seed": config.seed,
             "traceback": traceback.format_exc(),
         }
-    sweep.save_result(name, result)
+    run.path.mkdir(parents=True, exist_ok=True)
+    write_json(run.path / "result.json", result)
     return Outcome(name, result["status"], result["reason"])
-
-
-def _measured(run: RunDirectory) -> dict[str, Any]:
-    """The run's figures on the test set, and all that belongs beside them."""
-    loaded = load_run(run.path, checkpoint=CHECKPOINT)
-    evaluation = evaluate(loaded, load_split(run, SPLIT))
-    summary = summarize(run.path, name=run.path.name)
-    return {
-        "parameters": summary.parameters,
-        "steps": summary.step,
-        "minutes": summary.minutes,
-        "tokens_per_second": summary.tokens_per_second,
-        **evaluation.to_dict(),
-        **provenance(run, loaded, split=SPLIT, checkpoint=CHECKPOINT),
-    }

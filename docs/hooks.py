@@ -14,6 +14,7 @@ OUTSIDE = {
     "workspace.md": "WORKSPACE.md",
     "changelog.md": "CHANGELOG.md",
     "experiments.md": "experiments/README.md",
+    "benchmark_files.md": "benchmarks/README.md",
     "findings.md": "findings/README.md",
 }
 LINK = re.compile(r"(!?\[(?:[^\[\]]|!\[[^\]]*\]\([^)]*\))*\])\(([^)\s]+)\)")
@@ -24,6 +25,8 @@ def on_files(files: Files, config: Any) -> Files:
     for page, source in OUTSIDE.items():
         if (ROOT / source).exists():
             text = (ROOT / source).read_text(encoding="utf-8")
+            if page == "index.md":  # the only page of its section
+                text = f"---\nhide: [navigation]\n---\n{text}"
             files.append(File.generated(config, page, content=text))
     return files
 

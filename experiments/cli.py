@@ -13,39 +13,28 @@ Exit status: 0; 1 if the system refuses something (a full disk, say) or a progra
 failed; 2 for a mistake of the user's; 130 after Ctrl-C; 143 after SIGTERM.
 """
 
-import copy
-import dataclasses
-import difflib
-import functools
 import logging
 import os
 import pathlib
-import runpy
 import sys
-import traceback
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import platformdirs
 from absl import flags
 
-from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UserError
-
-CONFIG_HELP = (
-    "Python file whose get_config() returns an ExperimentConfig; FILE.py:VARIANT passes "
-    "VARIANT to it."
+from experiments.config_flags import (
+    define_config,
+    load_config,
+    load_configs,
+    nearest,
+    override,
+    override_all,
 )
-_HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort", "-?"}
-_DEFINE: dict[Any, Callable[..., object]] = {
-    int: flags.DEFINE_integer,
-    float: flags.DEFINE_float,
-    bool: flags.DEFINE_bool,
-    str: flags.DEFINE_string,
-}
 
+_HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort", "-?"}
 Main = Callable[[types.SimpleNamespace], int | None]
 Define = Callable[[flags.FlagValues], object]
 
@@ -110,12 +99,6 @@ def run(
         return status
     except UserError as error:
         return _report(error.args[0], 2)
-    except (ValueError, LookupError) as error:
-        # Until every check of the library raises UserError.
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        if "attention_jax" not in last.filename or "raise" not in (last.line or ""):
-            raise
-        return _report(error.args[0], 2)
     except KeyboardInterrupt:
         return _report(interrupted, 130)
     except BrokenPipeError:
@@ -153,7 +136,7 @@ def parse(
         rest = flag_values(list(argv))[1:]
     except flags.UnrecognizedFlagError as error:
         known = [f"--{name}" for name in flag_values]
-        hint = _nearest(f"--{error.flagname.removeprefix('no')}", known)
+        hint = nearest(f"--{error.flagname.removeprefix('no')}", known)
         raise UserError(f"unknown flag --{error.flagname}{hint}") from None
     except (flags.Error, ValueError) as error:
         # absl raises a bare ValueError for --noFLAG=VALUE.
@@ -174,97 +157,11 @@ def parse(
         if name.startswith("config.") and flag_values[name].present
     }
     arguments.config_file = file = str(flag_values["config"].value)
-    loaded = load_configs(file)
     if configs:
-        arguments.configs = _each(loaded, lambda one: override(one, overrides))
-    elif isinstance(loaded, ExperimentConfig):
-        arguments.config = override(loaded, overrides)
+        arguments.configs = override_all(load_configs(file), overrides)
     else:
-        raise UserError(
-            f"{file} is a sweep of {len(loaded)} runs: use "
-            f"python -m experiments.sweep --config={file} --workdir=DIR"
-        )
+        arguments.config = override(load_config(file), overrides)
     return arguments
-
-
-def define_fields(flag_values: flags.FlagValues, section: Any, prefix: str) -> None:
-    """Defines a flag for every field of a config section, None unless it is given.
-
-    absl's own flags rather than ml_collections' overrides: those end with a KeyError's
-    traceback for a misspelt field, and override one config where a sweep has many.
-    """
-    for one in dataclasses.fields(section):
-        name: str = prefix + one.name
-        if dataclasses.is_dataclass(one.type):
-            define_fields(flag_values, one.type, f"{name}.")
-            continue
-        text = f"{one.metadata['help']} (default {one.default!r})"
-        _DEFINE[one.type](name, None, text, flag_values=flag_values)
-
-
-def define_config(flag_values: flags.FlagValues) -> None:
-    """Defines --config and a flag for every field of it."""
-    flags.DEFINE_string("config", None, CONFIG_HELP, flag_values=flag_values)
-    define_fields(flag_values, ExperimentConfig, "config.")
-
-
-def override(
-    config: ExperimentConfig, overrides: Mapping[str, Any]
-) -> ExperimentConfig:
-    """A copy of the configuration with other values, by dotted names."""
-    config = copy.deepcopy(config)
-    for path, value in overrides.items():
-        *sections, field = path.split(".")
-        setattr(functools.reduce(getattr, sections, config), field, value)
-    return config
-
-
-Configs = ExperimentConfig | Sequence[ExperimentConfig] | Mapping[str, ExperimentConfig]
-
-
-def load_configs(argument: str) -> Configs:
-    """What get_config() of `FILE.py` or `FILE.py:VARIANT` returns: one or several.
-
-    Raises:
-      UserError: the file is missing, raises (names the line), or returns something else.
-    """
-    path, *variant = argument.split(":", 1)
-    if not os.path.isfile(path):
-        files = sorted(map(str, pathlib.Path("configs").glob("*.py")))
-        raise UserError(
-            f"--config: there is no file {path}{_nearest(path, files, cutoff=0.3)}"
-        )
-    try:
-        found = runpy.run_path(path)["get_config"](*variant)
-    except (Exception, SystemExit) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == path]
-        if isinstance(error, SyntaxError) and error.filename == path:
-            lines = [error.lineno]
-        where = f" in line {lines[-1]}" if lines else ""
-        raise UserError(
-            f"the config file {path} raised {type(error).__name__}{where}: {error}"
-        ) from error
-    several = isinstance(found, list | tuple | dict)
-    for one in _values(found) if several else [found]:
-        if not isinstance(one, ExperimentConfig):
-            raise UserError(
-                f"get_config() of {path} must return an ExperimentConfig, or a list or "
-                f"dict of them for a sweep, got {type(one).__name__}"
-            )
-    if several and not found:
-        raise UserError(f"get_config() of {path} returns an empty sweep")
-    return found
-
-
-def load_config(argument: str) -> ExperimentConfig:
-    """The one configuration of `FILE.py` or `FILE.py:VARIANT`.
-
-    Raises:
-      UserError: as `load_configs`, or it returns several.
-    """
-    values = flags.FlagValues()
-    return parse(["", f"--config={argument}"], values, config=True).config
 
 
 def keep_compiled_programs() -> None:
@@ -280,23 +177,6 @@ def keep_compiled_programs() -> None:
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         # A model's initialisation is fifty short compilations.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-
-
-def _values(configs: Any) -> Iterable[Any]:
-    return configs.values() if isinstance(configs, Mapping) else configs
-
-
-def _each(configs: Configs, change: Callable) -> Configs:
-    if isinstance(configs, Mapping):
-        return {name: change(config) for name, config in configs.items()}
-    if isinstance(configs, Sequence):
-        return [change(config) for config in configs]
-    return change(configs)
-
-
-def _nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _discard_output() -> None:

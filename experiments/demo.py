@@ -14,7 +14,10 @@ import types
 from absl import flags
 
 import attention_jax
+from attention_jax.atomic_write import write_json
+from attention_jax.training.run_directory import RunDirectory
 from experiments import cli
+from experiments.config_flags import load_config
 from experiments.progress import show
 from experiments.tables import print_table
 
@@ -40,14 +43,11 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def main(arguments: types.SimpleNamespace) -> None:
     """Trains, evaluates, shows and draws."""
     # Imported here: all that trains and measures takes a second.
-    from attention_jax.atomic_write import write_json
-    from attention_jax.evaluation import examples, report
-    from attention_jax.evaluation.evaluate import evaluate, load_split, provenance
+    from attention_jax.evaluation import evaluate, examples, tables
     from attention_jax.experiment import run_experiment
-    from attention_jax.training import RunDirectory
 
     workdir = pathlib.Path(arguments.workdir)
-    config = cli.load_config(str(CONFIG))
+    config = load_config(str(CONFIG))
     config.seed = arguments.seed
     started = time.perf_counter()
     with show(config.training) as log:
@@ -59,14 +59,15 @@ def main(arguments: types.SimpleNamespace) -> None:
     )
 
     run, directory = attention_jax.load_run(workdir), RunDirectory(workdir)
-    pairs = load_split(directory, "test")
-    evaluation = evaluate(run, pairs)
+    pairs = evaluate.load_split(directory, "test")
+    evaluation = evaluate.evaluate(run, pairs)
     for line in examples.translation_lines(run, pairs, evaluation, number=NUM_SHOWN):
         print(line)
     print()
-    facts = provenance(directory, run, split="test", checkpoint="best")
+    facts = evaluate.provenance(directory, run, split="test", checkpoint="best")
     print_table(
-        report.rows(evaluation, facts), title=f"{len(pairs):,} held-out phrases"
+        tables.evaluation_rows(evaluation, facts),
+        title=f"{len(pairs):,} held-out phrases",
     )
     print(f"\nevaluated in {time.perf_counter() - trained:.0f} seconds")
 

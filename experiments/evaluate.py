@@ -9,37 +9,77 @@
 have the same sentences. Runs that differ in the seed alone get a row with their mean.
 """
 
+import pathlib
 import sys
 import types
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
-from attention_jax.errors import UserError
-from experiments import (
-    cli,
-    evaluated_runs,
-    evaluation_flags,
-    known_links,
-    run_flags,
+import attention_jax
+from attention_jax import evaluation
+from attention_jax.atomic_write import write_json
+from attention_jax.errors import UserError, named
+from attention_jax.training.checkpoints import existing_steps
+from attention_jax.training.run_directory import RunDirectory, config_to_dict, flatten
+from experiments import cli, run_flags
+from experiments.gold_alignments import (
+    GoldAlignments,
+    check_alignments,
+    define_alignments,
 )
 from experiments.outputs import check_apart, check_output, check_picture
 from experiments.tables import print_table
 
 if TYPE_CHECKING:
-    from attention_jax.data.pairs import Pair
-    from attention_jax.evaluation.system_comparison import System
-    from attention_jax.training.run_directory import RunDirectory
+    from attention_jax.evaluation.compare import System
+
+_TEXTS = {
+    "baseline": "The run that the others are tested against, by paired bootstrap.",
+    "output": "A JSON file for the figures.",
+    "figure": "BLEU by source length: a .png, .pdf or .svg file.",
+    "translations": (
+        "A file for source, reference and each run's translation, tabs between."
+    ),
+}
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the flags."""
-    evaluated_runs.define_runs(flag_values)
+    flags.DEFINE_multi_string(
+        "workdir",
+        None,
+        "A run's directory, or a folder of such; may be repeated.",
+        flag_values=flag_values,
+    )
+    for name, text in _TEXTS.items():
+        flags.DEFINE_string(name, None, text, flag_values=flag_values)
+    flags.DEFINE_enum(
+        "baseline_search",
+        None,
+        ["greedy", "beam", "sample"],
+        "The search of the baseline, which is then the run itself unless --baseline is "
+        "given. Flags about one search are the others' alone.",
+        flag_values=flag_values,
+    )
+    run_flags.define_max_sentences(flag_values, 0)
     run_flags.define_split(flag_values)
     run_flags.define_checkpoint(flag_values)
-    evaluation_flags.define_lengths(flag_values)
-    known_links.define_links(flag_values)
-    evaluation_flags.define_files(flag_values)
+    flags.DEFINE_integer(
+        "length_bins",
+        6,
+        "BLEU by source length: this many bins of about as many sentences each.",
+        lower_bound=1,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_list(
+        "length_edges",
+        None,
+        "... or bins by the longest length of each but the last: 5,10,20.",
+        flag_values=flag_values,
+    )
+    define_alignments(flag_values)
     run_flags.define_search(flag_values)
 
 
@@ -49,88 +89,162 @@ def main(arguments: types.SimpleNamespace) -> None:
     translations = check_output(arguments.translations, "translations")
     written = {n: getattr(arguments, n) for n in ("output", "translations", "figure")}
     check_apart(written, read={"alignments": arguments.alignments})
-    edges = evaluation_flags.length_edges(arguments)
+    edges = length_edges(arguments.length_edges or [])
     if arguments.figure is not None:
         check_picture(arguments.figure)
-    directories = evaluated_runs.run_directories(arguments)
-    check_apart(written, runs=[run.directory.path for run in directories])
-    known_links.check_links(arguments, [run.directory for run in directories])
-    from attention_jax.atomic_write import write_json
-    from attention_jax.evaluation import comparison_report, report
-    from attention_jax.evaluation.evaluate import load_same_split, write_translations
-    from attention_jax.evaluation.length_curves import plot_length_curves
-    from attention_jax.evaluation.system_comparison import compare_systems
-    from attention_jax.training.checkpoints import existing_steps
-
-    pairs = load_same_split(
-        [directory for _, directory, _ in directories],
-        arguments.split,
-        max_sentences=arguments.max_sentences,
+    runs = runs_to_measure(arguments)
+    directories = [run.directory for run in runs]
+    check_apart(written, runs=[directory.path for directory in directories])
+    check_alignments(arguments, directories)
+    pairs = evaluation.evaluate.load_same_split(
+        directories, arguments.split, max_sentences=arguments.max_sentences
     )
-    known = known_links.KnownLinks(arguments, pairs)
-    for run in directories:
+    gold = GoldAlignments(arguments, pairs)
+    for run in runs:
         # Before any work, though each is read later.
         existing_steps(run.directory.checkpoints_path)
-        config = run.directory.load_config()
-        try:
+        with named(str(run.directory.path)):
+            config = run.directory.load_config()
             run_flags.with_search_of(config, arguments, search=run.search)
-        except ValueError as error:
-            raise UserError(f"{run.directory.path}: {error}") from error
     systems = []
-    for number, run in enumerate(directories, 1):
-        if len(directories) > 1:
-            which = f"run {number} of {len(directories)}: {run.name}"
+    for number, run in enumerate(runs, 1):
+        if len(runs) > 1:
+            which = f"run {number} of {len(runs)}: {run.name}"
             print(which, file=sys.stderr, flush=True)
-        systems.append(measure(*run, pairs, known, arguments))
-    comparison = compare_systems(
+        systems.append(measure(run, gold, arguments))
+    comparison = evaluation.compare.compare_systems(
         systems,
-        baseline=evaluated_runs.has_baseline(arguments),
+        baseline=bool(arguments.baseline or arguments.baseline_search),
         edges=edges,
         bins=arguments.length_bins,
     )
     whose = arguments.workdir[0] if len(systems) == 1 else f"{len(systems)} runs"
     title = f"{whose}, {arguments.split}, {len(pairs):,} sentences"
     if len(systems) == 1:
-        print_table(report.rows(systems[0].evaluation, systems[0].facts), title=title)
+        one = systems[0]
+        rows = evaluation.tables.evaluation_rows(one.evaluation, one.facts)
+        print_table(rows, title=title)
         print()
     unit = systems[0].config["data.source_tokenizer"]
-    for table in comparison_report.tables(comparison, title=title, unit=unit):
+    tables = evaluation.tables.system_tables(comparison, title=title, unit=unit)
+    for table in tables:
         print_table(table.rows, head=table.head, title=table.title)
         print(*table.notes, "", sep="\n")
     if output:
         write_json(output, comparison.to_dict())
-        print(f"wrote {output}")
     if translations:
-        write_translations(
-            translations, pairs, [system.evaluation for system in systems]
-        )
-        print(f"wrote {translations}")
+        found = [system.evaluation for system in systems]
+        evaluation.evaluate.write_translations(translations, pairs, found)
     if arguments.figure:
-        plot_length_curves(comparison.by_length, unit=unit, path=arguments.figure)
-        print(f"wrote {arguments.figure}")
+        evaluation.curves.plot_length_curves(
+            comparison.by_length, unit=unit, path=arguments.figure
+        )
+    for path in filter(None, written.values()):
+        print(f"wrote {path}")
+
+
+class NamedRun(NamedTuple):
+    """A run to measure; `search` is its own where the flags do not say it."""
+
+    name: str
+    directory: RunDirectory
+    search: str | None = None
 
 
 def measure(
-    name: str,
-    directory: "RunDirectory",
-    search: str | None,
-    pairs: "tuple[Pair, ...]",
-    known: known_links.KnownLinks,
-    arguments: types.SimpleNamespace,
+    run: NamedRun, gold: GoldAlignments, arguments: types.SimpleNamespace
 ) -> "System":
-    """Translates the pairs with the run in `directory`, by `search` if it is given."""
-    from attention_jax.evaluation.system_comparison import System
-    from attention_jax.run import load_run
-    from attention_jax.training.run_directory import config_to_dict, flatten
+    """The system that the run is, by its own search or by `run.search`."""
+    loaded = attention_jax.load_run(run.directory.path, checkpoint=arguments.checkpoint)
+    loaded = run_flags.with_search(loaded, arguments, search=run.search)
+    name = run.name
+    if arguments.baseline_search and run.search is None:
+        name = f"{name}, {evaluation.tables.describe_search(loaded.config.decoding)}"
+    found, facts = gold.evaluate(run.directory, loaded)
+    config = flatten(config_to_dict(loaded.config))
+    return evaluation.compare.System(name, found, facts, config)
 
-    run = load_run(directory.path, checkpoint=arguments.checkpoint)
-    run = run_flags.with_search(run, arguments, search=search)
-    if arguments.baseline_search is not None and search is None:
-        name = evaluated_runs.with_search_named(name, run)
-    evaluation, facts = known_links.evaluate_with_links(
-        directory, run, pairs, known, arguments
+
+def length_edges(given: Sequence[str]) -> tuple[int, ...]:
+    """The edges that --length_edges names.
+
+    Raises:
+      UserError: they are not integers that increase.
+    """
+    try:
+        edges = tuple(int(edge) for edge in given)
+    except ValueError:
+        edges = ()
+    if len(edges) < len(given) or list(edges) != sorted({*edges}):
+        raise UserError(
+            "--length_edges takes integers that increase, as in 5,10,20; got "
+            f"{','.join(given)!r}"
+        )
+    return edges
+
+
+def runs_to_measure(arguments: types.SimpleNamespace) -> list[NamedRun]:
+    """The runs that the flags name, the baseline first if there is one.
+
+    Raises:
+      UserError: a run is given twice, or a baseline that is no other system.
+      OSError: a directory is not there, or holds no run.
+    """
+    search = arguments.baseline_search
+    paths = _expand(arguments.workdir)
+    with named("--workdir"):
+        evaluation.compare.brief_paths(paths)
+    baseline = paths if search is not None else []
+    if arguments.baseline is not None:
+        baseline = _expand([arguments.baseline])
+    if len(baseline) > 1:
+        raise UserError(
+            f"the baseline must be one run, and there are {len(baseline)}; name it by "
+            "--baseline"
+        )
+    # A folder of runs may hold the baseline too.
+    paths = [
+        path
+        for path in paths
+        if path not in baseline or (search and _searched_otherwise(path, arguments))
+    ]
+    if not paths and search:
+        raise UserError(
+            f"--baseline_search={search} is how the run itself searches: there is "
+            "nothing to compare"
+        )
+    if not paths:
+        raise UserError(
+            f"--baseline={arguments.baseline} is the run to be tested itself; "
+            "--baseline_search compares a run with itself, searched otherwise"
+        )
+    distinct = list(dict.fromkeys([*baseline, *paths]))
+    brief = evaluation.compare.brief_paths(distinct)
+    names = dict(zip(distinct, brief, strict=True))
+    suffix = f", {search}" if search else ""
+    first = [NamedRun(names[p] + suffix, RunDirectory(p), search) for p in baseline]
+    return first + [NamedRun(names[path], RunDirectory(path)) for path in paths]
+
+
+def _searched_otherwise(path: pathlib.Path, arguments: types.SimpleNamespace) -> bool:
+    """Whether the run's search, by the flags, is another than the baseline's."""
+    config = RunDirectory(path).load_config()
+    own, others = (
+        run_flags.with_search_of(config, arguments, search=search).decoding
+        for search in (None, arguments.baseline_search)
     )
-    return System(name, evaluation, facts, flatten(config_to_dict(run.config)))
+    return own != others
+
+
+def _expand(paths: Sequence[str]) -> list[pathlib.Path]:
+    """Each path, or the runs in it, without symbolic links."""
+    if "" in paths:
+        raise UserError("--workdir and --baseline take a directory, got an empty one")
+    return [
+        run.resolve()
+        for path in paths
+        for run in evaluation.compare.run_directories(path)
+    ]
 
 
 if __name__ == "__main__":

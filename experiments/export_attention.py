@@ -12,7 +12,10 @@ import types
 
 from absl import flags
 
-from attention_jax.errors import UserError
+import attention_jax
+from attention_jax import evaluation
+from attention_jax.errors import named
+from attention_jax.training.run_directory import RunDirectory
 from experiments import cli, run_flags, sentence_flags
 from experiments.outputs import check_apart, check_output
 
@@ -30,41 +33,25 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Writes the file."""
-    from attention_jax.evaluation.attention_files import (
-        check_suffix,
-        record,
-        save_attention,
-    )
-
     sentence_flags.check_sentences(arguments)
     check_output(arguments.output)
     written = {"output": arguments.output}
     check_apart(written, read={"input": arguments.input}, runs=[arguments.workdir])
     output = pathlib.Path(arguments.output)
-    try:
-        check_suffix(output)
-    except ValueError as error:
-        raise UserError(f"--output: {error}") from error
-    from attention_jax.evaluation.evaluate import provenance
-    from attention_jax.run import load_run
-    from attention_jax.training.run_directory import RunDirectory
-
-    run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
+    with named("--output"):
+        evaluation.attention_files.check_suffix(output)
+    run = attention_jax.load_run(arguments.workdir, checkpoint=arguments.checkpoint)
     run = run_flags.with_search(run, arguments)
     pairs = sentence_flags.pairs_of(run, arguments, number=0)
-    found = [
-        record(pair.source, translation)
-        for pair, translation in zip(
-            pairs, sentence_flags.translations_of(run, arguments, pairs), strict=True
-        )
-    ]
-    facts = provenance(
+    found = sentence_flags.translations_of(run, arguments, pairs)
+    facts = evaluation.evaluate.provenance(
         RunDirectory(arguments.workdir),
         run,
         split=arguments.split,
         checkpoint=arguments.checkpoint,
     )
-    save_attention(output, found, facts=facts)
+    sources = [pair.source for pair in pairs]
+    evaluation.attention_files.save_attention(output, sources, found, facts=facts)
     print(f"wrote {output}, {len(found):,} sentences")
 
 

@@ -1,12 +1,12 @@
-"""Draws where a run looks while it translates: one sentence, or several in a grid.
+"""Draws what a run attends to while it translates: one sentence, or several in a grid.
 
     python -m experiments.plot_attention --workdir=runs/cldr --text=2024年3月5日星期二 \\
         --output=attention.png
     python -m experiments.plot_attention --workdir=runs/cldr --split=test --num=6 \\
         --output=grid.pdf
 
-With --target the words are forced on the decoder, and the picture shows where it looks for
-each of them. Several pictures are numbered as the lines printed. The known alignment of
+With --target the words are forced on the decoder, and the picture shows what it attends to for
+each of them. Several pictures are numbered as the lines printed. The gold alignment of
 --split's pairs is outlined where the translation is the known one.
 """
 
@@ -15,7 +15,10 @@ import types
 
 from absl import flags
 
+import attention_jax
+from attention_jax import evaluation
 from attention_jax.errors import UserError
+from attention_jax.evaluation.plots import Panel, plot_weights_grid
 from experiments import cli, run_flags, sentence_flags
 from experiments.outputs import check_apart, check_picture
 
@@ -42,17 +45,11 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Writes the picture."""
-    from attention_jax.evaluation.alignment import gold_links
-    from attention_jax.evaluation.evaluate import is_exact
-    from attention_jax.evaluation.plots import Panel, plot_weights_grid
-
     sentence_flags.check_sentences(arguments)
     check_picture(arguments.output, "output")
     written = {"output": arguments.output}
     check_apart(written, read={"input": arguments.input}, runs=[arguments.workdir])
-    from attention_jax.run import load_run
-
-    run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
+    run = attention_jax.load_run(arguments.workdir, checkpoint=arguments.checkpoint)
     run = run_flags.with_search(run, arguments)
     pairs = sentence_flags.pairs_of(run, arguments, number=PICTURES)
     if len(pairs) > MOST:
@@ -69,7 +66,9 @@ def main(arguments: types.SimpleNamespace) -> None:
             one.target_tokens,
             title=str(number) if len(found) > 1 else "",
             # Links are between the words of the known translation, not of another.
-            links=gold_links(run, pair) if is_exact(run, pair, one) else frozenset(),
+            links=evaluation.alignment.gold_links(run, pair)
+            if evaluation.evaluate.is_exact(run, pair, one)
+            else frozenset(),
         )
         for number, (pair, one) in enumerate(zip(pairs, found, strict=True), 1)
         if one.weights.size

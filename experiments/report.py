@@ -1,4 +1,4 @@
-"""Writes what a run is, scores and looks at into one HTML file that opens anywhere.
+"""Writes what a run is, scores and attends to into one HTML file that opens anywhere.
 
     python -m experiments.report --workdir=runs/tatoeba --output=report.html
 
@@ -11,8 +11,17 @@ import types
 
 from absl import flags
 
+import attention_jax
+from attention_jax import evaluation
+from attention_jax.atomic_write import write_text
 from attention_jax.errors import UserError
-from experiments import cli, known_links, run_flags
+from attention_jax.training.run_directory import RunDirectory
+from experiments import cli, run_flags
+from experiments.gold_alignments import (
+    GoldAlignments,
+    check_alignments,
+    define_alignments,
+)
 from experiments.outputs import check_apart, check_output
 
 
@@ -23,7 +32,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     run_flags.define_max_sentences(flag_values, 1_000)
     run_flags.define_checkpoint(flag_values)
     flags.DEFINE_string("output", None, "The .html file.", flag_values=flag_values)
-    known_links.define_links(flag_values)
+    define_alignments(flag_values)
     run_flags.define_search(flag_values)
 
 
@@ -37,27 +46,18 @@ def main(arguments: types.SimpleNamespace) -> None:
         read={"alignments": arguments.alignments},
         runs=[arguments.workdir],
     )
-    from attention_jax.atomic_write import write_text
-    from attention_jax.evaluation import html_report
-    from attention_jax.evaluation.evaluate import load_split
-    from attention_jax.evaluation.run_summary import summarize
-    from attention_jax.run import load_run
-    from attention_jax.training.run_directory import RunDirectory
-
-    run = load_run(arguments.workdir, checkpoint=arguments.checkpoint)
+    run = attention_jax.load_run(arguments.workdir, checkpoint=arguments.checkpoint)
     run = run_flags.with_search(run, arguments)
     directory = RunDirectory(arguments.workdir)
-    known_links.check_links(arguments, [directory])
-    pairs = load_split(
+    check_alignments(arguments, [directory])
+    pairs = evaluation.evaluate.load_split(
         directory, arguments.split, max_sentences=arguments.max_sentences
     )
-    known = known_links.KnownLinks(arguments, pairs)
-    evaluation, facts = known_links.evaluate_with_links(
-        directory, run, pairs, known, arguments
-    )
-    summary = summarize(directory.path, name=directory.path.name)
-    data = html_report.collect(run, summary, pairs, evaluation, facts)
-    write_text(output, html_report.render(data))
+    found, facts = GoldAlignments(arguments, pairs).evaluate(directory, run)
+    name = directory.path.name
+    summary = evaluation.run_summary.summarize(directory.path, name=name)
+    contents = evaluation.html_report.collect(run, summary, pairs, found, facts)
+    write_text(output, evaluation.html_report.render(contents))
     print(f"wrote {output}, {output.stat().st_size:,} bytes")
 
 

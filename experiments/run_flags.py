@@ -9,7 +9,7 @@ from absl import flags
 
 from attention_jax.config import DecodingConfig, ExperimentConfig
 from attention_jax.errors import UserError
-from experiments import cli
+from experiments.config_flags import define_fields
 
 if TYPE_CHECKING:
     from attention_jax.run import Run
@@ -58,7 +58,7 @@ def define_max_sentences(flag_values: flags.FlagValues, default: int) -> None:
 
 def define_search(flag_values: flags.FlagValues) -> None:
     """Defines a flag for every field of DecodingConfig; without it the run's own holds."""
-    cli.define_fields(flag_values, DecodingConfig, "")
+    define_fields(flag_values, DecodingConfig, "")
 
 
 def search_given(arguments: types.SimpleNamespace) -> dict[str, Any]:
@@ -88,8 +88,8 @@ def with_search_of(
     search: str | None = None,
 ) -> ExperimentConfig:
     """As `with_search`, of a run's configuration."""
-    from attention_jax.decoding.searches import searches
-    from attention_jax.run import with_decoding
+    # Imported here: it takes a second.
+    from attention_jax.run import searches, with_decoding
 
     wanted = search_given(arguments)
     if search is not None:

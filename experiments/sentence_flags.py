@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
+from attention_jax import evaluation
+from attention_jax.data.pairs import Pair
+from attention_jax.data.text import read_lines
 from attention_jax.errors import UserError
+from attention_jax.training.run_directory import RunDirectory
 from experiments import run_flags
 
 if TYPE_CHECKING:
-    from attention_jax.data.pairs import Pair
     from attention_jax.run import Run, Translation
 
 
@@ -37,7 +40,7 @@ def define_sentences(flag_values: flags.FlagValues, *, number: int) -> None:
     flags.DEFINE_integer(
         "num",
         None,
-        "Only the first so many of --input or --split; 0 takes all; if not given, "
+        "Only the first N of --input or --split; 0 takes all; if not given, "
         + (str(number) if number else "all"),
         lower_bound=0,
         flag_values=flag_values,
@@ -75,20 +78,16 @@ def check_sentences(arguments: types.SimpleNamespace) -> None:
 
 def pairs_of(
     run: "Run", arguments: types.SimpleNamespace, *, number: int
-) -> "list[Pair]":
+) -> list[Pair]:
     """The sentences that the flags name; blank lines of --input are left out.
 
     Those of --text and --input have no target, unless --target gives it. Without --num
     there are `number`.
 
     Raises:
-      ValueError: the run has no attention, or there is nothing to translate.
+      UserError: the run has no attention, or there is nothing to translate.
       OSError: --input cannot be read.
     """
-    from attention_jax.data.pairs import Pair
-    from attention_jax.evaluation.evaluate import load_split
-    from attention_jax.training.run_directory import RunDirectory
-
     if not run.attends:
         raise UserError(
             "this run has no attention to show: its config.model.attention is "
@@ -102,7 +101,7 @@ def pairs_of(
         number = arguments.num
     if arguments.split:
         return list(
-            load_split(
+            evaluation.evaluate.load_split(
                 RunDirectory(arguments.workdir),
                 arguments.split,
                 max_sentences=number,
@@ -116,7 +115,7 @@ def pairs_of(
 
 
 def translations_of(
-    run: "Run", arguments: types.SimpleNamespace, pairs: "Sequence[Pair]"
+    run: "Run", arguments: types.SimpleNamespace, pairs: Sequence[Pair]
 ) -> "list[Translation]":
     """What the run makes of each: its own translation, or --target, forced."""
     if arguments.target:
@@ -125,8 +124,6 @@ def translations_of(
 
 
 def _lines_with_words(run: "Run", path: str, number: int) -> list[str]:
-    from attention_jax.data.text import read_lines
-
     lines = read_lines(path, field="--input")[: number or None]
     sources = [line for line in lines if run.source_codec.tokens(line)]
     if not sources:

@@ -22,7 +22,9 @@ from typing import Any
 
 from absl import flags
 
+from attention_jax.atomic_write import read_json, write_text
 from attention_jax.config import ExperimentConfig
+from attention_jax.evaluation.compare import brief_fields, brief_values
 from experiments import cli
 from experiments.processes import TERMINATED, Termination
 from experiments.progress import Log, watch
@@ -46,7 +48,6 @@ def main(arguments: types.SimpleNamespace) -> int:
     """Runs `arguments.configs` in `arguments.workdir`."""
     # Imported here: all that trains and measures takes a second.
     from attention_jax import sweeps
-    from attention_jax.atomic_write import read_json, write_text
 
     configs = arguments.configs
     if isinstance(configs, ExperimentConfig):
@@ -90,8 +91,6 @@ def main(arguments: types.SimpleNamespace) -> int:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """The head and the rows of the table, of the rows of results.json."""
-    from attention_jax.evaluation.config_variation import brief_fields, brief_values
-
     brief = brief_fields(list(rows[0]["differs"]))
     columns = {
         name: brief_values([row["differs"][field] for row in rows])

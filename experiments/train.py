@@ -18,6 +18,7 @@ import types
 
 from absl import flags
 
+from attention_jax.training.run_directory import RunDirectory
 from experiments import cli
 from experiments.processes import (
     TERMINATED,
@@ -50,7 +51,6 @@ def main(arguments: types.SimpleNamespace) -> int:
     """Trains `arguments.config` in `arguments.workdir`."""
     # Imported here: flax and orbax take a second.
     from attention_jax.experiment import run_experiment
-    from attention_jax.training import RunDirectory
 
     config, workdir = arguments.config, arguments.workdir
     with (

@@ -28,7 +28,6 @@ from absl import flags
 import attention_jax
 from attention_jax.data.pairs import Pair
 from attention_jax.errors import UserError
-from attention_jax.evaluation.alignment import attention_links, format_alignment
 from experiments import cli, run_flags
 from experiments.lines import Shorten, arriving_lines, decode, target_lines
 
@@ -143,6 +142,8 @@ def columns(
         # An empty line has no score: 0 would be the best of all.
         yield f"{translation.score:.4f}" if translation.source_tokens else ""
     if arguments.alignments:
+        from attention_jax.evaluation.alignment import attention_links, format_alignment
+
         yield format_alignment(attention_links(translation.weights))
     if arguments.tokens:
         yield " ".join(translation.source_tokens)

@@ -3,10 +3,13 @@
 import re
 import shlex
 import sys
+from importlib import import_module
 
 import pytest
 from absl import flags
 
+from attention_jax.experiment import validate
+from experiments import cli
 from tests.markdown import ROOT, blocks, commands
 
 PAGES = ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
@@ -27,10 +30,6 @@ def test_python_examples_run_in_order(page, tmp_path, monkeypatch):
 )
 def test_commands_parse(command, monkeypatch):
     """Program, flags and config fields exist; nothing is run."""
-    from importlib import import_module
-
-    from experiments import cli
-
     monkeypatch.chdir(ROOT)
     words = shlex.split(command.split("-m ", 1)[1], comments=True)
     words = words[: words.index("<")] if "<" in words else words
@@ -44,4 +43,6 @@ def test_commands_parse(command, monkeypatch):
     kind = "configs" if words[0] == "experiments.sweep" else "config"
     parsed = cli.parse(argv, values, positional=positional, **{kind: has_config})
     assert bool(parsed.positional) == bool(positional)
+    if kind == "config" and has_config:
+        validate(parsed.config)
     assert sys.modules[words[0]].main

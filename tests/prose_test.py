@@ -35,3 +35,11 @@ def test_prose_leaves_out_tables_and_code():
     shown = [line for _, line in prose("README.md")]
     assert any(line.startswith("# ") for line in shown)
     assert not any(line.startswith(("|", "```")) for line in shown)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p != "benchmarks/README.md"])
+def test_every_file_that_a_page_names_exists(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    folders = "attention_jax|benchmarks|configs|docs|experiments|findings|tests"
+    for name in re.findall(rf"`((?:{folders})/[\w/]+(?:\.\w+|/))", text):
+        assert (ROOT / name).exists(), f"{page} names {name}"

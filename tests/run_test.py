@@ -125,17 +125,6 @@ def test_forcing_a_translation_gives_what_the_search_found(run, sentences):
     assert run.force([]) == []
 
 
-def test_an_unlikely_target_is_scored_too(run, words):
-    source = " ".join(words[:3])
-    right = Pair(source, " ".join(reversed(words[:3])))
-    wrong = Pair(source, "never seen")
-    blank = Pair("", "never")
-    one, other, nothing = run.force([right, wrong, blank])
-    assert one.log_prob > other.log_prob
-    assert other.target_tokens == ("never", "seen") and other.weights.shape == (2, 3)
-    assert nothing.text == "" and nothing.log_prob == 0
-
-
 def test_n_best(run, sentences):
     beam = run.with_decoding(search="beam", beam_size=4, length_penalty="gnmt")
     found = beam.decode_n_best([*sentences[:4], ""], 3)
@@ -223,12 +212,6 @@ def test_sentences_of_any_iterable(run, words):
         (lambda run: run.attend("ba", 3), "target must be a string, got 3"),
         (lambda run: run.compile([3]), r"sentences\[0\] must be a string"),
         (lambda run: run.longest_sentence(True), "n_best must be an integer"),
-        (
-            lambda run: run.force(Pair("ba", "ba")),
-            "pairs must be a sequence of Pairs, got Pair",
-        ),
-        (lambda run: run.force([("ba", "ba")]), r"pairs\[0\] must be a Pair"),
-        (lambda run: run.force([Pair("ba", None)]), r"pairs\[0\].target must be a str"),
     ],
 )
 def test_arguments_of_another_type(run, call, message):
@@ -280,20 +263,21 @@ def test_a_sentence_too_long_for_memory_is_named(run, words):
         run.translate(["", long])
 
 
-def test_greedy_attention_is_that_of_its_words_forced(run, words):
-    for sentence in (" ".join(words[:3]), " ".join(words)):
-        source, target, weights = run.attend(sentence)
-        forced = run.attend(sentence, run.translate([sentence])[0])
-        assert (source, target) == forced[:2]
-        assert weights.shape == forced.weights.shape == (len(target), len(source))
-        assert_close(weights, forced.weights)
-
-
 def test_any_words_can_be_forced(run, words):
+    """However unlikely, and whether the run knows them or not."""
     source, target, weights = run.attend(" ".join(words[:2]), "unknown " + words[0])
     assert source == tuple(words[:2]) and target == ("unknown", words[0])
     assert weights.shape == (2, 2)
     assert_close(weights.sum(axis=1), np.ones(2))
+    right = Pair(" ".join(words[:3]), " ".join(reversed(words[:3])))
+    wrong = Pair(right.source, "never seen")
+    one, other, nothing = run.force([right, wrong, Pair("", "never")])
+    assert one.log_prob > other.log_prob
+    assert other.target_tokens == ("never", "seen") and other.weights.shape == (2, 3)
+    assert nothing.text == "" and nothing.log_prob == 0
+    _, found, weights = run.attend(right.source)
+    assert found == one.target_tokens
+    assert_close(weights, one.weights)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import attention_jax as aj
 from attention_jax.config import ExperimentConfig
 from attention_jax.experiment import validate
 from attention_jax.sweeps import name_runs
-from experiments.cli import load_configs
+from experiments.config_flags import load_configs
 from tests.markdown import ROOT
 
 WORKSPACE = (ROOT / "WORKSPACE.md").read_text(encoding="utf-8")

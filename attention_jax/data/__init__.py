@@ -1,10 +1,8 @@
 """Sentence pairs: where they come from, how they become tokens, ids and batches."""
 
+# ruff: noqa: F401 (what is imported here is public, and importing a source registers it)
 from attention_jax.config import DataConfig
-
-# Importing a source registers it.
-from attention_jax.data import cldr as cldr
-from attention_jax.data import tatoeba as tatoeba
+from attention_jax.data import cldr, tatoeba
 from attention_jax.data.batches import (
     Batch,
     Examples,
@@ -55,54 +53,6 @@ from attention_jax.data.vocabulary import (
     build_vocabulary,
 )
 from attention_jax.errors import UserError, named
-
-__all__ = [
-    "BOS",
-    "EOS",
-    "PAD",
-    "SPECIAL_TOKENS",
-    "UNK",
-    "Batch",
-    "CharacterTokenizer",
-    "Examples",
-    "Leak",
-    "Link",
-    "Pair",
-    "Splits",
-    "SubwordTokenizer",
-    "TextCodec",
-    "Token",
-    "Tokenizer",
-    "TrainBatches",
-    "Vocabulary",
-    "WordTokenizer",
-    "assign_buckets",
-    "bucket_shapes",
-    "build_codec",
-    "build_codecs",
-    "build_vocabulary",
-    "check_config",
-    "data_sources",
-    "encode_pairs",
-    "encode_sources",
-    "eval_batches",
-    "find_leaks",
-    "keep_short",
-    "link_tokens",
-    "load_codecs",
-    "load_splits",
-    "make_batch",
-    "make_tokenizer",
-    "register_data_source",
-    "register_synthetic_task",
-    "save_codecs",
-    "split_by_group",
-    "split_hash",
-    "synthetic_tasks",
-    "tokenizer_from_dict",
-    "tokenizer_names",
-    "tokenizers",
-]
 
 
 def check_config(config: DataConfig) -> None:

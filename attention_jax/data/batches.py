@@ -2,11 +2,11 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int32, Int64
+from jaxtyping import Float64, Int32, Int64
 
 from attention_jax.data.codec import TextCodec
 from attention_jax.data.pairs import Pair
@@ -21,41 +21,38 @@ _MAX_CANDIDATES = 48
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
-    """N sentence pairs as ids, without BOS and EOS, concatenated: a batch is one gather.
+    """N sentence pairs as ids, without BOS and EOS.
 
     Attributes:
-      source, target: the ids of all sentences, one after the other.
-      source_starts, target_starts: where each sentence begins, and the end of the last.
+      source, target: the ids of each sentence.
       ids: the index of each in the pairs it was made from; batches name it by that.
     """
 
-    source: Int32[np.ndarray, " source_tokens"]
-    source_starts: Int64[np.ndarray, " starts"]
-    target: Int32[np.ndarray, " target_tokens"]
-    target_starts: Int64[np.ndarray, " starts"]
+    source: Sequence[Int32[np.ndarray, " source_tokens"]]
+    target: Sequence[Int32[np.ndarray, " target_tokens"]]
     ids: Int32[np.ndarray, " N"]
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
+    @functools.cached_property
     def source_lengths(self) -> Int64[np.ndarray, " N"]:
         """Tokens in each source."""
-        return np.diff(self.source_starts)
+        return np.array([len(ids) for ids in self.source], np.int64)
 
-    @property
+    @functools.cached_property
     def target_lengths(self) -> Int64[np.ndarray, " N"]:
         """Tokens in each target, and one for its EOS."""
-        return np.diff(self.target_starts) + 1
+        return np.array([len(ids) + 1 for ids in self.target], np.int64)
 
 
 def encode_pairs(
     pairs: Sequence[Pair], source_codec: TextCodec, target_codec: TextCodec
 ) -> Examples:
     """The pairs as ids, in order."""
-    source = _pack(source_codec.encode(pair.source) for pair in pairs)
-    target = _pack(target_codec.encode(pair.target) for pair in pairs)
-    return Examples(*source, *target, np.arange(len(pairs), dtype=np.int32))
+    source = [np.array(source_codec.encode(pair.source), np.int32) for pair in pairs]
+    target = [np.array(target_codec.encode(pair.target), np.int32) for pair in pairs]
+    return Examples(source, target, np.arange(len(pairs), dtype=np.int32))
 
 
 def encode_sources(sentences: Sequence[str], source_codec: TextCodec) -> Examples:
@@ -68,19 +65,9 @@ def encode_tokens(
     sentences: Sequence[Sequence[str]], vocabulary: Vocabulary
 ) -> Examples:
     """As `encode_sources`, of sentences that are cut into tokens already."""
-    source = _pack(vocabulary.encode(tokens) for tokens in sentences)
-    target = _pack([] for _ in sentences)
-    return Examples(*source, *target, np.arange(len(sentences), dtype=np.int32))
-
-
-def _pack(
-    sentences: Iterable[Sequence[int]],
-) -> tuple[Int32[np.ndarray, " tokens"], Int64[np.ndarray, " starts"]]:
-    sentences = list(sentences)
-    starts = np.zeros(len(sentences) + 1, np.int64)
-    np.cumsum([len(sentence) for sentence in sentences], out=starts[1:])
-    flat = (token for sentence in sentences for token in sentence)
-    return np.fromiter(flat, np.int32, count=int(starts[-1])), starts
+    source = [np.array(vocabulary.encode(tokens), np.int32) for tokens in sentences]
+    target = [np.zeros(0, np.int32)] * len(sentences)
+    return Examples(source, target, np.arange(len(sentences), dtype=np.int32))
 
 
 def keep_short(examples: Examples, max_source: int, max_target: int) -> Examples:
@@ -88,23 +75,19 @@ def keep_short(examples: Examples, max_source: int, max_target: int) -> Examples
 
     Their ids stay what they were.
     """
-    kept: Bool[np.ndarray, " N"] = np.ones(len(examples), bool)
-    if max_source:
-        kept &= examples.source_lengths <= max_source
-    if max_target:
-        kept &= examples.target_lengths - 1 <= max_target
-    if kept.all():
-        return examples
-    rows = np.flatnonzero(kept)
+    rows = [
+        row
+        for row, (source, target) in enumerate(
+            zip(examples.source, examples.target, strict=True)
+        )
+        if len(source) <= (max_source or len(source))
+        and len(target) <= (max_target or len(target))
+    ]
     return Examples(
-        *_take(examples.source, examples.source_starts, rows),
-        *_take(examples.target, examples.target_starts, rows),
+        [examples.source[row] for row in rows],
+        [examples.target[row] for row in rows],
         examples.ids[rows],
     )
-
-
-def _take(tokens, starts, rows):
-    return _pack(tokens[starts[row] : starts[row + 1]].tolist() for row in rows)
 
 
 class Batch(NamedTuple):
@@ -131,38 +114,27 @@ def make_batch(
     examples: Examples, rows: Int64[np.ndarray, " n"], *, batch_size: int, shape: Shape
 ) -> Batch:
     """The given examples as one batch, with padding rows up to `batch_size`."""
-    filled = np.zeros(batch_size, bool)
-    filled[: len(rows)] = True
-    source, source_lengths = _gather(
-        examples.source, examples.source_starts, rows, batch_size, shape[0]
-    )
-    # One column more than the tokens need, so that BOS or EOS fits beside them.
-    target_outputs, num_tokens = _gather(
-        examples.target, examples.target_starts, rows, batch_size, shape[1]
-    )
-    target_inputs = np.full_like(target_outputs, PAD)
-    target_inputs[:, 1:] = target_outputs[:, :-1]
-    target_inputs[filled, 0] = BOS
-    target_outputs[filled, num_tokens[filled]] = EOS
-    ids = np.full(batch_size, -1, np.int32)
-    ids[: len(rows)] = examples.ids[rows]
-    target_lengths = num_tokens + filled.astype(np.int32)
+    source = np.full((batch_size, shape[0]), PAD, np.int32)
+    target_inputs, target_outputs = np.full((2, batch_size, shape[1]), PAD, np.int32)
+    source_lengths, target_lengths = np.zeros((2, batch_size), np.int32)
+    for index, row in enumerate(rows):
+        ids, target = examples.source[row], examples.target[row]
+        source[index, : len(ids)] = ids
+        target_inputs[index, 0] = BOS
+        target_inputs[index, 1 : len(target) + 1] = target
+        target_outputs[index, : len(target)] = target
+        target_outputs[index, len(target)] = EOS
+        source_lengths[index], target_lengths[index] = len(ids), len(target) + 1
+    example_ids = np.full(batch_size, -1, np.int32)
+    example_ids[: len(rows)] = examples.ids[rows]
     return Batch(
-        source, source_lengths, target_inputs, target_outputs, target_lengths, ids
+        source,
+        source_lengths,
+        target_inputs,
+        target_outputs,
+        target_lengths,
+        example_ids,
     )
-
-
-def _gather(tokens, starts, rows, batch_size: int, width: int):
-    """[B, width] tokens of the rows, padded with PAD; [B] their numbers."""
-    lengths = np.zeros(batch_size, np.int32)
-    lengths[: len(rows)] = starts[rows + 1] - starts[rows]
-    first = np.zeros(batch_size, np.int64)
-    first[: len(rows)] = starts[rows]
-    columns = np.arange(width)[None, :]
-    real = columns < lengths[:, None]
-    padded = np.full((batch_size, width), PAD, np.int32)
-    padded[real] = tokens[(first[:, None] + columns)[real]]
-    return padded, lengths
 
 
 class TrainBatches:
@@ -190,8 +162,6 @@ class TrainBatches:
     ):
         if len(examples) == 0:
             raise UserError("examples is empty: there is nothing to train on")
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.examples = examples
         self.batch_size = batch_size
         self.seed = seed
@@ -217,8 +187,6 @@ class TrainBatches:
 
     def at(self, step: int) -> Batch:
         """The batch of a step, counted from 0, whichever steps were asked for before."""
-        if step < 0:
-            raise ValueError(f"step must be at least 0, got {step}")
         epoch, index = divmod(step, self.steps_per_epoch)
         rows, order = self._epoch(epoch)
         bucket, number = self._batches[order[index]]
@@ -240,8 +208,6 @@ def eval_batches(
       batch_size: rows in a batch.
       shape: widths to pad to; the longest source and target by default.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     if len(examples) == 0:
         return []
     longest = (
@@ -283,8 +249,6 @@ def bucket_shapes(
       O(num_buckets · C⁴) multiplications for C ≤ 48 candidate lengths a side, whatever N:
       0.1 to 0.3 seconds.
     """
-    if num_buckets < 1:
-        raise ValueError(f"num_buckets must be at least 1, got {num_buckets}")
     if len(lengths) == 0:
         return ((1, 1),)
     lengths = np.maximum(lengths, 1)
@@ -321,26 +285,18 @@ def _best_chain(
     """
     fit = counts.cumsum(0).cumsum(1)
     best = fit * sizes
-    back = []
+    chains = {cell: [cell] for cell in np.ndindex(best.shape)}
     for _ in range(num_buckets - 1):
-        longer = best.copy()
-        came_from = np.full((*best.shape, 2), -1)
+        longer, longer_chains = best.copy(), dict(chains)
         for i, j in np.ndindex(best.shape):
             cost = best[: i + 1, : j + 1] - fit[: i + 1, : j + 1] * sizes[i, j]
-            row, column = np.unravel_index(np.argmin(cost), cost.shape)
+            row, column = divmod(int(np.argmin(cost)), j + 1)
             through = cost[row, column] + fit[i, j] * sizes[i, j]
             if through < longer[i, j]:
                 longer[i, j] = through
-                came_from[i, j] = row, column
-        best = longer
-        back.append(came_from)
-    cell = (counts.shape[0] - 1, counts.shape[1] - 1)
-    chain = [cell]
-    for came_from in reversed(back):
-        row, column = came_from[cell]
-        if row >= 0:
-            cell = (int(row), int(column))
-            chain.append(cell)
+                longer_chains[i, j] = [(i, j), *chains[row, column]]
+        best, chains = longer, longer_chains
+    chain = chains[counts.shape[0] - 1, counts.shape[1] - 1]
     return chain + chain[:1] * (num_buckets - len(chain))
 
 

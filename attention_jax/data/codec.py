@@ -1,6 +1,7 @@
 """Encoding text as token ids and decoding it, and the file that stores how."""
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -111,19 +112,16 @@ def build_codecs(
     if not train_pairs:
         raise UserError("train_pairs is empty: there is no vocabulary to build")
 
-    def codec(tokenizer: str, texts: list[str]) -> TextCodec:
-        return build_codec(
-            tokenizer,
-            texts,
-            subwords=config.subwords,
-            lowercase=config.lowercase,
-            min_frequency=config.min_frequency,
-            max_vocabulary=config.max_vocabulary,
-        )
-
+    build = functools.partial(
+        build_codec,
+        subwords=config.subwords,
+        lowercase=config.lowercase,
+        min_frequency=config.min_frequency,
+        max_vocabulary=config.max_vocabulary,
+    )
     return (
-        codec(config.source_tokenizer, [pair.source for pair in train_pairs]),
-        codec(config.target_tokenizer, [pair.target for pair in train_pairs]),
+        build(config.source_tokenizer, [pair.source for pair in train_pairs]),
+        build(config.target_tokenizer, [pair.target for pair in train_pairs]),
     )
 
 

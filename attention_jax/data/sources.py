@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from attention_jax.config import DataConfig, check_fields
+from attention_jax.config import DataConfig
 from attention_jax.data.pairs import Pair
 from attention_jax.data.splits import Splits, find_leaks, split_by_group
 from attention_jax.data.text import read_lines
@@ -33,11 +33,16 @@ def load_splits(config: DataConfig) -> Splits:
     are a subset of those for a larger one.
 
     Raises:
-      UserError: a field is out of its range, or the source cannot use its input; an
+      UserError: a count is negative, or the source cannot use its input; an
         UnknownNameError if there is no source `config.source`.
     """
     source = data_sources.get(config.source)
-    check_fields(config, "config.data")
+    counts = ("num_pairs", "num_dev", "num_test", "num_train")
+    for name in (*counts, "source_column", "target_column"):
+        if getattr(config, name) < 0:
+            raise UserError(
+                f"config.data.{name} must be at least 0, got {getattr(config, name)}"
+            )
     splits = source(config)
     if config.num_train > len(splits.train):
         raise UserError(

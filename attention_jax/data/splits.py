@@ -1,19 +1,21 @@
 """Train, dev and test pairs that share no sentence."""
 
+import dataclasses
 import hashlib
 import itertools
 import json
 import random
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from attention_jax.config import DataConfig
+from attention_jax.data.codec import build_codecs
 from attention_jax.data.pairs import Pair
-from attention_jax.data.text import lower_case
-from attention_jax.data.tokenization import Tokenizer, make_tokenizer
+from attention_jax.data.vocabulary import UNK
 from attention_jax.errors import UserError
 
+_SIDES = ("source", "target")
 # Draws in which a trained tokenizer may turn out to cut dev or test text in a new way.
 _MAX_ROUNDS = 20
 
@@ -79,9 +81,6 @@ def split_by_group(
     Raises:
       UserError: no choice of components that was tried has exactly these sizes.
     """
-    for name, value in (("num_dev", num_dev), ("num_test", num_test)):
-        if value < 0:
-            raise UserError(f"config.data.{name} must be at least 0, got {value}")
     if num_dev + num_test > len(pairs):
         raise UserError(
             "config.data.num_dev + config.data.num_test must be at most the number of "
@@ -162,13 +161,14 @@ def split_covered(pairs: Sequence[Pair], config: DataConfig) -> Splits:
     Raises:
       UserError: the sizes cannot be had, or no such split was found.
     """
-    sides = (("source", config.source_tokenizer), ("target", config.target_tokenizer))
-    learnt = {side: _train(name, pairs, side, config) for side, name in sides}
+    config = dataclasses.replace(config, min_frequency=1, max_vocabulary=0)
     train_only: set[int] = set()
-    for side, tokenizer in learnt.items():
-        first: dict[str, int] = {}
-        for index, tokens in enumerate(_token_texts(pairs, side, config, tokenizer)):
-            for token in tokens:
+    learnt = {}
+    for side, codec in zip(_SIDES, build_codecs(config, pairs), strict=True):
+        learnt[side] = codec.tokenizer.to_dict()
+        first: dict[int, int] = {}
+        for index, pair in enumerate(pairs):
+            for token in codec.encode(getattr(pair, side)):
                 first.setdefault(token, index)
         train_only |= set(first.values())
     for _ in range(_MAX_ROUNDS):
@@ -176,16 +176,10 @@ def split_covered(pairs: Sequence[Pair], config: DataConfig) -> Splits:
             pairs, config.num_dev, config.num_test, config.seed, train_only=train_only
         )
         unseen: set[Pair] = set()
-        for side, name in sides:
-            tokenizer = _train(name, splits.train, side, config)
-            if tokenizer.to_dict() == learnt[side].to_dict():
-                continue
-            rest = splits.dev + splits.test
-            seen = set().union(*_token_texts(splits.train, side, config, tokenizer))
-            tokens = _token_texts(rest, side, config, tokenizer)
-            unseen |= {
-                pair for pair, new in zip(rest, tokens, strict=True) if new - seen
-            }
+        for side, codec in zip(_SIDES, build_codecs(config, splits.train), strict=True):
+            if codec.tokenizer.to_dict() != learnt[side]:
+                rest = splits.dev + splits.test
+                unseen |= {p for p in rest if UNK in codec.encode(getattr(p, side))}
         if not unseen:
             return splits
         train_only |= {i for i, pair in enumerate(pairs) if pair in unseen}
@@ -195,29 +189,10 @@ def split_covered(pairs: Sequence[Pair], config: DataConfig) -> Splits:
     )
 
 
-def _texts(pairs: Sequence[Pair], side: str, config: DataConfig) -> list[str]:
-    texts = [getattr(pair, side) for pair in pairs]
-    return [lower_case(text) for text in texts] if config.lowercase else texts
-
-
-def _train(
-    name: str, pairs: Sequence[Pair], side: str, config: DataConfig
-) -> Tokenizer:
-    texts = _texts(pairs, side, config)
-    return make_tokenizer(name, texts, subwords=config.subwords)
-
-
-def _token_texts(
-    pairs: Sequence[Pair], side: str, config: DataConfig, tokenizer: Tokenizer
-) -> Iterator[set[str]]:
-    for text in _texts(pairs, side, config):
-        yield {token.text for token in tokenizer.tokenize(text)}
-
-
 def find_leaks(splits: Splits) -> list[Leak]:
     """Every sentence that occurs, on the same side, in two of the splits."""
     leaks = []
-    for side in ("source", "target"):
+    for side in _SIDES:
         keys = {
             name: {sentence_key(getattr(pair, side)) for pair in getattr(splits, name)}
             for name in ("train", "dev", "test")

@@ -6,6 +6,7 @@ Words are syllables, so `config.source_tokenizer` and `config.target_tokenizer` 
 
 import itertools
 import random
+import re
 from collections.abc import Callable, Sequence
 
 from attention_jax.config import DataConfig
@@ -166,19 +167,12 @@ def _digits(number: int, base: int, length: int) -> list[int]:
 
 
 def _pair(source: list[str], target: list[str], origin: list[int]) -> Pair:
-    source_spans = _spans(source)
+    texts = " ".join(source), " ".join(target)
+    source_spans, target_spans = (
+        [match.span() for match in re.finditer(r"\S+", text)] for text in texts
+    )
     links = [
         Link(*source_spans[index], *span)
-        for index, span in zip(origin, _spans(target), strict=True)
+        for index, span in zip(origin, target_spans, strict=True)
     ]
-    return Pair(" ".join(source), " ".join(target), tuple(links))
-
-
-def _spans(words: list[str]) -> list[tuple[int, int]]:
-    """Where each word is in the words joined by single spaces."""
-    spans = []
-    start = 0
-    for word in words:
-        spans.append((start, start + len(word)))
-        start += len(word) + 1
-    return spans
+    return Pair(*texts, tuple(links))

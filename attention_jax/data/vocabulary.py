@@ -36,9 +36,6 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def __contains__(self, token: str) -> bool:
-        return token in self._ids
-
     def encode(self, tokens: Iterable[str]) -> list[int]:
         """Each token's id, UNK for one that is not in the vocabulary."""
         return [self._ids.get(token, UNK) for token in tokens]
@@ -81,10 +78,6 @@ def build_vocabulary(
       max_size: the most tokens besides the four special ones; 0 keeps all. Equally
         frequent tokens are in the order of their characters.
     """
-    if min_frequency < 1:
-        raise ValueError(f"min_frequency must be at least 1, got {min_frequency}")
-    if max_size < 0:
-        raise ValueError(f"max_size must be at least 0, got {max_size}")
     counts = collections.Counter(token for tokens in token_lists for token in tokens)
     for special in SPECIAL_TOKENS:
         counts.pop(special, None)

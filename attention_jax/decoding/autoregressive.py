@@ -39,10 +39,7 @@ def greedy_decode(
     params: Params,
     source: Int[ArrayLike, "B S"],
     source_lengths: Int[ArrayLike, " B"],
-    *,
-    max_length: int,
-    limits: Limits | None = None,
-    slots: int = 0,
+    **options: Any,
 ) -> Decoded:
     """Takes the likeliest token at every step, until EOS.
 
@@ -52,27 +49,19 @@ def greedy_decode(
     are never chosen. Equals beam search with a beam of one and no penalties.
 
     Args:
-      model: from `build_model`.
-      params: its parameters.
-      source: token ids, PAD after the sentence.
-      source_lengths: tokens per row; a row of length 0 gives no tokens, log_prob 0.
-      max_length: the most tokens a row may have; L is one more, for EOS.
-      limits: of each row, within max_length; by default there are no others.
-      slots: how many rows are searched at a time, the others waiting; 0: all of them.
+      model: from `build_model`. params: its parameters.
+      source, source_lengths: [B] sentences as token ids.
+      **options: `make_request`'s: max_length, limits, slots.
 
     Returns:
       `Decoded`, [B]. A row's result does not depend on the other rows or on padding.
 
     Raises:
-      TypeError: tokens, lengths or a number that are not integers.
-      ValueError: a number or a length out of its range, or shapes that do not fit.
+      TypeError, ValueError: as `make_request`.
 
     Compiled once per model, shape and max_length; stops when every row has ended.
     """
-    request = make_request(
-        source, source_lengths, max_length=max_length, limits=limits, slots=slots
-    )
-    return search(model, params, request)
+    return search(model, params, make_request(source, source_lengths, **options))
 
 
 def sample_decode(
@@ -81,12 +70,9 @@ def sample_decode(
     source: Int[ArrayLike, "B S"],
     source_lengths: Int[ArrayLike, " B"],
     *,
-    max_length: int,
     rng: Array,
-    ids: Int[ArrayLike, " B"] | None = None,
     sampling: Sampling = Sampling(),  # noqa: B008 - immutable
-    limits: Limits | None = None,
-    slots: int = 0,
+    **options: Any,
 ) -> Decoded:
     """Draws every token from p(w | w_1..w_{t-1}, source)^(1/temperature), until EOS.
 
@@ -95,27 +81,19 @@ def sample_decode(
     over the whole vocabulary.
 
     Args:
-      model, params, source, source_lengths, max_length, limits, slots: as
-        `greedy_decode`.
+      model, params, source, source_lengths: as `greedy_decode`.
       rng: a key of `jax.random`.
-      ids: what each row draws by; by default its index, so that equal sources differ.
       sampling: temperature, top-k and top-p, applied in this order.
+      **options: `make_request`'s: max_length, limits, ids, slots.
 
     Raises:
-      TypeError, ValueError: as `greedy_decode`; another number out of its range.
+      TypeError, ValueError: as `make_request`; another number out of its range.
 
     top_p alone sorts the vocabulary at each step; after a top_k it sorts k numbers.
     Holtzman et al., 2020, arxiv.org/abs/1904.09751 (top-p); Fan et al., 2018,
     aclanthology.org/P18-1082 (top-k).
     """
-    request = make_request(
-        source,
-        source_lengths,
-        max_length=max_length,
-        limits=limits,
-        ids=ids,
-        slots=slots,
-    )
+    request = make_request(source, source_lengths, **options)
     return sample(model, params, request, rng, sampling)
 
 

@@ -12,9 +12,6 @@ import numpy as np
 from attention_jax.data.vocabulary import BOS, EOS, PAD
 from attention_jax.types import Array, ArrayLike, Bool, Float, Int
 
-# Tokens; far more than there is memory for.
-_MAX_LENGTH = 2**24
-
 
 class Decoded(NamedTuple):
     """Decoded translations, one per leading index: [B], or [B, N] for an n-best list.
@@ -114,20 +111,20 @@ def make_request(
     n_best: int = 1,
     slots: int = 0,
 ) -> Request:
-    """The arguments of a search, checked, as arrays and Python integers.
+    """What every search reads, checked, as arrays and Python integers.
 
     Args:
       source: token ids, PAD after the sentence.
-      source_lengths: tokens per row.
-      max_length: the most tokens of a translation.
-      limits: of each row; by default 0 and `max_length`.
-      ids: by default each row's index.
-      n_best: translations of each row.
-      slots: batch slots; 0: as many as there are rows.
+      source_lengths: tokens per row; a row of length 0 gives no tokens, log_prob 0.
+      max_length: the most tokens a row may have; results are one longer, for EOS.
+      limits: of each row, within max_length; by default there are no others.
+      ids: what each row draws by; by default its index, so that equal sources differ.
+      n_best: N, how many translations of each row.
+      slots: how many rows are searched at a time, the others waiting; 0: all of them.
 
     Raises:
-      TypeError: arrays or numbers that are not integers.
-      ValueError: a number out of its range, or shapes that do not fit.
+      TypeError: tokens, lengths or a number that are not integers.
+      ValueError: a number or a length out of its range, or shapes that do not fit.
     """
     max_length, slots = integer("max_length", max_length), integer("slots", slots)
     n_best = integer("n_best", n_best)
@@ -145,11 +142,8 @@ def make_request(
     batch, width = source.shape
     if not batch:
         raise ValueError("source must have at least one row, got none")
-    if not 1 <= max_length <= _MAX_LENGTH:
-        raise ValueError(
-            f"max_length must be at least 1 and at most {_MAX_LENGTH:,}, "
-            f"got {max_length}"
-        )
+    if max_length < 1:
+        raise ValueError(f"max_length must be at least 1, got {max_length}")
     if known is not None:
         known = np.asarray(known)
         wrong = np.flatnonzero((known < 0) | (known > width))

@@ -43,12 +43,9 @@ def beam_decode(
     source: Int[ArrayLike, "B S"],
     source_lengths: Int[ArrayLike, " B"],
     *,
-    max_length: int,
     beam_size: int,
-    n_best: int = 1,
     ranking: Ranking = Ranking(),  # noqa: B008 - immutable
-    limits: Limits | None = None,
-    slots: int = 0,
+    **options: Any,
 ) -> Decoded:
     """Keeps the `beam_size` likeliest unfinished translations at every step.
 
@@ -63,11 +60,10 @@ def beam_decode(
     and coverage penalties are at most 0. So stopping never changes what is found.
 
     Args:
-      model, params, source, source_lengths, max_length, limits, slots: as
-        `greedy_decode`.
+      model, params, source, source_lengths: as `greedy_decode`.
       beam_size: K. With 1, and no penalties, this is greedy search.
-      n_best: N, how many translations a sentence, at most K.
       ranking: penalties; none by default.
+      **options: `make_request`'s: max_length, n_best (at most K), limits, slots.
 
     Returns:
       `Decoded`, [B, N], the best first. A sentence may have fewer than N translations:
@@ -75,20 +71,13 @@ def beam_decode(
       without tokens.
 
     Raises:
-      TypeError, ValueError: as `greedy_decode`; another number out of its range.
+      TypeError, ValueError: as `make_request`; another number out of its range.
       UnknownNameError: no such penalty.
 
     The source is encoded and its keys prepared once a sentence, not once a hypothesis. A
     step's products have K rows a sentence; back-pointers are followed once, at the end.
     """
-    request = make_request(
-        source,
-        source_lengths,
-        max_length=max_length,
-        limits=limits,
-        n_best=n_best,
-        slots=slots,
-    )
+    request = make_request(source, source_lengths, **options)
     return beam_search(model, params, request, beam_size, ranking)
 
 

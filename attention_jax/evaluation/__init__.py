@@ -1,78 +1,75 @@
-"""Evaluation: translation quality, alignments, attention statistics, figures, reports."""
+"""Evaluation: translation quality, alignments, attention statistics, figures, reports.
+
+A module of the package that loads models is imported when it is first used.
+"""
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from attention_jax.evaluation.plots import Panel, plot_weights, plot_weights_grid
+from attention_jax.evaluation.quality import (
+    Metric,
+    bleu,
+    chrf,
+    exact_match,
+    ter,
+    translation_quality,
+)
+from attention_jax.evaluation.significance import (
+    Estimate,
+    LengthBin,
+    bleu_by_length,
+    equal_count_edges,
+    paired_bootstrap,
+)
+
 if TYPE_CHECKING:
-    from attention_jax.evaluation.alignment import (
-        AlignmentAccuracy,
-        ArgmaxAccuracy,
-        alignment_accuracy,
-        alignment_error_rate,
-    )
-    from attention_jax.evaluation.plots import Panel, plot_weights, plot_weights_grid
-    from attention_jax.evaluation.quality import (
-        Metric,
-        bleu,
-        chrf,
-        exact_match,
-        ter,
-        translation_quality,
-    )
-    from attention_jax.evaluation.significance import (
-        Estimate,
-        LengthBin,
-        bleu_by_length,
-        equal_count_edges,
-        paired_bootstrap,
+    from attention_jax.evaluation import (
+        alignment,
+        attention_files,
+        compare,
+        curves,
+        evaluate,
+        examples,
+        html_report,
+        run_summary,
+        tables,
     )
 
-_MODULES = {
-    "AlignmentAccuracy": "alignment",
-    "ArgmaxAccuracy": "alignment",
-    "Estimate": "significance",
-    "LengthBin": "significance",
-    "Metric": "quality",
-    "Panel": "plots",
-    "alignment_accuracy": "alignment",
-    "alignment_error_rate": "alignment",
-    "bleu": "quality",
-    "bleu_by_length": "significance",
-    "chrf": "quality",
-    "equal_count_edges": "significance",
-    "exact_match": "quality",
-    "paired_bootstrap": "significance",
-    "plot_weights": "plots",
-    "plot_weights_grid": "plots",
-    "ter": "quality",
-    "translation_quality": "quality",
-}
+_MODULES = (
+    *("alignment", "attention_files", "compare", "curves", "evaluate", "examples"),
+    *("html_report", "run_summary", "tables"),
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
-    "AlignmentAccuracy",
-    "ArgmaxAccuracy",
     "Estimate",
     "LengthBin",
     "Metric",
     "Panel",
-    "alignment_accuracy",
-    "alignment_error_rate",
+    "alignment",
+    "attention_files",
     "bleu",
     "bleu_by_length",
     "chrf",
+    "compare",
+    "curves",
     "equal_count_edges",
+    "evaluate",
     "exact_match",
+    "examples",
+    "html_report",
     "paired_bootstrap",
     "plot_weights",
     "plot_weights_grid",
+    "run_summary",
+    "tables",
     "ter",
     "translation_quality",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Imports a public name when it is first used: Matplotlib and sacrebleu take time."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
-    return getattr(module, name)

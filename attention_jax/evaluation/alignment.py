@@ -2,12 +2,8 @@
 
 import collections
 import dataclasses
-import importlib
 import os
-import pathlib
 import re
-import tempfile
-import types
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
@@ -362,73 +358,3 @@ def alignment_accuracy(
 def _argmax_accuracy(hits: np.ndarray, chances: np.ndarray) -> ArgmaxAccuracy:
     chance = float(chances.mean()) if chances.size else 0.0
     return ArgmaxAccuracy(int(hits.sum()), len(hits), chance)
-
-
-class AlignerNotInstalledError(UserError, ImportError):
-    """eflomal is wanted and cannot be imported."""
-
-
-def load_eflomal() -> types.ModuleType:
-    """The module.
-
-    Raises:
-      AlignerNotInstalledError: it is not installed, or does not run here.
-    """
-    try:
-        # By name: nothing else needs it, the type checker neither.
-        return importlib.import_module("eflomal")
-    except ModuleNotFoundError as error:
-        raise AlignerNotInstalledError(
-            "eflomal is not installed: install 'eflomal>=2.0' beside attention_jax; it "
-            "needs a C compiler; docs/evaluation.md has the command"
-        ) from error
-    except ImportError as error:
-        raise AlignerNotInstalledError(
-            f"eflomal is installed but cannot be imported: {error}"
-        ) from error
-
-
-def eflomal_alignments(
-    pairs: Sequence[TokenPair], training: Sequence[TokenPair] = ()
-) -> list[Alignment]:
-    """The links that eflomal, a statistical aligner, finds between the tokens of each pair.
-
-    Sure links are those that it finds in both directions, possible ones those in either.
-    It seeds its samples anew: called again, it finds a few other links. A
-    side of 1,024 tokens or more has no links. 8 seconds for Tatoeba's 27,000 pairs of some
-    10 tokens a side, on two CPU cores, in processes of its own.
-
-    Östling & Tiedemann, 2016, Efficient word alignment with Markov chain Monte Carlo,
-    Prague Bulletin of Mathematical Linguistics 106.
-
-    Args:
-      pairs: (source tokens, target tokens) of what is to be aligned.
-      training: more of the kind, from which translations of words are learnt too.
-
-    Raises:
-      AlignerNotInstalledError: there is no eflomal.
-    """
-    eflomal = load_eflomal()
-
-    def line(tokens: Sequence[str]) -> str:
-        # A token that has white space in it stays one.
-        return " ".join("_".join(token.split()) or "_" for token in tokens)
-
-    corpus = [*pairs, *training]
-    sides = [line(source) for source, _ in corpus], [line(t) for _, t in corpus]
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [pathlib.Path(folder, name) for name in ("forward", "reverse")]
-        eflomal.Aligner().align(
-            *sides,
-            links_filename_fwd=str(paths[0]),
-            links_filename_rev=str(paths[1]),
-        )
-        # Only line feeds end a line; the training pairs' lines are not wanted.
-        directions = [
-            map(parse_alignment, path.read_text("utf-8").split("\n")[: len(pairs)])
-            for path in paths
-        ]
-    return [
-        Alignment(forward.sure & reverse.sure, forward.sure | reverse.sure)
-        for forward, reverse in zip(*directions, strict=True)
-    ]

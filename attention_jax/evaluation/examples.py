@@ -1,10 +1,10 @@
-"""What to show of an evaluation: some translations, and reordered phrases drawn."""
+"""Examples of an evaluation: translations as text, reordered sentences as a figure."""
 
 import os
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from attention_jax.data.pairs import Link, Pair
+from attention_jax.data.pairs import Pair
 from attention_jax.evaluation.alignment import gold_links
 from attention_jax.evaluation.evaluate import Evaluation, is_exact
 from attention_jax.evaluation.plots import Panel, plot_weights_grid
@@ -17,59 +17,13 @@ if TYPE_CHECKING:
 _MAX_DRAWN = 16
 
 
-class Candidate(NamedTuple):
-    """A phrase that could be shown: its number, its links and its source words."""
-
-    index: int
-    links: Collection[Link]
-    source_tokens: Sequence[str]
-
-
-def crossings(links: Collection[Link]) -> int:
-    """How much a translation reorders: the pairs of links that cross.
-
-    Two links cross when one's source stretch lies before the other's and its target
-    stretch behind. Cost: quadratic in the links.
-    """
-    return sum(
-        one.source_end <= other.source_start and one.target_start >= other.target_end
-        for one in links
-        for other in links
-    )
-
-
-def pick_examples(candidates: Sequence[Candidate], number: int) -> list[int]:
-    """The indices of up to `number` phrases worth a picture.
-
-    One after the other, the phrase with the most (links + crossings) × share of source
-    words not in a phrase picked before, the first among equals. Numbers count as one word,
-    so that two dates are alike.
-    """
-    left = [
-        (candidate.index, len(candidate.links) + crossings(candidate.links), shapes)
-        for candidate in candidates
-        if (shapes := _shapes(candidate.source_tokens))
-    ]
-    seen: set[str] = set()
-    picked = []
-    while left and len(picked) < number:
-        best = max(
-            left, key=lambda entry: entry[1] * len(entry[2] - seen) / len(entry[2])
-        )
-        left.remove(best)
-        picked.append(best[0])
-        seen |= best[2]
-    return picked
-
-
 def translation_lines(
     run: Run, pairs: Sequence[Pair], evaluation: Evaluation, *, number: int
 ) -> list[str]:
     """The first `number` translations: source, hypothesis with ✓ or ✗, reference if ✗."""
     lines = []
-    for pair, translation in list(zip(pairs, evaluation.translations, strict=True))[
-        :number
-    ]:
+    found = list(zip(pairs, evaluation.translations, strict=True))
+    for pair, translation in found[:number]:
         right = is_exact(run, pair, translation)
         lines.append(f"  {pair.source}")
         lines.append(f"    {'✓' if right else '✗'} {translation.text}")
@@ -86,44 +40,52 @@ def draw_examples(
     number: int,
     path: str | os.PathLike[str],
 ) -> "Figure":
-    """Draws the attention behind `number` exactly translated phrases, as `pick_examples`.
+    """A figure of the attention behind `number` exactly translated, reordered sentences.
 
-    Where no phrase is exactly translated, the first ones that have words are drawn as they
-    were translated, without links.
+    One after the other, the sentence with the most links of crossing order × share of
+    source words not in a sentence picked before. Where none is exactly translated, the
+    first ones that have words are drawn as they were translated, without links.
 
     Raises:
-      ValueError: no phrase was translated by any word.
+      ValueError: no sentence was translated by any word.
     """
     translations = evaluation.translations
     drawable = [
         index
-        for index, translation in enumerate(translations)
-        if 0 < len(translation.target_tokens) <= _MAX_DRAWN
-        and 0 < len(translation.source_tokens) <= _MAX_DRAWN
+        for index, found in enumerate(translations)
+        if 0 < len(found.target_tokens) <= _MAX_DRAWN
+        and 0 < len(found.source_tokens) <= _MAX_DRAWN
     ]
+    if not drawable:
+        raise ValueError("no sentence short enough was translated by any word")
     exact = [i for i in drawable if is_exact(run, pairs[i], translations[i])]
-    picked = pick_examples(
-        [Candidate(i, pairs[i].links, translations[i].source_tokens) for i in exact],
-        number,
-    )
+    links = {index: gold_links(run, pairs[index]) for index in exact}
+    words = {index: _folded(translations[index].source_tokens) for index in exact}
+    seen: set[str] = set()
+
+    def interest(index: int) -> float:
+        crossing = sum(
+            s < o and t > u for s, t in links[index] for o, u in links[index]
+        )
+        return (1 + crossing) * len(words[index] - seen) / max(len(words[index]), 1)
+
+    picked: list[int] = []
+    while len(picked) < min(number, len(exact)):
+        picked.append(max((i for i in exact if i not in picked), key=interest))
+        seen |= words[picked[-1]]
     panels = [
         Panel(
             translations[i].weights,
             translations[i].source_tokens,
             translations[i].target_tokens,
-            links=gold_links(run, pairs[i]) if i in exact else frozenset(),
+            links=frozenset(links.get(i, ())),
         )
         for i in picked or drawable[:number]
     ]
-    if not panels:
-        raise ValueError("no phrase short enough was translated by any word")
     return plot_weights_grid(panels, path=path)
 
 
-def _shapes(tokens: Sequence[str]) -> set[str]:
+def _folded(tokens: Sequence[str]) -> set[str]:
     """The words in lower case, digits as 0, and punctuation left out."""
-    folded = {
-        "".join("0" if character.isdigit() else character for character in token)
-        for token in map(str.lower, tokens)
-    }
+    folded = {"".join("0" if c.isdigit() else c for c in t.lower()) for t in tokens}
     return {token for token in folded if any(map(str.isalnum, token))}

@@ -1,24 +1,25 @@
-"""Which installed fonts draw a text, and what to write where none does.
+"""Fonts: which installed ones draw a text, and which characters none draws.
 
-Matplotlib draws an empty box, and warns, for a character that its font lacks. Here the
-characters are looked up in the fonts' own tables first: the caller gets a family list that
-covers them, and the spelling of whatever is left over.
+Matplotlib draws an empty box, and warns, for a character that its fonts lack. Here the
+characters are looked up in the fonts' tables first, which gives a family list for
+Matplotlib's own fallback, and the spelling of whatever is left over.
 """
 
-import contextlib
+import base64
 import functools
+import importlib.util
 import io
-import pathlib
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # Where Chinese, Japanese and Korean begin; a browser has fonts for what is before.
 _EAST_ASIAN = "\u2e80"
 # Fonts whose tables claim characters that they do not draw as text: boxes, mathematical
 # pieces under borrowed code points, and bitmaps that Matplotlib cannot scale.
 _UNFIT = re.compile(r"Last Resort|cm[a-z]+\d+$|STIX(NonUnicode|Size)|.*Color ?Emoji")
+_BUNDLED = "pylopdf_fonts_zh_cn"
 
 
 class Lettering(NamedTuple):
@@ -32,11 +33,10 @@ class Lettering(NamedTuple):
 
         A text of white space alone becomes ␣; other white space becomes plain spaces.
         """
-        if text.isspace():
-            return "".join(self._escape("␣") for _ in text)
+        space = "␣" if text.isspace() else " "
+        shown = "".join(space if char.isspace() else char for char in text)
         return "".join(
-            " " if character.isspace() else self._escape(character)
-            for character in text
+            f"[U+{ord(char):04X}]" if char in self.missing else char for char in shown
         )
 
     def note(self) -> str:
@@ -44,14 +44,19 @@ class Lettering(NamedTuple):
         if not self.missing:
             return ""
         named = [
-            f"U+{ord(character):04X} ({unicodedata.name(character, 'unnamed')})"
-            for character in sorted(self.missing)
+            f"U+{ord(char):04X} ({unicodedata.name(char, 'unnamed')})"
+            for char in sorted(self.missing)
         ]
         rest = f" and {len(named) - 3} more" if len(named) > 3 else ""
         return f"No installed font draws {', '.join(named[:3])}{rest}."
 
-    def _escape(self, character: str) -> str:
-        return f"[U+{ord(character):04X}]" if character in self.missing else character
+    def rc(self, size: float) -> dict[str, Any]:
+        """Matplotlib's settings for texts in these fonts, as `rc_context` takes them."""
+        return {
+            "font.family": list(self.families),
+            "font.size": size,
+            "text.parse_math": False,
+        }
 
 
 def lettering(texts: Iterable[str]) -> Lettering:
@@ -65,11 +70,11 @@ def lettering(texts: Iterable[str]) -> Lettering:
     """
     # What `spell` makes of white space is what must be covered.
     wanted = {
-        character if not character.isspace() else "␣" if text.isspace() else " "
+        char if not char.isspace() else "␣" if text.isspace() else " "
         for text in texts
-        for character in text
+        for char in text
     }
-    missing = {character for character in wanted if not character.isprintable()}
+    missing = {char for char in wanted if not char.isprintable()}
     wanted -= missing
     families = []
     for family in _families():
@@ -83,54 +88,46 @@ def lettering(texts: Iterable[str]) -> Lettering:
     return Lettering(tuple(families), frozenset(missing | wanted))
 
 
-def web_font(text: str) -> bytes:
-    """A WOFF file that draws the East Asian characters of `text`: the bundled font's own.
+class WebFont(NamedTuple):
+    """A font for a page: `url`, "" if there is none, and the letters that it lacks."""
 
-    Empty where there are none, or the font's package is not installed. About 170 bytes a
-    character.
+    url: str
+    missing: tuple[str, ...]
+
+
+def web_font(text: str) -> WebFont:
+    """A WOFF font as a data URL that draws the East Asian characters of `text`.
+
+    It is a part of the bundled font, about 170 bytes a character. Whether the letters that
+    it lacks, Korean ones for example, are readable depends on the reader's own fonts.
     """
     from fontTools import subset
 
+    wanted = {char for char in text if char >= _EAST_ASIAN}
     path = _bundled_path()
-    wanted = set(map(ord, _east_asian(text)))
-    if path is None or not wanted:
-        return b""
-    options = subset.Options(
-        flavor="woff", layout_features=[], hinting=False, name_IDs=[]
-    )
-    with subset.load_font(str(path), options) as font:
-        if not wanted.intersection(font.getBestCmap() or ()):
-            return b""
-        subsetter = subset.Subsetter(options)
-        subsetter.populate(unicodes=wanted)
-        subsetter.subset(font)
-        file = io.BytesIO()
-        subset.save_font(font, file, options)
-    return file.getvalue()
-
-
-def not_in_web_font(text: str) -> frozenset[str]:
-    """The East Asian letters of `text` that `web_font` does not draw, as Korean ones.
-
-    Whether they are readable depends on the fonts of whoever reads.
-    """
-    from fontTools import ttLib
-
-    letters = frozenset(
-        character
-        for character in _east_asian(text)
-        if unicodedata.category(character).startswith("L")
-        and unicodedata.east_asian_width(character) in "WFH"
-    )
-    path = _bundled_path()
-    if path is None or not letters:
-        return letters
-    with ttLib.TTFont(str(path), lazy=True) as font:
-        return letters - set(map(chr, font.getBestCmap() or ()))
-
-
-def _east_asian(text: str) -> frozenset[str]:
-    return frozenset(character for character in text if character >= _EAST_ASIAN)
+    data, known = b"", set()
+    if path and wanted:
+        options = subset.Options(
+            flavor="woff", layout_features=[], hinting=False, name_IDs=[]
+        )
+        with subset.load_font(path, options) as font:
+            known = wanted.intersection(map(chr, font.getBestCmap() or ()))
+            if known:
+                subsetter = subset.Subsetter(options)
+                subsetter.populate(unicodes=set(map(ord, known)))
+                subsetter.subset(font)
+                file = io.BytesIO()
+                subset.save_font(font, file, options)
+                data = file.getvalue()
+    letters = {
+        char
+        for char in wanted - known
+        if unicodedata.category(char).startswith("L")
+        and unicodedata.east_asian_width(char) in "WFH"
+    }
+    encoded = base64.b64encode(data).decode("ascii")
+    url = f"data:font/woff;base64,{encoded}" if data else ""
+    return WebFont(url, tuple(sorted(letters)))
 
 
 def _families() -> Iterator[str]:
@@ -154,10 +151,10 @@ def _system_families() -> list[str]:
 
 @functools.cache
 def _bundled_family() -> str | None:
-    """The family of the Chinese font from its package, made known to Matplotlib."""
+    """The family of the bundled Chinese font, made known to Matplotlib."""
     from matplotlib import font_manager
 
-    path = str(_bundled_path() or "")
+    path = _bundled_path()
     if not path:
         return None
     if all(entry.fname != path for entry in font_manager.fontManager.ttflist):
@@ -165,32 +162,23 @@ def _bundled_family() -> str | None:
     return font_manager.get_font(path).family_name
 
 
-def _bundled_path() -> pathlib.Path | None:
+def _bundled_path() -> str:
     # A distribution may leave the font package out and rely on the system's fonts.
-    with contextlib.suppress(ImportError):
-        import pylopdf_fonts_zh_cn
-
-        return pathlib.Path(pylopdf_fonts_zh_cn.sans_path())
-    return None
+    if importlib.util.find_spec(_BUNDLED) is None:
+        return ""
+    return str(importlib.import_module(_BUNDLED).sans_path())
 
 
 @functools.cache
 def _characters(family: str) -> frozenset[str]:
-    """The characters that the file which Matplotlib takes for `family` has a glyph for."""
-    from fontTools import ttLib
+    """The characters that the font file which Matplotlib takes for `family` draws."""
     from matplotlib import font_manager
 
     try:
-        path = font_manager.findfont(
-            font_manager.FontProperties(family=family), fallback_to_default=False
-        )
-        if not font_manager.get_font(path).scalable:
-            return frozenset()
-        # A collection (.ttc) holds several fonts in one file.
-        with ttLib.TTFont(
-            str(path), fontNumber=getattr(path, "face_index", 0), lazy=True
-        ) as font:
-            return frozenset(map(chr, font.getBestCmap() or ()))
-    except (OSError, ValueError, RuntimeError, ttLib.TTLibError):
+        properties = font_manager.FontProperties(family=family)
+        path = font_manager.findfont(properties, fallback_to_default=False)
+        font = font_manager.get_font(path)
+    except (OSError, ValueError, RuntimeError):
         # A broken font on the machine must not keep the others from being used.
         return frozenset()
+    return frozenset(map(chr, font.get_charmap())) if font.scalable else frozenset()

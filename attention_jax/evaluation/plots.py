@@ -1,4 +1,4 @@
-"""Pictures of attention weights: which source words each target word looked at."""
+"""Heat maps of attention weights: which source words each target word attends to."""
 
 import io
 import os
@@ -12,23 +12,31 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from attention_jax.atomic_write import check_writable, write_bytes
-from attention_jax.evaluation import figure_layout, fonts
+from attention_jax.errors import UserError
+from attention_jax.evaluation import fonts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
+    from matplotlib.gridspec import GridSpec
+    from matplotlib.text import Text
 
+FORMATS = (".png", ".pdf", ".svg")
 
-# Points: the size of the words in a cell of full size.
+# Points: the size of the words beside a cell of full size.
 _POINTS = 10.5
-# Columns of a terminal. A word of thousands would make a picture of gigabytes.
-_LONGEST_WORD = 48
-_LONGEST_TITLE = 240
+# Inches: a cell, and the longest side of a panel, which shrinks the cells of long sentences.
+_CELL, _LONGEST = 0.34, 24.0
+# Inches: the colour bar's width, least and greatest height.
+_BAR_WIDTH, _BAR_HEIGHT = 0.13, (1.3, 4.5)
+# Inches that words and titles around a panel never exceed.
+_ROOM = 9.0
+# Terminal columns. A word of thousands would make a picture of gigabytes.
+_LONGEST_WORD, _LONGEST_TITLE = 48, 240
 
 
 class Panel(NamedTuple):
-    """What `plot_weights` takes, as one picture among several."""
+    """One heat map among several, with the arguments of `plot_weights`."""
 
     weights: Float[ArrayLike, "T S"] | Sequence[Sequence[float]]
     source: Sequence[str] | str
@@ -36,16 +44,6 @@ class Panel(NamedTuple):
     title: str = ""
     # (source index, target index) of words known to belong together.
     links: AbstractSet[tuple[int, int]] = frozenset()
-
-
-class _Heatmap(NamedTuple):
-    """A Panel that has been checked: T rows, S columns."""
-
-    weights: Float[np.ndarray, "T S"]
-    source: list[str]
-    target: list[str]
-    title: str
-    links: AbstractSet[tuple[int, int]]
 
 
 def plot_weights(
@@ -57,9 +55,9 @@ def plot_weights(
     links: AbstractSet[tuple[int, int]] = frozenset(),
     path: str | os.PathLike[str] | None = None,
 ) -> "Figure":
-    """A heat map: source words along the top, target words down the side.
+    """A heat map of attention weights: source words along the top, target words at the side.
 
-    Row t is the distribution a_t over the source words that target word t looked at. The
+    Row t is the distribution a_t over the source words that target word t attends to. The
     colours run from 0 to 1 (further when weights do), so that figures compare. Characters
     that no installed font draws appear as their code points, and a note says so. Words of
     more than 48 columns of a terminal, and titles of more than 240, lose their middle.
@@ -69,14 +67,14 @@ def plot_weights(
       source: S words; a string stands for its words, or its characters if S is their number.
       target: T words; likewise.
       title: a line above.
-      links: (source index, target index) pairs, outlined as the known alignment.
+      links: (source index, target index) pairs, outlined as the gold alignment.
       path: where to save the figure: .png, .pdf or .svg. The folder must exist.
 
     Returns:
       the figure. It belongs to no window and to no pyplot state.
 
     Raises:
-      ValueError: weights that are no T×S finite numbers, an unknown file format.
+      ValueError: weights that are not T×S finite numbers, an unknown file format.
       FileNotFoundError: the folder of `path` does not exist.
     """
     return plot_weights_grid(
@@ -91,7 +89,7 @@ def plot_weights_grid(
     title: str = "",
     path: str | os.PathLike[str] | None = None,
 ) -> "Figure":
-    """Several heat maps as `plot_weights` draws them, sharing one scale and colour bar.
+    """Several heat maps as `plot_weights` draws them, with one scale and one colour bar.
 
     Args:
       panels: drawn row by row; at least one. A tuple of a Panel's fields will do.
@@ -102,6 +100,7 @@ def plot_weights_grid(
     Raises:
       ValueError, FileNotFoundError: as for `plot_weights`; the number of the panel is named.
     """
+    import matplotlib
     from matplotlib.figure import Figure
 
     if path is not None:
@@ -113,37 +112,74 @@ def plot_weights_grid(
         raise ValueError(f"columns must be at least 1, got {columns}")
     name = "panels[{}]: " if len(given) > 1 else ""
     maps = [_checked(panel, name.format(i)) for i, panel in enumerate(given)]
-
     letters = fonts.lettering(
         text
         for panel in maps
         for text in (*panel.source, *panel.target, panel.title, title)
     )
-    style = {"family": letters.families, "parse_math": False}
     low = min(0.0, *(float(np.min(panel.weights)) for panel in maps))
     high = max(1.0, *(float(np.max(panel.weights)) for panel in maps))
-    cell = figure_layout.cell_size([panel.weights.shape for panel in maps])
-    figure = Figure(dpi=150)
-    axes = [figure.add_axes((0, 0, 1, 1)) for _ in maps]
-    for panel, one in zip(maps, axes, strict=True):
-        _draw(one, panel, letters, low, high, cell)
-    bar = figure.add_axes((0, 0, 1, 1))
-    _colour_bar(figure, axes[0].images[0], bar, letters)
-    head = _shortened(letters.spell(title), _LONGEST_TITLE)
-    head = figure.text(0, 0, head, fontsize=_POINTS + 2.5, **style)
-    note = figure.text(
-        0, 0, letters.note(), fontsize=_POINTS - 3, color="0.35", **style
-    )
-    figure_layout.arrange(figure, axes, bar, head, note, cell=cell, columns=columns)
-    if path is not None:
-        # Without dates the same weights make the same file.
-        undated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
-        metadata = undated.get(pathlib.Path(path).suffix.lower())
-        save_figure(figure, path, metadata=metadata)
+    cell = min(_CELL, _LONGEST / max(max(np.shape(panel.weights)) for panel in maps))
+    with matplotlib.rc_context(letters.rc(_POINTS)):
+        figure = Figure(dpi=150)
+        shapes = [np.shape(panel.weights) for panel in maps]
+        grid = _grid(figure, shapes, min(columns, len(maps)))
+        places = [divmod(i, grid.ncols) for i in range(len(maps))]
+        axes = [figure.add_subplot(grid[place]) for place in places]
+        titles = [
+            _draw(one, panel, letters, (low, high), cell)
+            for panel, one in zip(maps, axes, strict=True)
+        ]
+        bar = figure.colorbar(
+            axes[0].images[0],
+            ax=axes,
+            label="attention weight",
+            fraction=0.01,
+            pad=0.01,
+        )
+        bar.outline.set_visible(False)
+        bar.ax.set_box_aspect(None)
+        bar.ax.yaxis.label.set_fontsize(_POINTS - 1)
+        bar.ax.tick_params(length=2, labelsize=_POINTS - 2)
+        head = _shortened(letters.spell(title), _LONGEST_TITLE)
+        figure.suptitle(head, fontsize=_POINTS + 2.5)
+        figure.supxlabel(letters.note(), fontsize=_POINTS - 3, color="0.35")
+        _arrange(figure, grid, axes, titles, bar.ax, cell)
+        if path is not None:
+            save_figure(figure, path)
     return figure
 
 
-def _checked(panel: Panel, name: str) -> _Heatmap:
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Raises unless `path` is a figure file that could be written here.
+
+    Raises:
+      UserError: the suffix is none of FORMATS.
+      OSError: as `check_writable`.
+    """
+    path = pathlib.Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(
+            f"a figure is saved as one of {', '.join(FORMATS)}, got {str(path)!r}"
+        )
+    check_writable(path)
+
+
+def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
+    """Writes the figure in the format of the suffix, atomically and without a date.
+
+    Raises:
+      OSError: it cannot be written; names the file and the reason.
+    """
+    path, data = pathlib.Path(path), io.BytesIO()
+    kind = path.suffix[1:].lower()
+    # Without dates equal figures make equal files.
+    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    figure.savefig(data, format=kind, metadata=undated.get(kind))
+    write_bytes(path, data.getvalue())
+
+
+def _checked(panel: Panel, name: str) -> Panel:
     """The panel with float64 weights and lists of words that match them."""
     weights = np.asarray(panel.weights)
     if weights.ndim != 2:
@@ -161,9 +197,8 @@ def _checked(panel: Panel, name: str) -> _Heatmap:
         if isinstance(given, str):
             # The two readings agree in number only where they are the same.
             words = given.split()
-            if len(words) != wanted:
-                letters = list("".join(words))
-                words = letters if len(letters) == wanted else words
+            if len(words) != wanted and len("".join(words)) == wanted:
+                words = list("".join(words))
         if len(words) != wanted:
             raise ValueError(
                 f"{name}weights has {wanted} {('rows', 'columns')[axis]} but {argument} "
@@ -177,43 +212,54 @@ def _checked(panel: Panel, name: str) -> _Heatmap:
                 f"{name}links holds ({s}, {t}), outside {len(source)} source and "
                 f"{len(target)} target words"
             )
-    return _Heatmap(weights, source, target, panel.title, panel.links)
+    return Panel(weights, source, target, panel.title, panel.links)
+
+
+def _grid(
+    figure: "Figure", shapes: Sequence[tuple[int, ...]], columns: int
+) -> "GridSpec":
+    """A grid for panels of these [T, S], row by row, columns as wide as their widest."""
+    starts = range(0, len(shapes), columns)
+    return figure.add_gridspec(
+        len(starts),
+        columns,
+        width_ratios=[max(s for _, s in shapes[c::columns]) for c in range(columns)],
+        height_ratios=[max(t for t, _ in shapes[r : r + columns]) for r in starts],
+    )
 
 
 def _draw(
     axes: "Axes",
-    panel: _Heatmap,
+    panel: Panel,
     letters: fonts.Lettering,
-    low: float,
-    high: float,
+    limits: tuple[float, float],
     cell: float,
-) -> None:
+) -> "Text":
+    """Draws a panel; returns its title."""
     from matplotlib import collections
 
+    low, high = limits
+    # `_arrange` makes the cells square.
     axes.imshow(
         panel.weights,
         cmap="viridis",
         vmin=low,
         vmax=high,
-        # The layout makes the cells square.
         aspect="auto",
         interpolation="nearest",
     )
-    size = _POINTS * min(1.0, cell / figure_layout.CELL)
-    style = {"family": letters.families, "parse_math": False, "fontsize": size}
+    size = _POINTS * min(1.0, cell / _CELL)
     source = [_shortened(letters.spell(word)) for word in panel.source]
     target = [_shortened(letters.spell(word)) for word in panel.target]
-    # Words wider than their cell stand on a slope, so that neighbours do not touch.
-    sloping = max(map(_columns, source)) > 3
     axes.tick_params(
         length=0, pad=4, top=True, bottom=False, labeltop=True, labelbottom=False
     )
-    axes.set_xticks(range(len(source)), source, **style)
-    if sloping:
-        # Only now, with their side chosen: the labels are those of the top.
+    axes.set_xticks(range(len(source)), source, fontsize=size)
+    # Words wider than their cell stand on a slope, so that neighbours do not touch.
+    if max(map(_columns, source)) > 3:
         for label in axes.get_xticklabels():
             label.set(rotation=45, ha="left", rotation_mode="anchor")
-    axes.set_yticks(range(len(target)), target, **style)
+    axes.set_yticks(range(len(target)), target, fontsize=size)
     # Thin lines between the cells keep rows and columns apart.
     axes.set_xticks(np.arange(1, len(source)) - 0.5, minor=True)
     axes.set_yticks(np.arange(1, len(target)) - 0.5, minor=True)
@@ -232,15 +278,8 @@ def _draw(
                 clip_on=False,
             )
         )
-    if panel.title:
-        title = _shortened(letters.spell(panel.title), _LONGEST_TITLE)
-        axes.set_title(
-            title,
-            fontsize=_POINTS + 1,
-            pad=9,
-            family=letters.families,
-            parse_math=False,
-        )
+    title = _shortened(letters.spell(panel.title), _LONGEST_TITLE)
+    return axes.set_title(title, fontsize=_POINTS + 1, pad=9, loc="left")
 
 
 def _outlines(links: AbstractSet[tuple[int, int]]) -> list[list[tuple[float, float]]]:
@@ -259,13 +298,60 @@ def _outlines(links: AbstractSet[tuple[int, int]]) -> list[list[tuple[float, flo
     return lines
 
 
-def _colour_bar(
-    figure: "Figure", image: "AxesImage", axes: "Axes", letters: fonts.Lettering
+def _arrange(
+    figure: "Figure",
+    grid: "GridSpec",
+    panels: Sequence["Axes"],
+    titles: Sequence["Text"],
+    bar: "Axes",
+    cell: float,
 ) -> None:
-    bar = figure.colorbar(image, cax=axes, label="attention weight")
-    bar.outline.set_visible(False)
-    axes.yaxis.label.set(family=letters.families, fontsize=_POINTS - 1)
-    axes.tick_params(length=2, labelsize=_POINTS - 2, labelfontfamily=letters.families)
+    """Makes the figure as large as square cells of `cell` inches and the words need.
+
+    Matplotlib's constrained layout finds the room for the words, which does not depend on
+    the figure's size. The panels then get exactly their own size within their column.
+    """
+    from matplotlib.backends import backend_agg
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    widths = cell * np.array(grid.get_width_ratios(), float)
+    heights = cell * np.array(grid.get_height_ratios(), float)
+    heights[-1] += max(0.0, _BAR_HEIGHT[0] - heights.sum())
+    renderer = backend_agg.FigureCanvasAgg(figure).get_renderer()
+    for number, title in enumerate(titles):
+        needed = title.get_window_extent(renderer).width / figure.dpi
+        column = number % len(widths)
+        widths[column] = max(widths[column], needed)
+    grid.set_width_ratios(widths)
+    grid.set_height_ratios(heights)
+    engine = ConstrainedLayoutEngine()
+
+    def lay_out(width: float, height: float) -> np.ndarray:
+        """Sets the figure's size; returns the inches that are not the grid's."""
+        figure.set_size_inches(width, height)
+        engine.execute(figure)
+        share = panels[0].get_position().bounds[2:]
+        own = np.array([width, height]) * share
+        of_first = np.array([widths[0] / widths.sum(), heights[0] / heights.sum()])
+        return np.array([width, height]) - own / of_first
+
+    room = lay_out(
+        widths.sum() + _ROOM * len(widths), heights.sum() + _ROOM * len(heights)
+    )
+    texts = [t.get_window_extent(renderer).width / figure.dpi for t in figure.texts]
+    missing = max(texts, default=0.0) + 0.2 - (widths.sum() + room[0])
+    if missing > 0:
+        widths[-1] += missing
+        grid.set_width_ratios(widths)
+    size = room + [widths.sum(), heights.sum()]
+    lay_out(*size)
+    for axes in panels:
+        box, own = axes.get_position(), axes.images[0].get_size()
+        width, height = cell * own[1] / size[0], cell * own[0] / size[1]
+        axes.set_position((box.x0, box.y1 - height, width, height))
+    box = bar.get_position()
+    height = min(heights.sum(), _BAR_HEIGHT[1]) / size[1]
+    bar.set_position((box.x0, box.y1 - height, _BAR_WIDTH / size[0], height))
 
 
 def _columns(text: str) -> int:
@@ -287,37 +373,3 @@ def _shortened(text: str, most: int = _LONGEST_WORD) -> str:
             end += character
         ends.append(end)
     return f"{ends[0]}…{ends[1][::-1]}"
-
-
-FORMATS = (".png", ".pdf", ".svg")
-
-
-def check_path(path: str | os.PathLike[str]) -> None:
-    """Raises unless `path` is a figure file that could be written here.
-
-    Raises:
-      ValueError: the suffix is none of FORMATS.
-      OSError: as `check_writable`.
-    """
-    path = pathlib.Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise ValueError(
-            f"a figure is saved as one of {', '.join(FORMATS)}, got {str(path)!r}"
-        )
-    check_writable(path)
-
-
-def save_figure(
-    figure: "Figure",
-    path: str | os.PathLike[str],
-    *,
-    metadata: dict[str, Any] | None = None,
-) -> None:
-    """Writes the figure in the format that the suffix names, replacing a file in one step.
-
-    Raises:
-      OSError: it cannot be written; names the file and the reason.
-    """
-    path, data = pathlib.Path(path), io.BytesIO()
-    figure.savefig(data, format=path.suffix[1:].lower(), metadata=metadata)
-    write_bytes(path, data.getvalue())

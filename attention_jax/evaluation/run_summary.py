@@ -1,4 +1,4 @@
-"""What one run's directory says of it, whatever state the run is in."""
+"""The summary of one run's directory, whatever state the run is in."""
 
 import dataclasses
 import json
@@ -6,12 +6,13 @@ import math
 import os
 import pathlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attention_jax.atomic_write import read_json
-from attention_jax.config import ExperimentConfig
-from attention_jax.training.loop import MINUTES, PATIENCE, STEPS, reason_to_end
+from attention_jax.config import ExperimentConfig, TrainingConfig
+from attention_jax.errors import UserError
+from attention_jax.training.loop import MINUTES, PATIENCE, STEPS, Progress
 from attention_jax.training.run_directory import RunDirectory, config_to_dict, flatten
 
 # What a row of metrics must have to be one, by its event.
@@ -19,19 +20,23 @@ _NEEDED = {
     "train": ("step", "minutes", "loss", "tokens_per_second", "compilations"),
     "dev": ("step", "minutes", "loss", "bleu", "exact_match", "best_step"),
 }
-# What is drawn where a row has it.
+# Drawn where a row has it.
 _CHARTED = {"cross_entropy"}
+_FIGURES = (
+    *("parameters", "step", "minutes", "dev_loss", "dev_bleu", "last_dev_bleu"),
+    *("exact_match", "tokens_per_second"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class RunSummary:
-    """One run. A figure is None where the run does not say it.
+    """One run. A figure is None where the run's files do not have it.
 
     Attributes:
-      name: the end of its path, as much as tells it from the other runs.
+      name: the end of its path, as much as distinguishes it from the other runs.
       path: its directory.
       config: its fields, with dotted names; {} if config.json cannot be read.
-      parameters: how many the model has.
+      parameters: the number of the model's parameters.
       split_hash: of the data's splits.
       step: steps done, by the last row of metrics.
       minutes: of training until then.
@@ -42,7 +47,7 @@ class RunSummary:
       tokens_per_second: the mean over steps; lines in which something was compiled do not
         count, unless there are no others.
       finished: whether the same training command would train no further.
-      notes: what else must be said of it, e.g. that it is unfinished.
+      notes: remarks, e.g. that it is unfinished or a file is damaged.
       rows: its metrics, those of each event in order.
     """
 
@@ -62,6 +67,11 @@ class RunSummary:
     notes: tuple[str, ...]
     rows: tuple[dict[str, Any], ...] = dataclasses.field(repr=False)
 
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """The figures by name, for a comparison."""
+        return {name: getattr(self, name) for name in _FIGURES}
+
     def to_dict(self) -> dict[str, Any]:
         """The figures as JSON values, without the rows."""
         fields = dataclasses.fields(self)
@@ -70,28 +80,21 @@ class RunSummary:
 
 
 def summarize(path: pathlib.Path, *, name: str) -> RunSummary:
-    """What the files of the run in `path` say; what they cannot say is a note."""
+    """The summary of the run in `path`; each file that cannot be read is a note."""
     directory, notes = RunDirectory(path), []
 
-    def readable(file: pathlib.Path) -> dict[str, Any]:
+    def readable(read: Callable[[], Any]) -> dict[str, Any]:
         try:
-            found = read_json(file)
-            if isinstance(found, dict):
-                return found
-            notes.append(f"{file.name}: damaged, not an object")
+            return read()
         except (OSError, ValueError) as error:
             notes.append(str(error).removeprefix(f"{directory.path}{os.sep}"))
-        return {}
+            return {}
 
-    config = flatten(readable(directory.config_path))
+    config = flatten(readable(lambda: _read_object(directory.config_path)))
     if config:
         # A run older than a field was made as the field's default makes it.
         config = flatten(config_to_dict(ExperimentConfig())) | config
-    try:
-        record = directory.load_record()
-    except (OSError, ValueError) as error:
-        record = {}
-        notes.append(str(error).removeprefix(f"{directory.path}{os.sep}"))
+    record = readable(directory.load_record)
     sessions = record.get("sessions") or [{}]
     rows, damaged = read_metrics(directory.metrics_path)
     trained = [row for row in rows if row["event"] == "train"]
@@ -125,8 +128,15 @@ def summarize(path: pathlib.Path, *, name: str) -> RunSummary:
     )
 
 
+def _read_object(path: pathlib.Path) -> dict[str, Any]:
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise UserError(f"{path.name}: damaged, not an object")
+    return found
+
+
 def read_metrics(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[int]]:
-    """The rows of metrics.jsonl that are whole, and the numbers of the lines that are not.
+    """The complete rows of metrics.jsonl, and the line numbers of the damaged ones.
 
     A last line without its newline, which is still being written or was cut short by a
     kill, is neither.
@@ -140,12 +150,12 @@ def read_metrics(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[int]]:
             row = json.loads(line)
             needed = _NEEDED[row["event"]]
             for name in (*needed, *_CHARTED.intersection(row)):
-                # A whole number of hundreds of digits is none; infinite losses are.
+                # An integer of hundreds of digits overflows; infinite losses are kept.
                 float(row[name])
                 if isinstance(row[name], str | bool):
-                    raise TypeError(f"line {number}: {name} is no number")
+                    raise TypeError(f"line {number}: {name} is not a number")
             if not math.isfinite(row["step"]):
-                raise ValueError(f"line {number}: step is no number")
+                raise ValueError(f"line {number}: step is not finite")
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             damaged.append(number)
         else:
@@ -176,14 +186,14 @@ def _ending(
     steps = config.get("training.steps")
     if steps is None:
         return f"unfinished as far as is known: {step:,} steps"
-    reason = reason_to_end(
-        step=step,
+    training = TrainingConfig(
         steps=steps,
-        minutes=minutes,
         max_minutes=config.get("training.max_minutes", 0.0),
-        without_gain=sum(row["step"] > dev[-1]["best_step"] for row in dev),
-        patience=config.get("training.early_stopping_patience", 0),
+        early_stopping_patience=config.get("training.early_stopping_patience", 0),
     )
+    without_gain = sum(row["step"] > dev[-1]["best_step"] for row in dev)
+    progress = Progress(minutes=minutes, without_gain=without_gain)
+    reason = progress.reason_to_end(training, step)
     if reason == STEPS:
         return "finished"
     how = {PATIENCE: "stopped early", MINUTES: "stopped by max_minutes"}

@@ -228,7 +228,8 @@ def init_score_params(
     Args:
       rng: a PRNG key.
       score: anything `get_score` takes.
-      query_size: Q. key_size: K.
+      query_size: Q.
+      key_size: K.
       dtype: of the parameters.
       **sizes: `alignment_size` (A, default: the key size), `value_size` (V).
 

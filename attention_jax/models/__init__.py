@@ -4,35 +4,14 @@ import warnings
 from typing import Any
 
 from attention_jax import nn
-from attention_jax.models.attention_wiring import (
-    DecoderState,
-    Memory,
-    Wiring,
-    register_wiring,
-)
+from attention_jax.models.attention_wiring import Wiring, register_wiring
 from attention_jax.models.base import Model, ModelOutput, Params
-from attention_jax.models.decoder import Decoder, LinearReadout, TanhReadout
-from attention_jax.models.encoder_decoder import (
-    Bridge,
-    Encoded,
-    Encoder,
-    EncoderDecoder,
-)
 from attention_jax.models.factory import build_model, check_config
 
 __all__ = [
-    "Bridge",
-    "Decoder",
-    "DecoderState",
-    "Encoded",
-    "Encoder",
-    "EncoderDecoder",
-    "LinearReadout",
-    "Memory",
     "Model",
     "ModelOutput",
     "Params",
-    "TanhReadout",
     "Wiring",
     "build_model",
     "check_config",

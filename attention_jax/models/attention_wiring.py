@@ -62,7 +62,7 @@ class Memory(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is static in a step: hashable, never traced."""
+    """What is static in a step: hashable, never traced. No score: nothing attends."""
 
     cell: Cell
     score: Any
@@ -151,15 +151,6 @@ def attend(
     return attended.context, attended.weights
 
 
-def attend_once(
-    plan: Plan, constants: Constants, state: DecoderState, rng: Array | None
-) -> tuple[Float[Array, "B D"], Float[Array, "B S"]]:
-    """`attend` with the top layer's current hidden state alone."""
-    query, positions = state.cells[-1].hidden[:, None], state.position[:, None]
-    context, weights = attend(plan, constants, query, positions, rng)
-    return context[:, 0], weights[:, 0]
-
-
 def advance(
     plan: Plan,
     product: Product,
@@ -185,36 +176,31 @@ def advance(
 
 
 def step_after(plan, product, constants, state, inputs):
-    """s_t first, then attend with it; features [o_t ; s_t]."""
+    """s_t first, then attend with it; features [o_t ; s_t], or s_t if nothing attends."""
     new = advance(plan, product, constants, state, inputs)
     # s_t is query number t, also when it is the state before step t + 1.
-    queried = new._replace(position=state.position)
-    context, weights = attend_once(plan, constants, queried, inputs.rng)
-    return new, (_side_by_side(context, new.cells[-1].hidden), weights)
+    query, position = new.cells[-1].hidden[:, None], state.position[:, None]
+    features, weights = _attended(plan, constants, query, position, inputs.rng)
+    return new, (features[:, 0], weights[:, 0])
 
 
 def step_input_feeding(plan, product, constants, state, inputs):
     """As `step_after`, h̃_{t-1} fed to the cell; features h̃_t."""
     new = advance(plan, product, constants, state, inputs, state.fed)
-    queried = new._replace(position=state.position)
-    context, weights = attend_once(plan, constants, queried, inputs.rng)
-    both = _side_by_side(context, new.cells[-1].hidden)
+    query, position = new.cells[-1].hidden[:, None], state.position[:, None]
+    context, weights = attend(plan, constants, query, position, inputs.rng)
+    both = _side_by_side(context[:, 0], new.cells[-1].hidden)
     attentional = jnp.tanh(product("combine", both))
-    return new._replace(fed=attentional), (attentional, weights)
+    return new._replace(fed=attentional), (attentional, weights[:, 0])
 
 
 def step_before(plan, product, constants, state, inputs):
     """Attend with s_{t-1}, feed o_t to the cell; features [o_t ; s_t]."""
-    context, weights = attend_once(plan, constants, state, inputs.rng)
-    new = advance(plan, product, constants, state, inputs, context)
-    return new, (_side_by_side(context, new.cells[-1].hidden), weights)
-
-
-def step_none(plan, product, constants, state, inputs):
-    """The cell alone; features s_t, weights 0."""
-    new = advance(plan, product, constants, state, inputs)
-    values = constants.memory.values
-    return new, (new.cells[-1].hidden, jnp.zeros(values.shape[:2], values.dtype))
+    query, position = state.cells[-1].hidden[:, None], state.position[:, None]
+    context, weights = attend(plan, constants, query, position, inputs.rng)
+    new = advance(plan, product, constants, state, inputs, context[:, 0])
+    features = _side_by_side(context[:, 0], new.cells[-1].hidden)
+    return new, (features, weights[:, 0])
 
 
 def unroll_by_step(wiring, plan, weights, constants, state, inputs, rng):
@@ -233,17 +219,23 @@ def unroll_after(wiring, plan, weights, constants, state, inputs, rng):
     states = _all_states(plan, weights, constants, state, inputs)
     steps = jnp.arange(states.shape[1], dtype=state.position.dtype)
     positions = state.position[:, None] + steps[None]
-    context, attended = attend(plan, constants, states, positions, rng)
-    return _side_by_side(context, states), attended
+    return _attended(plan, constants, states, positions, rng)
 
 
-def unroll_none(wiring, plan, weights, constants, state, inputs, rng):
-    """All T states."""
-    del wiring, rng
-    states = _all_states(plan, weights, constants, state, inputs)
-    values = constants.memory.values
-    zeros = jnp.zeros((*states.shape[:2], values.shape[1]), values.dtype)
-    return states, zeros
+def _attended(
+    plan: Plan,
+    constants: Constants,
+    states: Float[Array, "B T H"],
+    positions: Int[Array, "B T"],
+    rng: Array | None,
+) -> tuple[Float[Array, "B T F"], Float[Array, "B T S"]]:
+    """[o_t ; s_t] and the weights; s_t and 0 if nothing attends."""
+    if plan.score is None:
+        values = constants.memory.values
+        shape = (*states.shape[:2], values.shape[1])
+        return states, jnp.zeros(shape, values.dtype)
+    context, weights = attend(plan, constants, states, positions, rng)
+    return _side_by_side(context, states), weights
 
 
 def _all_states(
@@ -296,4 +288,4 @@ register_wiring(
     Wiring(step_input_feeding, unroll_by_step, feeds="attentional", attentional=True),
 )
 register_wiring("before", Wiring(step_before, unroll_by_step, feeds="context"))
-register_wiring("none", Wiring(step_none, unroll_none, attends=False))
+register_wiring("none", Wiring(step_after, unroll_after, attends=False))

@@ -28,22 +28,12 @@ def check_config(config: ModelConfig) -> None:
     Raises:
       UserError: names the field.
     """
-    lookups: dict[str, Callable[[str], Any]] = {
-        "attention": wirings.get,
-        "score": get_score,
-        "normalizer": get_normalizer,
-        "cell": cells.get,
-        "readout": readouts.get,
-    }
-    for field, look_up in lookups.items():
-        with named(f"config.model.{field}"):
-            look_up(getattr(config, field))
     try:
         # Takes no memory before its parameters are drawn.
         build_model(config, 1, 1)
     except UserError as error:
         # Its messages begin with the field's name inside the model's section.
-        raise UserError(f"config.{error}") from error
+        raise type(error)(f"config.{error}") from error
 
 
 def build_model(
@@ -60,21 +50,37 @@ def build_model(
 
     Raises:
       UnknownNameError: no such wiring, cell, readout, score or normaliser.
-      ValueError: a size below 1, a dropout rate outside [0, 1), a score or a normaliser
+      UserError: a size below 1, a dropout rate outside [0, 1), a score or a normaliser
         that raises or does not take decoder states against encoder states, a readout
         that cannot be tied.
     """
-    _check_numbers(config, source_vocabulary, target_vocabulary)
-    wiring = wirings.get(config.attention)
-    score = get_score(config.score)
-    normalizer = get_normalizer(config.normalizer)
-    if wiring.attends:
+    check_fields(config, "model")
+    if min(source_vocabulary, target_vocabulary) < 1:
+        raise UserError(
+            "source_vocabulary and target_vocabulary must be at least 1, got "
+            f"{source_vocabulary} and {target_vocabulary}"
+        )
+    found = {}
+    for field, look_up in _LOOKUPS.items():
+        with named(f"model.{field}"):
+            found[field] = look_up(getattr(config, field))
+    score, normalizer = found["score"], found["normalizer"]
+    if found["attention"].attends:
         _check_score(config, score, normalizer)
     _check_tied(config)
     # The registered entries are part of the identity: a name may be registered anew.
-    entries = (wiring, cells.get(config.cell), readouts.get(config.readout))
     fields = {**vars(config), "score": score, "normalizer": normalizer}
+    entries = tuple(found.values())
     return _build(tuple(fields.items()), entries, source_vocabulary, target_vocabulary)
+
+
+_LOOKUPS: dict[str, Callable[[Any], Any]] = {
+    "attention": wirings.get,
+    "score": get_score,
+    "normalizer": get_normalizer,
+    "cell": cells.get,
+    "readout": readouts.get,
+}
 
 
 @functools.lru_cache(maxsize=64)
@@ -117,19 +123,6 @@ def _build(
         return module_with(params).decoder.step(memory, state, tokens)
 
     return Model(init, apply, encode, start, step)
-
-
-def _check_numbers(
-    config: ModelConfig, source_vocabulary: int, target_vocabulary: int
-) -> None:
-    check_fields(config, "model")
-    vocabularies = {
-        "source_vocabulary": source_vocabulary,
-        "target_vocabulary": target_vocabulary,
-    }
-    for name, size in vocabularies.items():
-        if size < 1:
-            raise UserError(f"{name} must be at least 1, got {size}")
 
 
 def _check_score(config: ModelConfig, score: Any, normalizer: Any) -> None:

@@ -14,11 +14,12 @@ from attention_jax.types import Array, ArrayLike, Float
 class Attention(nnx.Module):
     """`attention_jax.attention` with the score's parameters kept as nnx parameters.
 
-    layer = Attention(64, 32, score="additive", rngs=nnx.Rngs(0))
-    context = layer(queries, memory).context
+        layer = Attention(64, 32, score="additive", rngs=nnx.Rngs(0))
+        context = layer(queries, memory).context
 
     Attributes:
-      score: the `Score`. normalizer: the `Normalizer`.
+      score: the `Score`.
+      normalizer: the `Normalizer`.
       params: the score's parameters by name; empty for a parameterless score.
     """
 
@@ -35,8 +36,10 @@ class Attention(nnx.Module):
         """Initialises the score's parameters.
 
         Args:
-          query_size: Q. key_size: K.
-          score: anything `get_score` takes. normalizer: anything `get_normalizer` takes.
+          query_size: Q.
+          key_size: K.
+          score: anything `get_score` takes.
+          normalizer: anything `get_normalizer` takes.
           rngs: one key is drawn from its `params` stream.
           **sizes: `alignment_size`, `dtype`: see `init_score_params`.
         """

@@ -109,7 +109,8 @@ def check_score(
         by `init_score_params`.
       query_size: Q, for a score that needs a certain one; small by default.
       key_size: K; of the two sizes, one that is not given is the other's.
-      alignment_size: A. value_size: V; both for the params that are declared with them.
+      alignment_size: A, for params that are declared with it.
+      value_size: V, for params that are declared with it.
       checks: names of those to run, with what they need; all if not given.
       timing: whether to compile and time it at a model's sizes, the slowest check.
       seed: of the arrays.

@@ -76,7 +76,8 @@ class Subject:
     """A score, the normaliser and implementation it is tried with, and its arrays.
 
     Attributes:
-      reference: what names the score. score: what that stands for.
+      reference: what names the score.
+      score: what that stands for.
       sizes, cost_sizes: the feature sizes it is tried at, and its cost is measured at.
       seed: of all arrays.
       options: attention's, with score and normaliser.

@@ -5,7 +5,6 @@ a checkpoint is read, we add: each has a manifest with the digests of its conten
 """
 
 import functools
-import hashlib
 import importlib.metadata
 import json
 import logging as python_logging
@@ -26,6 +25,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from attention_jax.atomic_write import cannot_write
 from attention_jax.errors import UserError
+from attention_jax.training.provenance import json_digest, tree_digest, tree_shapes
 from attention_jax.training.step import TrainState
 
 # Written with every checkpoint; a larger one comes from a later version of this package.
@@ -415,36 +415,6 @@ def _damaged(place: pathlib.Path, reason: str) -> DamagedCheckpointError:
     return DamagedCheckpointError(f"checkpoint {place} is damaged: {reason}")
 
 
-def tree_digest(tree: Any) -> str:
-    """SHA-256 over the paths, types, shapes and bytes of a tree's arrays, in hexadecimal.
-
-    Cost: one pass over the bytes, about a second a gigabyte.
-    """
-    digest = hashlib.sha256()
-    for path, kind in tree_shapes(tree).items():
-        digest.update(f"{path} {kind}\n".encode())
-    for array in jax.tree.leaves(tree):
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
-
-
-def tree_shapes(tree: Any) -> dict[str, str]:
-    """Each array's type and shape by its path: {"encoder/embedding": "float32[50,8]"}."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): (
-            f"{np.dtype(array.dtype).name}[{','.join(map(str, array.shape))}]"
-        )
-        for path, array in leaves
-    }
-
-
-def json_digest(value: Any) -> str:
-    """SHA-256 of a JSON value, in hexadecimal."""
-    text = json.dumps(value, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def _disk_error(error: BaseException | None) -> OSError | None:
     """The system's error behind one of orbax, which raises ValueErrors and others.
 
@@ -456,8 +426,6 @@ def _disk_error(error: BaseException | None) -> OSError | None:
     code = re.search(r"os_error_code='(\d+)'", str(error))
     if code:
         return OSError(int(code.group(1)), os.strerror(int(code.group(1))))
-    if any(sign in str(error) for sign in ("RESOURCE_EXHAUSTED", "No space left")):
-        return OSError(" ".join(str(error).split()))
     return _disk_error(error.__cause__)
 
 

@@ -76,7 +76,6 @@ class Progress(NamedTuple):
     without_gain: int = 0  # evaluations since then
     reductions: int = 0  # of the learning rate, by the schedule `plateau`
     meter: MeterSums = NO_SUMS  # since the last line of the log
-    best_by: str = ""  # the config.training.best_by of these; "" before any evaluation
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -84,10 +83,9 @@ class Progress(NamedTuple):
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Progress":
-        """What `to_json` gave `values` for; fields newer than they are get defaults."""
-        values = dict(values)
-        meter = MeterSums(*values.pop("meter", ()))
-        return cls(**values, meter=meter)
+        """What `to_json` gave `values` for, whichever version wrote them."""
+        known = {name: values[name] for name in cls._fields if name in values}
+        return cls(**known | {"meter": MeterSums(*values.get("meter", ()))})
 
     def evaluated(
         self, training: TrainingConfig, step: int, *, loss: float, bleu: float
@@ -99,7 +97,6 @@ class Progress(NamedTuple):
                 best_loss=loss,
                 best_bleu=bleu,
                 best_step=step,
-                best_by=training.best_by,
                 without_gain=0,
             )
         waited = self.without_gain + 1
@@ -110,43 +107,13 @@ class Progress(NamedTuple):
             without_gain=waited, reductions=self.reductions + int(reduces)
         )
 
-    def rejudged(self, best_by: str, metrics: dict[str, Any]) -> "Progress":
-        """As if `best_by` had been the criterion, by which `metrics` are the best.
-
-        The patience begins anew.
-        """
-        evaluated = math.isfinite(metrics["dev_loss"])
-        return self._replace(
-            best_loss=metrics["dev_loss"],
-            best_bleu=metrics["dev_bleu"],
-            best_step=metrics["step"] if evaluated else 0,
-            best_by=best_by,
-            without_gain=0,
-        )
-
-
-def reason_to_end(
-    *,
-    step: int,
-    steps: int,
-    minutes: float,
-    max_minutes: float,
-    without_gain: int,
-    patience: int,
-) -> str:
-    """Why a run ends at `step`, "" if it goes on.
-
-    Args:
-      step, steps: made, and to make.
-      minutes, max_minutes: taken, and those after which it ends; 0: there is no limit.
-      without_gain, patience: evaluations since the best one, and how many of them end it;
-        0: none do.
-    """
-    if step >= steps:
-        return STEPS
-    if 0 < patience <= without_gain:
-        return PATIENCE
-    return MINUTES if 0.0 < max_minutes <= minutes else ""
+    def reason_to_end(self, training: TrainingConfig, step: int) -> str:
+        """Why a run ends after `step` updates, "" if it goes on."""
+        if step >= training.steps:
+            return STEPS
+        if 0 < training.early_stopping_patience <= self.without_gain:
+            return PATIENCE
+        return MINUTES if 0.0 < training.max_minutes <= self.minutes else ""
 
 
 class Session(NamedTuple):
@@ -199,7 +166,7 @@ def run_steps(session: Session, state: TrainState, progress: Progress) -> TrainR
     earlier_minutes, started = progress.minutes, time.perf_counter()
     alone = jax.process_count() == 1
     step, meter = int(state.step), Meter(progress.meter)
-    reason = _reason_to_end(training, progress, step)
+    reason = progress.reason_to_end(training, step)
     state = sharding.replicate(with_rate(state, training, progress))
     with (
         CompilationCounter(
@@ -219,7 +186,7 @@ def run_steps(session: Session, state: TrainState, progress: Progress) -> TrainR
                 compilations=compilations.count,
                 compilation_seconds=compilations.seconds,
             )
-            reason = _reason_to_end(training, progress, step)
+            reason = progress.reason_to_end(training, step)
             if alone or step % training.log_every == 0:
                 # Clocks and signals differ among processes, which must end together.
                 late = any_process(reason == MINUTES)
@@ -265,7 +232,7 @@ def run_steps(session: Session, state: TrainState, progress: Progress) -> TrainR
                     experiment, found.translations if found else (), step
                 )
                 session.record(session.run.samples_path, *samples)
-                if not last and _reason_to_end(training, progress, step) == PATIENCE:
+                if not reason and progress.reason_to_end(training, step) == PATIENCE:
                     reason = PATIENCE
             improved = bool(measured) and progress.best_step == step
             if reason or improved or step % training.checkpoint_every == 0:
@@ -278,17 +245,6 @@ def run_steps(session: Session, state: TrainState, progress: Progress) -> TrainR
         reason=reason,
         best_step=progress.best_step,
         best_loss=progress.best_loss,
-    )
-
-
-def _reason_to_end(training: TrainingConfig, progress: Progress, step: int) -> str:
-    return reason_to_end(
-        step=step,
-        steps=training.steps,
-        minutes=progress.minutes,
-        max_minutes=training.max_minutes,
-        without_gain=progress.without_gain,
-        patience=training.early_stopping_patience,
     )
 
 

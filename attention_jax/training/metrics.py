@@ -1,4 +1,4 @@
-"""What a run measures of itself: sums over steps, compilations."""
+"""What a run measures of itself: sums over steps, and compilations."""
 
 import contextlib
 import math

@@ -42,7 +42,7 @@ def constant(step, *, warmup_steps, steps):
 def plateau(step, *, warmup_steps, steps):
     """1, times `plateau_factor` for each time that evaluations had stopped improving.
 
-    The factor is no function of the step: the loop counts the evaluations.
+    The factor is not a function of the step: the loop counts the evaluations.
     """
     return constant(step, warmup_steps=warmup_steps, steps=steps)
 

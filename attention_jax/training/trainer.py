@@ -13,7 +13,7 @@ from attention_jax.config import ExperimentConfig, check_fields
 from attention_jax.data.codec import save_codecs
 from attention_jax.errors import UserError
 from attention_jax.training import optimizer
-from attention_jax.training.checkpoints import Checkpoints, best_metrics
+from attention_jax.training.checkpoints import Checkpoints
 from attention_jax.training.loop import (
     EvaluateParams,
     Log,
@@ -139,11 +139,6 @@ def _resume(
     if found is not None:
         state, progress, damaged = found
         progress = Progress.from_json(progress)
-        best_by = config.training.best_by
-        if progress.best_by not in ("", best_by):
-            progress = progress.rejudged(
-                best_by, best_metrics(run.checkpoints_path, best_by)
-            )
     first_step, facts = int(state.step), describe(experiment, state.params)
     if jax.process_index() == 0:
         for path in (run.metrics_path, run.samples_path):

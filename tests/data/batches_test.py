@@ -21,13 +21,14 @@ from attention_jax.data import (
     link_tokens,
 )
 from attention_jax.data.pairs import Link
+from attention_jax.errors import UserError
 
 length = st.integers(0, 12)
 all_lengths = st.lists(st.tuples(length, length), min_size=1, max_size=40)
 
 
 def make_examples(lengths):
-    """Examples of these many source and target words, and the ids they must decode to."""
+    """Examples of these source and target lengths, and the ids that they have."""
     rng = np.random.default_rng(0)
     letters = np.array(list("abcdefgh"))
     pairs = [
@@ -96,6 +97,8 @@ def test_batches_are_a_function_of_seed_and_step():
     other = TrainBatches(examples, batch_size=8, seed=6, num_buckets=3)
     steps = list(range(3 * first.steps_per_epoch))
     forward = {step: first.at(step) for step in steps}
+    for array in first.at(0):  # changing a batch does not change the next
+        array[...] = 7
     for step in reversed(steps):
         for left, right in zip(forward[step], second.at(step), strict=True):
             np.testing.assert_array_equal(left, right)
@@ -105,47 +108,20 @@ def test_batches_are_a_function_of_seed_and_step():
     assert ids[:per_epoch] != ids[per_epoch : 2 * per_epoch]
 
 
-def test_a_batch_may_be_changed_without_changing_the_next():
-    examples, expected = make_examples([(2, 3), (2, 3)])
-    batches = TrainBatches(examples, batch_size=2, seed=0)
-    for array in batches.at(0):
-        array[...] = 7
-    check_batch(batches.at(0), expected)
-
-
-@given(all_lengths, st.integers(1, 3))
+@given(all_lengths, st.integers(1, 2))
 @settings(deadline=None, max_examples=60)
-def test_shapes_cost_as_little_as_the_best_nested_ones(lengths, num_buckets):
+def test_shapes_leave_as_little_padding_as_the_best(lengths, num_buckets):
     lengths = np.maximum(np.array(lengths), 1)
+
+    def size(shapes):
+        return sum(sum(shapes[index]) for index in assign_buckets(lengths, shapes))
+
     shapes = bucket_shapes(lengths, num_buckets)
-    assert 1 <= len(shapes) <= num_buckets
-
-    def cost(candidates):
-        total = 0
-        for s, t in lengths:
-            fits = [
-                sum(shape) for shape in candidates if s <= shape[0] and t <= shape[1]
-            ]
-            if not fits:
-                return np.inf
-            total += min(fits)
-        return total
-
-    whole = tuple(lengths.max(0))
-    sources, targets = np.unique(lengths[:, 0]), np.unique(lengths[:, 1])
-    if num_buckets == 1:
-        best = cost([whole])
-    elif num_buckets == 2:
-        best = min(cost([whole, c]) for c in itertools.product(sources, targets))
-    else:  # a sample of nested chains
-        best = min(
-            cost([whole, (sources[i], targets[j]), (sources[i // 2], targets[j // 2])])
-            for i in range(len(sources))
-            for j in range(len(targets))
-        )
-    assert cost(shapes) <= best
-    chosen = assign_buckets(lengths, shapes)
-    assert sum(sum(shapes[index]) for index in chosen) == cost(shapes)
+    assert len(shapes) <= num_buckets
+    largest = tuple(lengths.max(0))
+    cells = itertools.product(*(np.unique(side) for side in lengths.T))
+    others = [(largest, cell) for cell in cells] if num_buckets == 2 else [(largest,)]
+    assert size(shapes) <= min(map(size, others))
 
 
 def test_shapes_need_not_be_nested():
@@ -159,11 +135,6 @@ def test_many_lengths_are_thinned_but_still_fit():
     shapes = bucket_shapes(lengths, 3)
     assign_buckets(lengths, shapes)  # raises if one does not fit
     assert max(s for s, _ in shapes) == lengths[:, 0].max()
-
-
-def test_a_length_that_fits_nowhere_is_named():
-    with pytest.raises(ValueError, match=r"example 1 has lengths \(5, 2\)"):
-        assign_buckets(np.array([[1, 1], [5, 2]]), ((4, 4),))
 
 
 @given(all_lengths, st.integers(1, 7))
@@ -191,24 +162,18 @@ def test_keep_short_counts_words_and_keeps_ids():
     assert kept.ids.tolist() == [0, 3]
     (batch,) = eval_batches(kept, 2)
     assert check_batch(batch, expected) == [0, 3]
-    assert keep_short(examples, 0, 0) is examples
+    assert keep_short(examples, 0, 0).ids.tolist() == [0, 1, 2, 3]
     assert keep_short(examples, 3, 0).ids.tolist() == [0, 2, 3]
 
 
-def test_arguments_are_checked():
+def test_what_cannot_be_batched_is_named():
     examples, _ = make_examples([(1, 1)])
-    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
-        TrainBatches(examples, batch_size=0, seed=0)
-    with pytest.raises(ValueError, match="num_buckets must be at least 1, got 0"):
-        TrainBatches(examples, batch_size=1, seed=0, num_buckets=0)
-    with pytest.raises(ValueError, match="examples is empty"):
+    with pytest.raises(UserError, match="examples is empty"):
         TrainBatches(keep_short(make_examples([(2, 2)])[0], 1, 1), batch_size=1, seed=0)
-    with pytest.raises(ValueError, match="step must be at least 0, got -1"):
-        TrainBatches(examples, batch_size=1, seed=0).at(-1)
-    with pytest.raises(
-        ValueError, match=r"shape must be at least \(1, 2\), got \(1, 1\)"
-    ):
+    with pytest.raises(ValueError, match=r"at least \(1, 2\), got \(1, 1\)"):
         eval_batches(examples, 1, shape=(1, 1))
+    with pytest.raises(ValueError, match=r"example 1 has lengths \(5, 2\)"):
+        assign_buckets(np.array([[1, 1], [5, 2]]), ((4, 4),))
 
 
 @given(st.lists(st.integers(0, 6), min_size=4, max_size=4))

@@ -21,30 +21,17 @@ from attention_jax.data import (
 SMALL = {"num_pairs": 1_200, "num_dev": 50, "num_test": 60}
 
 
+JAPANESE = {"source_language": "de", "target_language": "ja", "lowercase": True}
+SUBWORDS = {"source_tokenizer": "subwords", "target_tokenizer": "characters"}
+WORDS = {"source_tokenizer": "words", "task": "lexicon", "seed": 3}
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
         ({}, "03dfa13467af1948"),
-        (
-            {
-                "source_language": "de",
-                "target_language": "ja",
-                "source_tokenizer": "subwords",
-                "target_tokenizer": "characters",
-                "subwords": 500,
-                "lowercase": True,
-            },
-            "c9f9def0c16ac722",
-        ),
-        (
-            {
-                "source": "synthetic",
-                "task": "lexicon",
-                "source_tokenizer": "words",
-                "seed": 3,
-            },
-            "426814c5ceea4dec",
-        ),
+        (JAPANESE | SUBWORDS | {"subwords": 500}, "c9f9def0c16ac722"),
+        (WORDS | {"source": "synthetic"}, "426814c5ceea4dec"),
     ],
 )
 def test_data_are_the_same_as_ever(fields, expected):

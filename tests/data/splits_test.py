@@ -102,10 +102,6 @@ def test_sizes_that_cannot_be_had_are_an_error():
         ValueError, match=r"^config\.data\.num_dev \+ .* pairs, 10; got 6 \+ 5"
     ):
         split_by_group(pairs, 6, 5, 0)
-    with pytest.raises(
-        ValueError, match=r"^config\.data\.num_dev must be at least 0, got -1"
-    ):
-        split_by_group(pairs, -1, 5, 0)
 
 
 def test_large_groups_are_drawn_only_if_needed():

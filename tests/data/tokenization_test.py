@@ -41,7 +41,7 @@ def squeeze(text):
 
 @every_tokenizer
 @given(text=texts)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 def test_detokenize_undoes_tokenize(name, text):
     if name == "subwords":  # reads "▁" as white space, and says so
         text = text.replace(SPACE, " ")
@@ -52,7 +52,7 @@ def test_detokenize_undoes_tokenize(name, text):
 
 @every_tokenizer
 @given(text=texts)
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_offsets_cover_everything_but_white_space_in_order(name, text):
     if name == "subwords":
         text = text.replace(SPACE, " ")
@@ -70,7 +70,7 @@ def test_offsets_cover_everything_but_white_space_in_order(name, text):
 
 @every_tokenizer
 @given(text=texts)
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 def test_a_tokenizer_read_back_cuts_alike(name, text):
     again = tokenizer_from_dict(BUILT[name].to_dict())
     assert again.tokenize(text) == BUILT[name].tokenize(text)

@@ -1,9 +1,4 @@
-"""Alignments: files of them, attention's links, AER, argmax accuracy, an aligner's."""
-
-import pathlib
-import random
-import sys
-import types
+"""Alignments: files of them, attention's links, AER, argmax accuracy."""
 
 import numpy as np
 import pytest
@@ -19,7 +14,6 @@ from attention_jax.evaluation.alignment import (
     alignment_accuracy,
     alignment_error_rate,
     attention_links,
-    eflomal_alignments,
     format_alignment,
     gold_alignment,
     parse_alignment,
@@ -245,58 +239,3 @@ def test_gold_alignments_that_do_not_fit(run, pairs, gold, monkeypatch):
         match=f"line 2: the link {words}-0 is outside the pair's {words} source",
     ):
         evaluate(run, pairs, alignments=[gold[0], outside, *gold[2:]])
-
-
-@pytest.fixture
-def aligner(monkeypatch):
-    """An eflomal that notes what it is given and finds what `found` says."""
-    module = types.SimpleNamespace(given=None, found=(["0-0"], ["0-0"]))
-
-    class Aligner:
-        def align(self, source, target, *, links_filename_fwd, links_filename_rev):
-            module.given = source, target
-            paths = links_filename_fwd, links_filename_rev
-            for path, lines in zip(paths, module.found, strict=True):
-                pathlib.Path(path).write_text("\n".join(lines) + "\n")
-
-    module.Aligner = Aligner
-    monkeypatch.setitem(sys.modules, "eflomal", module)
-    return module
-
-
-def test_eflomals_links_in_both_directions_are_sure_and_in_either_possible(aligner):
-    aligner.found = ["0-0 1-1", "", "0-0"], ["0-0 0-1", "", "0-0"]
-    pairs = [(["a", "b"], ["x", "y"]), ([], ["z"])]
-    found = eflomal_alignments(pairs, [(["a"], ["x"])])
-    assert aligner.given == (["a b", "", "a"], ["x y", "z", "x"])
-    # Of the pairs alone, not of the training pairs.
-    assert [one.sure for one in found] == [{(0, 0)}, set()]
-    assert [one.possible for one in found] == [{(0, 0), (1, 1), (0, 1)}, set()]
-    # A token with white space in it stays one.
-    eflomal_alignments([(["a b", "\u3000"], ["x\n"])])
-    assert aligner.given == (["a_b _"], ["x"])
-
-
-def test_without_eflomal_the_error_says_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "eflomal", None)
-    with pytest.raises(
-        alignment.AlignerNotInstalledError, match=r"install 'eflomal>=2.0' beside"
-    ):
-        eflomal_alignments([(["a"], ["x"])])
-
-
-def test_eflomal_finds_which_token_translates_which():
-    pytest.importorskip("eflomal", reason="eflomal is not installed")
-    draw = random.Random(0)
-    words = [f"w{number}" for number in range(20)]
-    pairs = []
-    for _ in range(300):
-        source = draw.sample(words, draw.randint(2, 6))
-        pairs.append((source, [word.upper()[::-1] for word in reversed(source)]))
-    # Nothing to align, and more than it takes.
-    pairs += [([], ["x"]), (["a"] * 2_000, ["x"])]
-    found = eflomal_alignments(pairs[250:], pairs[:250])
-    assert len(found) == 52 and not found[-1].possible and not found[-2].possible
-    known = [{(len(s) - 1 - t, t) for t in range(len(s))} for s, _ in pairs[250:300]]
-    hits = sum(len(one.sure & links) for one, links in zip(found, known, strict=False))
-    assert hits > 0.9 * sum(map(len, known))

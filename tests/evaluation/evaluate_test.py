@@ -7,8 +7,9 @@ import pytest
 
 from attention_jax.data.sources import load_splits
 from attention_jax.data.splits import split_hash
-from attention_jax.evaluation import alignment, evaluate, report
+from attention_jax.evaluation import alignment, evaluate
 from attention_jax.evaluation.attention_statistics import attention_statistics
+from attention_jax.evaluation.tables import evaluation_rows
 from attention_jax.run import load_run
 from attention_jax.training.run_directory import ChangedRunError, RunDirectory
 from tests.tiny_run import tiny_config, tiny_run
@@ -71,7 +72,7 @@ def test_only_exactly_translated_phrases_count_for_alignment(run, pairs):
     assert evaluation.alignment.all_words.share is None
 
 
-def test_known_links_of_a_reversal(run, pairs):
+def test_gold_links_of_a_reversal(run, pairs):
     pair = pairs[0]
     last = len(pair.source.split()) - 1
     expected = {(place, last - place) for place in range(last + 1)}
@@ -118,7 +119,7 @@ def test_data_that_have_changed_are_refused(directory, tmp_path):
     shutil.copytree(directory.path, tmp_path / "run")
     copy = RunDirectory(tmp_path / "run")
     sessions = copy.load_record()["sessions"]
-    sessions[0]["split_hash"] = "0" * 64
+    sessions[-1]["split_hash"] = "0" * 64
     copy.update_record({"sessions": sessions})
     with pytest.raises(
         ChangedRunError, match="begun with other data.* was 000000000000"
@@ -126,9 +127,9 @@ def test_data_that_have_changed_are_refused(directory, tmp_path):
         evaluate.load_split(copy, "test")
 
 
-def test_the_report_has_every_figure(evaluation, directory, run):
+def test_the_table_has_every_figure(evaluation, directory, run):
     facts = evaluate.provenance(directory, run)
-    rows = report.rows(evaluation, facts)
+    rows = evaluation_rows(evaluation, facts)
     names = [name for name, _, _ in rows]
     assert names[:3] == ["BLEU", "chrF2", "exact match"]
     assert {"seed", "split hash", "versions", "device"} <= set(names)
@@ -137,14 +138,14 @@ def test_the_report_has_every_figure(evaluation, directory, run):
     assert by_name["exact match"][0] == f"{exact:.2f}"
     assert facts["split_hash"] == by_name["split hash"][1]
     hits = evaluation.alignment.all_words.hits
-    assert f"{hits:,} of" in by_name["attention on the known word"][1]
+    assert f"{hits:,} of" in by_name["attention on the linked word"][1]
 
 
-def test_the_report_without_alignment(evaluation, directory, run):
+def test_the_table_without_alignment(evaluation, directory, run):
     facts = evaluate.provenance(directory, run)
     without = dataclasses.replace(evaluation, alignment=None)
-    names = [name for name, _, _ in report.rows(without, facts)]
-    assert not any("known word" in name for name in names)
+    names = [name for name, _, _ in evaluation_rows(without, facts)]
+    assert not any("linked word" in name for name in names)
 
 
 def test_attention_is_described_where_there_is_some(evaluation, directory, run):
@@ -155,12 +156,12 @@ def test_attention_is_described_where_there_is_some(evaluation, directory, run):
     # It reverses.
     assert mean.monotonicity < -0.5 and mean.covered > 0.5
     assert evaluation.to_dict()["attention"]["entropy"] == mean.entropy
-    by_name = {name: cells for name, *cells in report.rows(evaluation, facts)}
+    by_name = {name: cells for name, *cells in evaluation_rows(evaluation, facts)}
     assert by_name["attention entropy"][0] == f"{mean.entropy:.2f}"
     assert by_name["... monotonicity"][0] == f"{mean.monotonicity:.2f}"
     rate = evaluation.aligned.error_rate
     assert by_name["alignment error rate ↓"][0] == f"{100 * rate:.1f}"
     without = dataclasses.replace(evaluation, statistics=(), aligned=None)
-    names = {name for name, _, _ in report.rows(without, facts)}
+    names = {name for name, _, _ in evaluation_rows(without, facts)}
     assert not names & {"attention entropy", "alignment error rate ↓"}
     assert without.to_dict()["attention"] is without.to_dict()["aligned"] is None

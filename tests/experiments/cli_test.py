@@ -10,7 +10,7 @@ from absl import flags
 
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UnknownNameError, UserError
-from experiments import cli, run_flags
+from experiments import cli, config_flags, run_flags
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -98,7 +98,7 @@ def test_overrides_of_every_type_and_the_last_counts(folder):
 
 def test_every_field_can_be_overridden(folder):
     values = flags.FlagValues()
-    cli.define_config(values)
+    config_flags.define_config(values)
     overrides, expected = [], ExperimentConfig(seed=7)
     for name in values:
         *sections, field = name.split(".")[1:] or [""]

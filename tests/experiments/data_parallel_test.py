@@ -15,7 +15,7 @@ from attention_jax.atomic_write import read_lines
 from attention_jax.experiment import run_experiment
 from attention_jax.training import RunDirectory
 from attention_jax.training.sharding import make_sharding
-from experiments.cli import load_config
+from experiments.config_flags import load_config
 from tests.experiments.train_test import TINY
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -130,8 +130,8 @@ def test_two_processes_train_together_and_one_goes_on_alone(
         time.sleep(0.01)
     for one in both:
         one.send_signal(signal.SIGKILL)
-    told = [one.communicate()[1] for one in both]
-    assert first.exists(), "\n".join(told)
+    errors = [one.communicate()[1] for one in both]
+    assert first.exists(), "\n".join(errors)
     done = subprocess.run(
         command(config_file, workdir),
         cwd=ROOT,
@@ -147,15 +147,15 @@ def test_two_processes_train_together_and_one_goes_on_alone(
     assert 10 <= by_one["first_step"] < 40
     assert_same(losses(workdir), alone)
     # Only the first process shows anything.
-    assert "data: 100 training" in told[0]
-    assert "data: 100 training" not in told[1]
+    assert "data: 100 training" in errors[0]
+    assert "data: 100 training" not in errors[1]
 
 
 @FULL
 def test_two_processes_finish(alone, config_file, environment, tmp_path):
     both = start_both(config_file, tmp_path / "run", environment)
-    told = [one.communicate(timeout=240)[1] for one in both]
-    assert [one.returncode for one in both] == [0, 0], "\n".join(told)
+    errors = [one.communicate(timeout=240)[1] for one in both]
+    assert [one.returncode for one in both] == [0, 0], "\n".join(errors)
     assert_same(losses(tmp_path / "run"), alone)
 
 

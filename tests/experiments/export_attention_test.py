@@ -28,19 +28,20 @@ def test_exports_what_the_run_attends_to(workdir, tmp_path, suffix, capsys, capl
     assert run(*arguments, f"--input={sentences}") == 0
     assert capsys.readouterr().out == f"wrote {output}, 2 sentences\n"
     assert "--input: 1 of 3 lines are left out: they have no words" in caplog.text
-    first, second = load_attention(output).sentences
+    file = load_attention(output)
+    first, _ = file.translations
     assert first.source_tokens == ("ba", "bi", "bo")
-    assert first.translation == "bo bi ba" and second.source == "bi ba"
+    assert first.text == "bo bi ba" and file.sources == ("ba bi bo", "bi ba")
     assert first.weights.shape == (3, 3)
     assert first.weights.sum(axis=1) == pytest.approx([1, 1, 1], abs=1e-5)
-    assert load_attention(output).facts["checkpoint"] == "best"
+    assert file.facts["checkpoint"] == "best"
 
 
 def test_exports_the_first_of_a_split(workdir, tmp_path):
     output = tmp_path / "a.json"
     arguments = (f"--workdir={workdir}", f"--output={output}", "--split=dev")
     assert run(*arguments, "--num=3") == 0
-    assert len(load_attention(output).sentences) == 3
+    assert len(load_attention(output).sources) == 3
 
 
 def test_nothing_that_is_read_is_replaced(workdir, tmp_path, capsys):
@@ -89,5 +90,5 @@ def test_an_input_without_words(workdir, tmp_path, capsys):
     output = f"--output={tmp_path / 'a.npz'}"
     assert run(f"--workdir={workdir}", output, f"--input={sentences}") == 2
     assert "has no line with words" in capsys.readouterr().err
-    assert run(f"--workdir={workdir}", output, "--input=no/such.txt") == 1
+    assert run(f"--workdir={workdir}", output, "--input=no/such.txt") == 2
     assert "--input: no file 'no/such.txt'" in capsys.readouterr().err

@@ -1,13 +1,9 @@
-import pathlib
-import subprocess
-import sys
-
 import pytest
 
 from attention_jax.data.sources import load_splits
-from experiments.cli import load_config
+from experiments import cli, export_pairs
+from experiments.config_flags import load_config
 
-ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = """
 from attention_jax.config import *
 
@@ -27,25 +23,18 @@ def config_file(tmp_path_factory):
     return path
 
 
-def export(config_file, output):
-    return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "experiments.export_pairs",
-            f"--config={config_file}",
-            f"--output={output}",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
+def export(config, output):
+    return cli.run(
+        export_pairs.main,
+        export_pairs.define_flags,
+        config=True,
+        required=("output",),
+        argv=["export_pairs", f"--config={config}", f"--output={output}"],
     )
 
 
-def test_files_hold_the_pairs_token_by_token(config_file, tmp_path):
-    done = export(config_file, tmp_path / "pairs")
-    assert done.returncode == 0, done.stderr
+def test_files_hold_the_pairs_token_by_token(config_file, tmp_path, capsys):
+    assert export(config_file, tmp_path / "pairs") == 0
     splits = load_splits(load_config(str(config_file)).data)
 
     def lines(name):
@@ -58,17 +47,17 @@ def test_files_hold_the_pairs_token_by_token(config_file, tmp_path):
     assert lines("train.target") == kept
     words = {word for pair in splits.train for word in pair.source.split()}
     assert words == set(lines("vocab.source"))
-    assert f"train: {len(kept)} pairs" in done.stdout
+    assert f"train: {len(kept)} pairs" in capsys.readouterr().out
 
 
-def test_a_file_in_the_way_is_one_line(config_file, tmp_path):
+def test_a_file_in_the_way_is_one_line(config_file, tmp_path, capsys):
     (tmp_path / "pairs").write_text("")
-    done = export(config_file, tmp_path / "pairs")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "is a file, and should be a folder" in done.stderr
+    assert export(config_file, tmp_path / "pairs") == 2
+    err = capsys.readouterr().err
+    assert "is a file, and should be a folder" in err and err.count("\n") == 1
 
 
-def test_the_data_itself_is_not_replaced(tmp_path):
+def test_the_data_itself_is_not_replaced(tmp_path, capsys):
     folder = tmp_path / "own"
     folder.mkdir()
     for side in ("source", "target"):
@@ -81,7 +70,7 @@ def test_the_data_itself_is_not_replaced(tmp_path):
         f"path={str(folder / 'train.source')!r}, num_dev=1, num_test=1, "
         f"target_path={str(folder / 'train.target')!r}))\n"
     )
-    done = export(config, folder)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert "--config.data.path and --output=" in done.stderr
+    assert export(config, folder) == 2
+    err = capsys.readouterr().err
+    assert "--config.data.path and --output=" in err and err.count("\n") == 1
     assert (folder / "train.target").read_text() == before

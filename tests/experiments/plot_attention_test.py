@@ -31,7 +31,8 @@ def test_draws_the_runs_own_translation(workdir, tmp_path, capsys):
 def test_draws_a_given_translation(workdir, tmp_path, capsys, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "attention_jax.evaluation.plots.plot_weights_grid",
+        plot_attention,
+        "plot_weights_grid",
         lambda panels, columns, path: drawn.extend(panel[1:3] for panel in panels),
     )
     output = tmp_path / "attention.pdf"
@@ -49,9 +50,7 @@ def test_another_search_than_the_runs_own(workdir, tmp_path, monkeypatch, capsys
         return decode(self, sentences)
 
     monkeypatch.setattr(Run, "decode", record)
-    monkeypatch.setattr(
-        "attention_jax.evaluation.plots.plot_weights_grid", lambda *_, **__: None
-    )
+    monkeypatch.setattr(plot_attention, "plot_weights_grid", lambda *_, **__: None)
     output = tmp_path / "attention.png"
     arguments = (f"--workdir={workdir}", "--text=ba bi", f"--output={output}")
     assert run(*arguments, "--beam_size=2") == 0
@@ -65,7 +64,8 @@ def test_another_search_than_the_runs_own(workdir, tmp_path, monkeypatch, capsys
 def test_draws_several_sentences_in_a_grid(workdir, tmp_path, capsys, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "attention_jax.evaluation.plots.plot_weights_grid",
+        plot_attention,
+        "plot_weights_grid",
         lambda panels, columns, path: drawn.append(
             (columns, [panel.title for panel in panels])
         ),
@@ -82,7 +82,8 @@ def test_outlines_the_known_links_of_exact_translations(
 ):
     drawn = []
     monkeypatch.setattr(
-        "attention_jax.evaluation.plots.plot_weights_grid",
+        plot_attention,
+        "plot_weights_grid",
         lambda panels, columns, path: drawn.extend(panels),
     )
     output = f"--output={tmp_path / 'grid.svg'}"

@@ -17,7 +17,7 @@ from attention_jax import sweeps
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UserError
 from attention_jax.evaluation import evaluate
-from attention_jax.evaluation.run_comparison import compare_runs
+from attention_jax.evaluation.compare import compare_runs
 from attention_jax.run import load_run
 from attention_jax.sweeps import Outcome, SweepDirectory, name_runs, run_sweep
 from attention_jax.training import RunDirectory
@@ -464,7 +464,7 @@ def test_a_dicts_names_must_be_file_names(name):
 def test_equal_configurations_and_names_are_refused():
     with pytest.raises(UserError, match="^the runs a and b are the same$"):
         name_runs({"a": ExperimentConfig(), "b": ExperimentConfig()})
-    with pytest.raises(UserError, match="two runs of the sweep have the name A"):
+    with pytest.raises(UserError, match="two runs of the sweep have the name a"):
         name_runs({"A": ExperimentConfig(), "a": ExperimentConfig(seed=1)})
     with pytest.raises(UserError, match="the sweep is empty"):
         name_runs([])

@@ -16,10 +16,12 @@ import pytest
 
 from attention_jax.atomic_write import read_lines
 from attention_jax.data.batches import eval_batches
+from attention_jax.errors import UserError
 from attention_jax.experiment import run_experiment, validate
 from attention_jax.run import load_run
 from attention_jax.training import RunDirectory, train
 from attention_jax.training.checkpoints import Checkpoints, best_metrics
+from attention_jax.training.loop import DevTranslations
 from attention_jax.training.metrics import NonFiniteLossError
 from attention_jax.training.optimizer import make_optimizer
 from attention_jax.training.run_directory import (
@@ -28,7 +30,7 @@ from attention_jax.training.run_directory import (
 )
 from attention_jax.training.setup import prepare
 from attention_jax.training.step import init_state, make_eval_step
-from experiments.cli import load_config
+from experiments.config_flags import load_config
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -319,28 +321,35 @@ def test_other_data_is_refused_and_once_allowed_is_the_runs_data(config, tmp_pat
     assert train(config, tmp_path / "run").reason == "minutes"
 
 
-def test_the_best_by_another_criterion_is_the_best_kept_by_it(config, tmp_path):
+def scored(*bleus):
+    """An evaluation for `train` that finds one BLEU after the other."""
+    found = iter(bleus)
+    return lambda experiment: lambda params: DevTranslations({"bleu": next(found)}, ())
+
+
+def test_the_best_by_another_criterion_is_what_is_loaded(config, tmp_path):
     config.training.best_by = "bleu"
-    run_experiment(config, tmp_path / "run")
+    with pytest.raises(UserError, match="best_by is bleu, but nothing evaluates BLEU"):
+        train(config, tmp_path / "run")
+    assert train(config, tmp_path / "run", evaluate=scored(9, 8)).best_step == 20
     config.training.best_by = "loss"
     config.training.steps += 2
-    rows = []
-    run_experiment(config, tmp_path / "run", allow_changed_config=True, log=rows.append)
-    directory = RunDirectory(tmp_path / "run")
-    best = best_metrics(directory.checkpoints_path, "loss")
-    assert best["step"] == rows[-1]["best_step"]
-    assert best["dev_loss"] == rows[-1]["best_loss"]
+    train(config, tmp_path / "run", allow_changed_config=True)
+    best = best_metrics(RunDirectory(tmp_path / "run").checkpoints_path, "loss")
+    losses = [
+        row["loss"] for row in measured(tmp_path / "run") if row["event"] == "dev"
+    ]
+    assert best["dev_loss"] == min(losses)
 
 
 def test_early_stopping_ends_the_run_for_good(config, tmp_path):
     config.training.eval_every, config.training.early_stopping_patience = 2, 1
-    config.training.learning_rate = 1e-30
-    config.training.best_by = "bleu"
-    result = run_experiment(config, tmp_path / "run")
+    config.training.best_by, rows = "bleu", []
+    result = train(config, tmp_path / "run", evaluate=scored(7, 7))
     assert (result.reason, result.step, result.finished) == ("patience", 4, True)
     assert result.best_step == 2
-    rows = []
-    assert run_experiment(config, tmp_path / "run", log=rows.append) == result
+    again = train(config, tmp_path / "run", evaluate=scored(), log=rows.append)
+    assert again == result
     assert [row["event"] for row in rows] == ["start", "end"]
 
 
@@ -349,12 +358,12 @@ def test_averages_and_plateau_survive_a_restart(config, tmp_path):
     config.training.plateau_patience, config.training.eval_every = 1, 4
     config.training.learning_rate, config.training.steps = 0.5, 24
     rows = []
-    run_experiment(config, tmp_path / "whole", log=rows.append)
+    train(config, tmp_path / "whole", log=rows.append)
     rates = [row["learning_rate"] for row in rows if row["event"] == "train"]
     assert rates[-1] < 0.5
     for stop in (6, 15, 99):
         asked = iter(range(1, 99))
-        run_experiment(
+        train(
             config,
             tmp_path / "parts",
             should_stop=lambda asked=asked, stop=stop: next(asked) == stop,
@@ -371,11 +380,11 @@ def test_a_profile_is_written_and_may_be_asked_for_on_restart(
 ):
     workdir = tmp_path / "profiled"
     config.profile = 3
-    run_experiment(config, workdir)
+    train(config, workdir)
     assert list((workdir / "profile").rglob("perfetto_trace.json.gz"))
     chex.assert_trees_all_equal(last_state(workdir), last_state(finished[0]))
     config.profile = 0
-    assert run_experiment(config, workdir).finished
+    assert train(config, workdir).finished
 
 
 def test_an_interrupted_run_resumes_bit_identically(finished, config, tmp_path):
@@ -432,13 +441,13 @@ def test_a_full_disk_while_training_is_its_error(config, tmp_path, monkeypatch):
 
     monkeypatch.setattr("attention_jax.training.loop.append_lines", full)
     with pytest.raises(OSError, match=r"^cannot write .*metrics\.jsonl: No space left"):
-        run_experiment(config, tmp_path / "run")
+        train(config, tmp_path / "run")
 
 
 def test_max_minutes_stops_with_a_checkpoint_and_counts_over_restarts(config, tmp_path):
     config.training.max_minutes = 1e-9
     for _ in range(2):
-        result = run_experiment(config, tmp_path / "run")
+        result = train(config, tmp_path / "run")
         assert (result.reason, result.finished) == ("minutes", True)
         assert result.step == 1
     assert int(last_state(tmp_path / "run").step) == 1
@@ -451,22 +460,22 @@ def test_a_loss_that_is_not_finite_names_its_step_and_the_good_checkpoint(
     config.training.checkpoint_every = 1
     message = r"of step (\d+) is .*training pairs \d+, .* and 8 more .* is step \d+; a"
     with pytest.raises(NonFiniteLossError, match=message) as error:
-        run_experiment(config, tmp_path / "run")
+        train(config, tmp_path / "run")
     good = last_state(tmp_path / "run").step
     assert good >= 1
-    told = json.loads((tmp_path / "run" / "non_finite.json").read_text())
-    assert told["step"] == error.value.step
+    found = json.loads((tmp_path / "run" / "non_finite.json").read_text())
+    assert found["step"] == error.value.step
     experiment = prepare(config)
-    ids = experiment.batches.at(told["step"] - 1).example_ids
-    assert [pair["id"] for pair in told["pairs"]] == list(ids)
-    for pair in told["pairs"]:
+    ids = experiment.batches.at(found["step"] - 1).example_ids
+    assert [pair["id"] for pair in found["pairs"]] == list(ids)
+    for pair in found["pairs"]:
         assert pair["source"] == experiment.splits.train[pair["id"]].source
 
 
 def test_data_that_cannot_be_loaded_leaves_no_directory(config, tmp_path):
     config.data.source, config.data.path = "tsv", str(tmp_path / "missing.tsv")
     with pytest.raises(OSError, match="missing.tsv"):
-        run_experiment(config, tmp_path / "run")
+        train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -92,21 +92,6 @@ def test_both_ways_in_one_loop_are_one_scan_each(cell):
     chex.assert_trees_all_close(states, expected_states, atol=1e-6)
 
 
-def test_lstm_equals_flax():
-    layer, params = layer_and_params("lstm")
-    theirs = nnx.OptimizedLSTMCell(INPUT, H, rngs=nnx.Rngs(0))
-    theirs.dense_i.kernel[...] = params["w_input"]
-    theirs.dense_h.kernel[...] = params["w_hidden"]
-    theirs.dense_h.bias[...] = params["bias"]
-    state = start("lstm")
-    outputs, final = layer(inputs(), state)
-    carry = tuple(state)
-    for t, x in enumerate(inputs()):
-        carry, y = theirs(carry, x)
-        np.testing.assert_allclose(outputs[t], y, atol=2e-6)
-    np.testing.assert_allclose(final.cell, carry[0], atol=2e-6)
-
-
 def test_gru_equals_flax():
     layer, params = layer_and_params("gru")
     # Flax's has no bias inside the reset gate.
@@ -121,38 +106,6 @@ def test_gru_equals_flax():
     for t, x in enumerate(inputs()):
         carry, y = theirs(carry, x)
         np.testing.assert_allclose(outputs[t], y, atol=2e-6)
-
-
-@CELLS
-@REVERSE
-def test_padding_is_never_read(cell, reverse):
-    layer, _ = layer_and_params(cell)
-    longer = jnp.concatenate([inputs(), 100 * inputs(2, steps=3)])
-
-    def total(x, mask):
-        outputs, final = layer(x, start(cell), mask, reverse=reverse)
-        values = jnp.sum(jnp.sin(outputs)), jax.tree.map(jnp.sum, final)
-        return jax.tree.reduce(jnp.add, values), (outputs, final)
-
-    gradient, aux = jax.jit(jax.grad(total, has_aux=True))(longer, valid(S + 3))
-    outputs, final = aux
-    run = jax.jit(layer_run(layer, reverse))
-    shorter, short_final = run(inputs(), start(cell), valid())
-    np.testing.assert_allclose(outputs[:S], shorter, atol=1e-6)
-    np.testing.assert_array_equal(outputs[S:], 0)
-    np.testing.assert_array_equal(gradient[~np.array(valid(S + 3))], 0)
-    assert np.abs(gradient[np.array(valid(S + 3))]).min() > 0
-    for x, y in zip(final, short_final, strict=True):
-        np.testing.assert_allclose(x, y, atol=1e-6)
-
-
-@CELLS
-def test_all_valid_equals_no_mask(cell):
-    layer, _ = layer_and_params(cell)
-    masked = layer(inputs(), start(cell), jnp.ones((S, B), bool))
-    unmasked = layer(inputs(), start(cell))
-    for x, y in zip(jax.tree.leaves(masked), jax.tree.leaves(unmasked), strict=True):
-        np.testing.assert_allclose(x, y, atol=1e-6)
 
 
 def test_initial_parameters():

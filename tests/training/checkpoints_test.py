@@ -25,10 +25,7 @@ from attention_jax.training.checkpoints import (
     IncompatibleCheckpointError,
     average_params,
     best_metrics,
-    json_digest,
     load_params,
-    tree_digest,
-    tree_shapes,
 )
 from attention_jax.training.metrics import CompilationCounter
 from attention_jax.training.optimizer import make_optimizer
@@ -347,6 +344,32 @@ def test_another_model_or_a_later_format_is_not_damage(path, monkeypatch):
         checkpoints.resume(like())
 
 
+def as_format_1(folder):
+    """Lays a checkpoint out as the version before did: three JSON files, not one."""
+    file = folder / "manifest" / "metadata"
+    manifest = json.loads(file.read_text()) | {"format": 1}
+    for place in ("metrics/metrics", "progress/metadata"):
+        (folder / place).parent.mkdir()
+        value = manifest.pop(place.partition("/")[0])
+        (folder / place).write_text(json.dumps(value))
+    file.write_text(json.dumps(manifest))
+
+
+def test_those_of_the_version_before_are_read_and_verified_too(path):
+    for step in ("1", "2", "3"):
+        as_format_1(path / step)
+    assert best_metrics(path, "loss")["step"] == 3
+    loaded = load_params(path, like().params)
+    np.testing.assert_array_equal(loaded["table"], states()[2].averages["table"])
+    (path / "3" / "progress" / "metadata").write_text('{"minutes": 1.5}')
+    with Checkpoints(path) as checkpoints:
+        state, progress, damaged = checkpoints.resume(like())
+        checkpoints.save(states()[2], {}, dev_loss=1.0)
+    chex.assert_trees_all_equal(state, states()[1])
+    assert (progress, list(damaged)) == ({"minutes": 2 / 3}, ["3"])
+    assert best_metrics(path, "loss")["step"] == 2
+
+
 WRITER = """
 import jax, numpy as np, sys, pathlib
 from attention_jax.training.checkpoints import Checkpoints
@@ -470,29 +493,6 @@ def test_an_error_that_is_not_the_disks_keeps_its_traceback(full, monkeypatch):
     monkeypatch.setattr(full._manager, "close", bug, raising=False)
     with pytest.raises(ValueError, match="^a bug$"), full:
         pass
-
-
-TREE = {"a": {"w": np.arange(6, dtype=np.float32).reshape(2, 3)}, "n": np.int32(3)}
-
-
-def test_a_digest_depends_on_every_bit_type_shape_and_name_alone():
-    flipped = TREE["a"]["w"].copy()
-    flipped.view(np.uint8).reshape(-1)[7] ^= 1
-    others = [
-        {"a": {"w": flipped}, "n": np.int32(3)},
-        {"a": {"w": TREE["a"]["w"].reshape(3, 2)}, "n": np.int32(3)},
-        {"a": {"w": TREE["a"]["w"].view(np.int32)}, "n": np.int32(3)},
-        {"a": {"v": TREE["a"]["w"]}, "n": np.int32(3)},
-        {"a": {"w": TREE["a"]["w"]}, "n": np.int32(4)},
-    ]
-    assert len({tree_digest(tree) for tree in [TREE, *others]}) == 6
-    on_device = {"a": {"w": jnp.asarray(TREE["a"]["w"])}, "n": jnp.asarray(3)}
-    transposed = {"a": {"w": np.asfortranarray(TREE["a"]["w"])}, "n": np.int32(3)}
-    assert tree_digest(on_device) == tree_digest(TREE) == tree_digest(transposed)
-    assert tree_shapes(TREE) == {"a/w": "float32[2,3]", "n": "int32[]"}
-    assert tree_shapes({"b": jnp.zeros(2, jnp.bfloat16)}) == {"b": "bfloat16[2]"}
-    assert json_digest({"a": 1.5, "b": 2}) == json_digest({"b": 2, "a": 1.5})
-    assert json_digest({"a": 1.5}) != json_digest({"a": 1.25})
 
 
 def test_the_manifest_is_readable(path):

@@ -16,7 +16,7 @@ class Output(NamedTuple):
 
 
 def bigram_model(vocabulary: int = 6, *, dropout: float = 0.0) -> Model:
-    """Logits of a word given the one before: a table."""
+    """Logits of a token given the one before: a table."""
 
     def init(rng):
         return {"table": 0.1 * jax.random.normal(rng, (vocabulary, vocabulary))}
@@ -35,15 +35,15 @@ def bigram_model(vocabulary: int = 6, *, dropout: float = 0.0) -> Model:
     return Model(init=init, apply=apply, encode=missing, start=missing, step=missing)
 
 
-def random_batch(seed: int, *, rows: int = 3, fillers: int = 1, vocabulary: int = 6):
-    """`rows` pairs of 1 to 4 words and `fillers` filler rows."""
+def random_batch(seed: int, *, rows: int = 3, padding: int = 1, vocabulary: int = 6):
+    """`rows` pairs of 1 to 4 tokens and `padding` padding rows."""
     random = np.random.default_rng(seed)
-    total, width = rows + fillers, 5
+    total, width = rows + padding, 5
     lengths = np.zeros(total, np.int32)
     lengths[:rows] = random.integers(2, width + 1, rows)
     real = np.arange(width)[None, :] < lengths[:, None]
-    words = random.integers(1, vocabulary, (total, width)).astype(np.int32)
-    outputs = np.where(real, words, 0).astype(np.int32)
+    tokens = random.integers(1, vocabulary, (total, width)).astype(np.int32)
+    outputs = np.where(real, tokens, 0).astype(np.int32)
     inputs = np.roll(outputs, 1, axis=1)
     inputs[:, 0] = np.where(lengths > 0, 1, 0)
     ids = np.where(lengths > 0, np.arange(total), -1).astype(np.int32)

@@ -45,7 +45,7 @@ def test_smoothing_is_optax_smooth_labels():
     np.testing.assert_allclose(sums.objective, jnp.sum(expected), rtol=1e-5)
 
 
-def test_padding_and_filler_rows_count_nothing_not_even_nan():
+def test_padding_in_and_between_rows_count_nothing_not_even_nan():
     logits, targets, lengths = random_case()
     spoilt, other = logits.copy(), targets.copy()
     padding = np.arange(5)[None, :] >= lengths[:, None]
@@ -55,7 +55,7 @@ def test_padding_and_filler_rows_count_nothing_not_even_nan():
     np.testing.assert_array_equal(token_sums(spoilt, other, lengths), expected)
 
 
-def test_batch_of_filler_rows_has_objective_and_gradient_zero():
+def test_batch_of_padding_rows_has_objective_and_gradient_zero():
     logits, targets, _ = random_case()
     lengths = np.zeros(4, np.int32)
 

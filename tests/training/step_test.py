@@ -18,13 +18,13 @@ def table_gradient(table, batch):
     gradient = np.zeros(table.shape)
     for row, length in enumerate(batch.target_lengths):
         for step in range(length):
-            word, target = (
+            token, target = (
                 batch.target_inputs[row, step],
                 batch.target_outputs[row, step],
             )
-            p = np.exp(np.asarray(table[word], np.float64))
-            gradient[word] += p / p.sum()
-            gradient[word, target] -= 1
+            p = np.exp(np.asarray(table[token], np.float64))
+            gradient[token] += p / p.sum()
+            gradient[token, target] -= 1
     return gradient / batch.target_lengths.sum()
 
 

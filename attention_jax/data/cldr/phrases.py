@@ -4,10 +4,7 @@ A piece's label says which part of the meaning it expresses; the pieces of two l
 with equal labels translate each other.
 """
 
-import functools
 import re
-import sys
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -23,28 +20,20 @@ Phrase = tuple[Piece, ...]
 
 _DIGITS = re.compile(r"\d(?:.*\d)?", re.DOTALL)
 
+# Directional and other invisible marks, but not the joiners that spelling needs.
+_INVISIBLE = re.compile(
+    "[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
+)
+_SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 
-@functools.cache
+
 def clean(text: str) -> str:
-    """Babel's text with plain spaces and without invisible directional marks.
+    """Babel's text with plain spaces and without invisible marks.
 
     CLDR separates "3:07" and "PM" by U+202F and groups digits by U+00A0; a tokenizer
     and a reader see only that there is a space.
     """
-    return text.translate(_plain_spaces())
-
-
-@functools.cache
-def _plain_spaces() -> dict[int, str | None]:
-    table: dict[int, str | None] = dict.fromkeys(
-        (0x200B, 0x200E, 0x200F, 0x061C, 0x2060, 0xFEFF)
-    )
-    table |= dict.fromkeys(range(0x202A, 0x202F))
-    table |= dict.fromkeys(range(0x2066, 0x206A))
-    for code in range(sys.maxunicode + 1):
-        if unicodedata.category(chr(code)) == "Zs":
-            table[code] = " "
-    return table
+    return _SPACES.sub(" ", _INVISIBLE.sub("", text))
 
 
 def assemble(phrase: Iterable[Piece]) -> tuple[str, dict[str, list[tuple[int, int]]]]:

@@ -160,37 +160,25 @@ def moment(
 
     Letters that touch a field without a space belong to its word: "3月", "5日".
     """
-    values = {"era": 1}
-    if isinstance(value, datetime.date):
-        values |= {"year": value.year, "month": value.month, "day": value.day}
-        values["weekday"] = value.weekday()
-    else:
-        values |= {"hour": value.hour, "minute": value.minute}
     return tuple(
-        Piece(part, label)
-        if kind == "chars"
-        else Piece(_field(locale, part, values[_PARTS[part[0]]]), label)
+        Piece(part if kind == "chars" else _field(locale, part, value), label)
         for kind, part, label in _labelled(locale, format_name)
     )
 
 
+def _field(locale: str, field: str, value: datetime.date | datetime.time) -> str:
+    part = _PARTS[field[0]]
+    if part == "era":
+        return _field_at(locale, field, datetime.date(2024, 1, 1))
+    if part == "weekday" and isinstance(value, datetime.date):  # from a Monday on
+        day = datetime.date(2024, 1, 1 + value.weekday())
+        return _field_at(locale, field, day)
+    moment: Any = datetime.datetime(2024, 1, 1)
+    return _field_at(locale, field, moment.replace(**{part: getattr(value, part)}))
+
+
 @functools.cache
-def _field(locale: str, field: str, value: int) -> str:
-    """One field of a date or time, from any moment at which it has this value."""
-    moment: datetime.date | datetime.time
-    match _PARTS[field[0]]:
-        case "year":
-            moment = datetime.date(value, 1, 1)
-        case "month":
-            moment = datetime.date(2024, value, 1)
-        case "weekday":
-            moment = datetime.date(2024, 1, 1 + value)  # a Monday
-        case "hour":
-            moment = datetime.time(value)
-        case "minute":
-            moment = datetime.time(0, value)
-        case _:
-            moment = datetime.date(2024, 1, max(1, value))
+def _field_at(locale: str, field: str, moment: datetime.date) -> str:
     return clean(dates.DateTimeFormat(moment, load_locale(locale))[field])
 
 

@@ -1,9 +1,14 @@
-"""The figure of several runs' training."""
+"""Figures of learning curves and of BLEU by source length."""
 
 import pytest
 
-from attention_jax.evaluation.learning_curves import COLOURS, plot_learning_curves
-from attention_jax.evaluation.run_comparison import compare_runs
+from attention_jax.evaluation.compare import compare_runs
+from attention_jax.evaluation.curves import (
+    COLOURS,
+    plot_learning_curves,
+    plot_length_curves,
+)
+from attention_jax.evaluation.significance import Estimate, LengthBin
 from tests.evaluation.made_runs import dev_row, make_run
 
 
@@ -57,7 +62,7 @@ def test_no_two_of_many_runs_look_alike(tmp_path):
         for line in figure.axes[1].lines
     }
     assert len(looks) == 30
-    # Told apart without the markers too, which training losses do not have.
+    # Distinct without the markers too, which training losses do not have.
     assert len({(color, dashes) for color, dashes, _ in looks}) == 30
     assert {color for color, _, _ in looks} == {*COLOURS}
     assert len(labels(figure)) == 30
@@ -77,3 +82,35 @@ def test_what_cannot_be_drawn(runs, tmp_path):
         plot_learning_curves(runs, against="hours")
     with pytest.raises(ValueError, match="saved as one of .png"):
         plot_learning_curves(runs, path=tmp_path / "f.gif")
+
+
+def length_bin(shortest, longest, sentences, scores):
+    found = [
+        Estimate(name, "BLEU", score, score, 2.0, None, "")
+        for name, score in zip(("$with$", "without"), scores, strict=True)
+    ]
+    mean = (shortest + longest) / 2
+    return LengthBin(shortest, longest, mean, sentences, tuple(found))
+
+
+def test_bleu_by_length_has_a_line_and_a_band_for_each_system(tmp_path):
+    path = tmp_path / "curve.png"
+    found = [length_bin(2, 3, 3, (50.0, 40.0)), length_bin(9, 30, 2, (20.0, 10.0))]
+    figure = plot_length_curves(found, unit="characters", title="BLEU", path=path)
+    assert path.stat().st_size > 10_000
+    [axes] = figure.axes
+    first, second = axes.lines
+    assert list(first.get_xdata()) == [2.5, 19.5]
+    assert list(first.get_ydata()) == [50.0, 20.0]
+    assert list(second.get_ydata()) == [40.0, 10.0]
+    assert len(axes.collections) == 2
+    labels = axes.get_legend().get_texts()
+    assert [text.get_text() for text in labels] == ["$with$", "without"]
+    assert not any(text.get_parse_math() for text in labels)
+    ticks = [label.get_text() for label in axes.get_xticklabels()]
+    assert ticks == ["2–3\n(3)", "9–30\n(2)"]
+    assert "characters" in axes.get_xlabel()
+    with pytest.raises(ValueError, match="bins is empty"):
+        plot_length_curves([])
+    with pytest.raises(ValueError, match="xyz"):
+        plot_length_curves(found, path=tmp_path / "f.xyz")

@@ -1,8 +1,7 @@
-"""BLEU in bins of source lengths, and its figure."""
+"""BLEU in bins of source lengths."""
 
 import pytest
 
-from attention_jax.evaluation.length_curves import plot_length_curves
 from attention_jax.evaluation.quality import bleu
 from attention_jax.evaluation.significance import (
     bleu_by_length,
@@ -78,29 +77,3 @@ def test_what_cannot_be_binned():
         equal_count_edges([], 2)
     with pytest.raises(ValueError, match="number must be at least 1, got 0"):
         equal_count_edges([1], 0)
-
-
-def test_the_figure_has_a_line_and_a_band_for_each_system(tmp_path):
-    path = tmp_path / "curve.png"
-    found = bins((3, 8), {"$with$": HYPOTHESES, "without": REFERENCES})
-    figure = plot_length_curves(found, unit="characters", title="BLEU", path=path)
-    assert path.stat().st_size > 10_000
-    [axes] = figure.axes
-    first, second = axes.lines
-    assert list(first.get_xdata()) == [b.mean_length for b in found]
-    assert list(first.get_ydata()) == [b.bleu[0].score for b in found]
-    assert list(second.get_ydata()) == pytest.approx([100] * 3)
-    assert len(axes.collections) == 2
-    labels = axes.get_legend().get_texts()
-    assert [text.get_text() for text in labels] == ["$with$", "without"]
-    assert not any(text.get_parse_math() for text in labels)
-    ticks = [label.get_text() for label in axes.get_xticklabels()]
-    assert ticks == ["2–3\n(3)", "5–7\n(2)", "9–30\n(2)"]
-    assert "characters" in axes.get_xlabel()
-
-
-def test_nothing_to_draw(tmp_path):
-    with pytest.raises(ValueError, match="bins is empty"):
-        plot_length_curves([])
-    with pytest.raises(ValueError, match="xyz"):
-        plot_length_curves(bins(()), path=tmp_path / "f.xyz")

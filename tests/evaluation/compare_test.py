@@ -1,23 +1,30 @@
-"""Reading run directories side by side, damaged and unfinished ones too."""
+"""Runs side by side: on dev from their directories, and on the same test sentences."""
 
 import dataclasses
 import json
+import statistics
 
 import pytest
 
+from attention_jax.config import DecodingConfig, ExperimentConfig
+from attention_jax.data.pairs import Pair
+from attention_jax.decoding.translate import NOTHING
 from attention_jax.errors import UnknownNameError
-from attention_jax.evaluation.config_variation import (
+from attention_jax.evaluation.compare import (
+    METRICS,
+    System,
     brief_fields,
+    brief_paths,
     brief_values,
+    compare_runs,
+    compare_systems,
+    sort_runs,
     varying_fields,
 )
-from attention_jax.evaluation.run_comparison import (
-    METRICS,
-    brief_paths,
-    compare_runs,
-    sort_runs,
-)
-from attention_jax.evaluation.run_summary import RunSummary
+from attention_jax.evaluation.evaluate import Evaluation, write_translations
+from attention_jax.evaluation.quality import translation_quality
+from attention_jax.evaluation.tables import system_tables
+from attention_jax.training.run_directory import config_to_dict, flatten
 from tests.evaluation.made_runs import ROWS, dev_row, make_run, train_row
 
 
@@ -45,7 +52,7 @@ def test_a_run_that_has_only_begun_has_a_row(tmp_path):
     assert run.notes == ("unfinished: 0 of 40 steps", "no dev row yet")
 
 
-def test_a_loss_that_is_no_number_is_not_the_lowest(tmp_path):
+def test_a_loss_that_is_nan_is_not_the_lowest(tmp_path):
     rows = [dev_row(20, loss=float("nan")), dev_row(40, loss=7.0)]
     [run] = compare_runs([make_run(tmp_path / "run", rows)]).runs
     assert run.dev_loss == 7.0
@@ -70,7 +77,7 @@ def test_why_a_run_ended_before_its_last_step(tmp_path, fields, note, finished):
     assert run.finished is finished
 
 
-def test_damaged_lines_are_told_and_a_cut_last_line_is_not(tmp_path):
+def test_damaged_lines_are_noted_and_a_cut_last_line_is_not(tmp_path):
     path = make_run(tmp_path / "run") / "metrics.jsonl"
     lines = path.read_text().splitlines()
     lines[1] = lines[1][:20]
@@ -94,14 +101,14 @@ def test_damaged_lines_are_told_and_a_cut_last_line_is_not(tmp_path):
         json.dumps(train_row(40) | {"cross_entropy": None}),
     ],
 )
-def test_a_line_of_numbers_that_are_none_is_damaged(line, tmp_path):
+def test_a_line_of_values_that_are_not_numbers_is_damaged(line, tmp_path):
     path = make_run(tmp_path / "run") / "metrics.jsonl"
     path.write_text(path.read_text() + line + "\n")
     [run] = compare_runs([path.parent]).runs
     assert run.notes == (f"metrics.jsonl: damaged, line {len(ROWS) + 1}",)
 
 
-def test_damaged_files_are_told(tmp_path):
+def test_damaged_files_are_noted(tmp_path):
     path = make_run(tmp_path / "run")
     (path / "config.json").write_text('{"seed": 1,')
     (path / "record.json").write_text("[]")
@@ -189,4 +196,150 @@ def test_sorted_by_a_metric_the_best_is_first(tmp_path):
     assert (order("dev_loss"), order("dev_bleu")) == ("bacd", "cabd")
     with pytest.raises(UnknownNameError, match="Did you mean 'dev_bleu'"):
         sort_runs(comparison, "bleu")
-    assert {*METRICS} <= {field.name for field in dataclasses.fields(RunSummary)}
+    assert {*METRICS} <= {*comparison.runs[0].figures}
+
+
+REFERENCES = tuple(f"here are {n} more words to say ." for n in range(12))
+BAD = tuple(text.replace("more words", "words more") for text in REFERENCES)
+FACTS = {"split_hash": "0" * 64, "device": "cpu x1"}
+
+
+def system(name, share, *, decoding=None, **fields):
+    """A system that translates this share of the sentences badly."""
+    config = flatten(config_to_dict(ExperimentConfig())) | fields
+    number = round(share * len(REFERENCES))
+    texts = BAD[:number] + REFERENCES[number:]
+    translations = tuple(
+        NOTHING._replace(text=text, source_tokens=("x",) * (1 + index))
+        for index, text in enumerate(texts)
+    )
+    metrics = translation_quality(texts, REFERENCES, language="en")
+    evaluation = Evaluation(
+        metrics=metrics,
+        alignment=None,
+        seconds=2.0,
+        translations=translations,
+        references=REFERENCES,
+        decoding=decoding or DecodingConfig(),
+    )
+    return System(name, evaluation, FACTS, config)
+
+
+def score(one, name):
+    [found] = [m.score for m in one.evaluation.metrics if m.name == name]
+    return found
+
+
+@pytest.fixture(scope="module")
+def systems():
+    return [
+        system("none", 1.0, **{"model.attention": "none"}),
+        system("dot0", 0.5, seed=0),
+        system("dot1", 0.25, seed=1),
+        system("again", 0.75, seed=1),
+    ]
+
+
+@pytest.fixture(scope="module")
+def comparison(systems):
+    return compare_systems(systems, baseline=True, edges=(6,))
+
+
+def test_seeds_are_averaged_one_run_a_seed(comparison, systems):
+    [group] = comparison.groups
+    assert (group.names, group.seeds) == (("dot0", "dot1"), (0, 1))
+    for name in ("BLEU", "TER", "exact match"):
+        both = [score(one, name) for one in systems[1:3]]
+        assert group.mean[name] == pytest.approx(statistics.fmean(both))
+        assert group.deviation[name] == pytest.approx(statistics.stdev(both))
+    assert comparison.fields == ("seed", "model.attention")
+
+
+def test_the_baseline_is_what_all_are_tested_against(comparison):
+    assert comparison.baseline == "none"
+    tested = {e.system for e in comparison.estimates if e.p_value is not None}
+    assert tested == {"dot0", "dot1", "again"}
+    assert len(comparison.estimates) == 4 * 3
+
+
+def test_without_a_baseline_nothing_is_tested(systems):
+    comparison = compare_systems(systems)
+    assert comparison.baseline is None and comparison.estimates == ()
+    titles = [t.title for t in system_tables(comparison, title="", unit="")]
+    assert len(titles) == 2 and not any("bootstrap" in title for title in titles)
+
+
+def test_lengths_are_those_of_the_sources(comparison, systems):
+    short, long = comparison.by_length
+    assert (short.name, long.name) == ("1–6", "7–12")
+    assert [found.system for found in short.bleu] == [s.name for s in systems]
+    # The first half of what dot0 was given is bad, and no more.
+    assert short.bleu[1].score < long.bleu[1].score == pytest.approx(100)
+
+
+def test_the_tables_have_every_figure(comparison, systems):
+    scores, differences, lengths = system_tables(
+        comparison, title="4 runs", unit="words"
+    )
+    assert scores.head[:3] == ["run", "seed", "attention"]
+    assert scores.head[-2:] == ["TER ↓", "sentences/s"]
+    assert scores.rows[1][:3] == ["dot0", "0", "after"]
+    assert f"{score(systems[1], 'BLEU'):.2f}" in scores.rows[1]
+    [group] = comparison.groups
+    assert scores.rows[4][:3] == ["mean of 2", "–", "after"]
+    mean, deviation = group.mean["BLEU"], group.deviation["BLEU"]
+    assert f"{mean:.2f} ± {deviation:.2f}" in scores.rows[4]
+    assert any("tok:13a" in note for note in scores.notes)
+    assert "search: greedy" in scores.notes
+
+    assert "against none" in differences.title and "seed 12345" in differences.title
+    [row] = [r for r in differences.rows if r[:2] == ["dot0", "TER ↓"]]
+    change = score(systems[1], "TER") - score(systems[0], "TER")
+    assert row[4] == f"{change:.2f}" and change < 0
+    assert row[5] == "0.0010"
+    assert differences.rows[0][4:] == ["–", "–"]
+
+    assert lengths.head[:3] == ["source words", "sentences", "BLEU none"]
+    assert lengths.rows[0][:2] == ["1–6", "6"]
+
+
+def test_what_is_not_common_names_its_runs():
+    beam = DecodingConfig(search="beam", beam_size=3, length_penalty="gnmt")
+    comparison = compare_systems([system("a", 0.5), system("b", 0.5, decoding=beam)])
+    [table, _] = system_tables(comparison, title="", unit="words")
+    assert "search: greedy (a)" in table.notes
+    assert "search: beam of 3, length penalty gnmt^1 (b)" in table.notes
+
+
+def test_json_of_one_and_of_several(comparison, systems):
+    read = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
+    assert [one["name"] for one in read["systems"]] == [s.name for s in systems]
+    assert read["systems"][0]["differs"] == {"seed": 0, "model.attention": "none"}
+    assert read["systems"][1]["decoding"]["search"] == "greedy"
+    assert read["baseline"] == "none" and read["seeds"][0]["seeds"] == [0, 1]
+    assert read["estimates"][0]["p_value"] is None
+    [ter] = [m for m in read["systems"][0]["metrics"] if m["name"] == "TER"]
+    assert ter["higher_is_better"] is False
+
+    one = compare_systems(systems[:1]).to_dict()
+    assert {"metrics", "split_hash", "by_length"} <= set(one)
+    assert sum(b["sentences"] for b in one["by_length"]) == 12
+
+
+def test_translations_as_columns(systems, tmp_path):
+    pairs = [Pair(f"source\t{n} ", "") for n in range(12)]
+    path = tmp_path / "t.tsv"
+    write_translations(path, pairs, [system.evaluation for system in systems[:2]])
+    lines = path.read_text("utf-8").splitlines()
+    assert len(lines) == 12
+    assert lines[3].split("\t") == ["source 3", REFERENCES[3], BAD[3], BAD[3]]
+
+
+def test_what_does_not_compare(systems):
+    with pytest.raises(ValueError, match="systems is empty"):
+        compare_systems([])
+    other = dataclasses.replace(
+        systems[1].evaluation, references=tuple(t.upper() for t in REFERENCES)
+    )
+    with pytest.raises(ValueError, match="none and dot0 are measured against diff"):
+        compare_systems([systems[0], systems[1]._replace(evaluation=other)])

@@ -1,0 +1,362 @@
+"""Several runs side by side: where they differ, seeds averaged, differences tested.
+
+`compare_runs` reads what training wrote down of the dev set; `compare_systems` takes runs
+that were evaluated on the same sentences. Both give a `Comparison`.
+"""
+
+import collections
+import dataclasses
+import math
+import os
+import pathlib
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from attention_jax.config import ExperimentConfig
+from attention_jax.errors import UserError, unknown_name
+from attention_jax.evaluation.evaluate import Evaluation
+from attention_jax.evaluation.run_summary import RunSummary, summarize
+from attention_jax.evaluation.significance import (
+    Estimate,
+    LengthBin,
+    bleu_by_length,
+    equal_count_edges,
+    paired_bootstrap,
+)
+from attention_jax.training.run_directory import RunDirectory, config_to_dict, flatten
+
+# Figures of a RunSummary that runs can be sorted by, and whether higher is better.
+METRICS = {
+    "dev_loss": False,
+    "dev_bleu": True,
+    "last_dev_bleu": True,
+    "exact_match": True,
+    "tokens_per_second": True,
+    "minutes": False,
+}
+
+
+def varying_fields(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The dotted names of the fields whose values are not all equal.
+
+    Args:
+      configs: each as `flatten` gives it.
+    """
+    names = dict.fromkeys(name for config in configs for name in config)
+    return [
+        name
+        for name in names
+        if any(config.get(name) != configs[0].get(name) for config in configs)
+    ]
+
+
+def alike_but_for_seed(configs: Sequence[Mapping[str, Any]]) -> list[list[int]]:
+    """The indices of configurations that are equal but for `seed`, in groups, in order.
+
+    Args:
+      configs: each as `flatten` gives it; one without a seed is in no group.
+    """
+    alike = collections.defaultdict(list)
+    for index, config in enumerate(configs):
+        if "seed" in config:
+            alike[repr(sorted(_without_seed(config).items()))].append(index)
+    return list(alike.values())
+
+
+def _without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration's other fields."""
+    return {name: value for name, value in config.items() if name != "seed"}
+
+
+def brief_fields(names: Sequence[str]) -> dict[str, str]:
+    """The fields' short names: `score` for `model.score`, if no other field ends so.
+
+    `data.seed` keeps its section, whatever `names` are: `seed` is another field.
+    """
+    known = {*flatten(config_to_dict(ExperimentConfig())), *names}
+    parts = [name.rpartition(".")[2] for name in known]
+    brief = {}
+    for name in names:
+        part = name.rpartition(".")[2]
+        brief[name] = part if parts.count(part) == 1 else name
+    return brief
+
+
+def brief_values(values: Sequence[Any]) -> list[str]:
+    """One field's values as text; paths without their folders where that is enough."""
+    full = [str(value) for value in values]
+    brief = [os.path.basename(text) or text for text in full]
+    return brief if len({*brief}) == len({*full}) else full
+
+
+class SeedGroup(NamedTuple):
+    """The mean of two runs or more that differ in `config.seed` alone.
+
+    Attributes:
+      names, seeds: of those that are averaged: finished, one a seed.
+      left_out: the number of those that are not: unfinished, or of a seed already counted.
+      mean, deviation: of each figure that all of them have; the sample standard deviation.
+    """
+
+    names: tuple[str, ...]
+    seeds: tuple[int, ...]
+    left_out: int
+    mean: dict[str, float]
+    deviation: dict[str, float]
+
+
+def seed_groups(runs: "Sequence[RunSummary | System]") -> tuple[SeedGroup, ...]:
+    """The groups of runs that differ in `config.seed` alone, of two finished seeds or more."""
+    groups = []
+    for indices in alike_but_for_seed([run.config for run in runs]):
+        by_seed: dict[int, RunSummary | System] = {}
+        for run in (runs[index] for index in indices):
+            if run.finished:
+                by_seed.setdefault(run.config["seed"], run)
+        if len(by_seed) < 2:
+            continue
+        chosen = list(by_seed.values())
+        values = {n: [run.figures[n] for run in chosen] for n in chosen[0].figures}
+        known = {n: [float(x) for x in xs if x is not None] for n, xs in values.items()}
+        known = {n: xs for n, xs in known.items() if len(xs) == len(chosen)}
+        groups.append(
+            SeedGroup(
+                names=tuple(run.name for run in chosen),
+                seeds=tuple(by_seed),
+                left_out=len(indices) - len(chosen),
+                mean={name: statistics.fmean(xs) for name, xs in known.items()},
+                deviation={name: statistics.stdev(xs) for name, xs in known.items()},
+            )
+        )
+    return tuple(groups)
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Several runs.
+
+    Attributes:
+      runs: in order.
+      fields: the dotted names of the fields in which they differ.
+      groups: means over seeds.
+    """
+
+    runs: tuple[Any, ...]
+    fields: tuple[str, ...]
+    groups: tuple[SeedGroup, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON values, without the rows of the runs' metrics."""
+        return {
+            "fields": list(self.fields),
+            "runs": [run.to_dict() for run in self.runs],
+            "groups": [group._asdict() for group in self.groups],
+        }
+
+
+def compare_runs(paths: Sequence[str | os.PathLike[str]]) -> Comparison:
+    """The comparison of the runs in these directories, on the dev set.
+
+    A directory of runs stands for those in it. A run that has only begun, was cut off, or
+    whose files are damaged has a row too, and notes that say so.
+
+    Raises:
+      UserError: no path, or the same run twice.
+      OSError: a directory is not there, or holds no run.
+    """
+    directories = [one for path in paths for one in run_directories(path)]
+    if not directories:
+        raise UserError("paths is empty: there is no run to compare")
+    names = brief_paths(directories)
+    runs = [
+        summarize(path, name=name)
+        for path, name in zip(directories, names, strict=True)
+    ]
+    fields = varying_fields([run.config for run in runs if run.config])
+    return Comparison(tuple(runs), tuple(fields), seed_groups(runs))
+
+
+def sort_runs(comparison: Comparison, metric: str) -> Comparison:
+    """The comparison with its runs from the best to the worst; those without it last.
+
+    Raises:
+      UnknownNameError: `metric` is none of METRICS.
+    """
+    if metric not in METRICS:
+        raise unknown_name("metric", metric, METRICS)
+    sign = -1 if METRICS[metric] else 1
+
+    def rank(run: RunSummary) -> float:
+        value = run.figures[metric]
+        return math.inf if value is None else sign * value
+
+    return dataclasses.replace(
+        comparison, runs=tuple(sorted(comparison.runs, key=rank))
+    )
+
+
+def run_directories(path: str | os.PathLike[str]) -> list[pathlib.Path]:
+    """The directory if it holds a run, else those in it that do, by name.
+
+    Raises:
+      OSError: neither it nor a directory in it holds a run.
+    """
+    directory = RunDirectory(path)
+    if directory.exists():
+        return [directory.path]
+    if directory.path.is_file():
+        raise NotADirectoryError(f"{directory.path} is a file, not a run's directory")
+    if not directory.path.is_dir():
+        raise FileNotFoundError(f"there is no run directory {directory.path}")
+    inside = [p for p in sorted(directory.path.iterdir()) if RunDirectory(p).exists()]
+    if not inside:
+        raise FileNotFoundError(
+            f"{directory.path} holds no run: neither it nor a folder in it has a "
+            f"{directory.config_path.name}"
+        )
+    return inside
+
+
+def brief_paths(paths: Sequence[pathlib.Path]) -> list[str]:
+    """Each path's last parts, as many as distinguish it from the others.
+
+    Raises:
+      UserError: two of them are the same.
+    """
+    parts = [path.resolve().parts for path in paths]
+    for path, own in zip(paths, parts, strict=True):
+        if parts.count(own) > 1:
+            raise UserError(f"the run {path} is given {parts.count(own)} times")
+    names = []
+    for own in parts:
+        length = 1
+        while [other[-length:] for other in parts].count(own[-length:]) > 1:
+            length += 1
+        names.append("/".join(own[-length:]))
+    return names
+
+
+class System(NamedTuple):
+    """A run that was evaluated.
+
+    Attributes:
+      name: distinguishes it from the others.
+      evaluation: its figures and translations.
+      facts: of `evaluate.provenance`.
+      config: its configuration as `flatten` gives it.
+    """
+
+    name: str
+    evaluation: Evaluation
+    facts: Mapping[str, Any]
+    config: Mapping[str, Any]
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Each metric's score, and sentences per second."""
+        scores = {metric.name: metric.score for metric in self.evaluation.metrics}
+        return scores | {
+            "sentences_per_second": self.evaluation.sentences_per_second,
+        }
+
+    @property
+    def finished(self) -> bool:
+        return True
+
+
+@dataclasses.dataclass(frozen=True)
+class SystemComparison(Comparison):
+    """Systems on the same sentences.
+
+    Attributes:
+      baseline: the name of the first one if the others are tested against it, or None.
+      estimates: of each system and metric, tested against the baseline; else empty.
+      by_length: BLEU by source length.
+    """
+
+    baseline: str | None
+    estimates: tuple[Estimate, ...]
+    by_length: tuple[LengthBin, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON values; of one system its figures are at the top."""
+        by_length = [
+            {**one._asdict(), "bleu": [dataclasses.asdict(bleu) for bleu in one.bleu]}
+            for one in self.by_length
+        ]
+        systems = [{**run.evaluation.to_dict(), **run.facts} for run in self.runs]
+        if len(systems) == 1:
+            return {**systems[0], "by_length": by_length}
+        return {
+            "fields": list(self.fields),
+            "systems": [
+                {
+                    "name": run.name,
+                    "differs": {name: run.config.get(name) for name in self.fields},
+                    **figures,
+                }
+                for run, figures in zip(self.runs, systems, strict=True)
+            ],
+            "seeds": [group._asdict() for group in self.groups],
+            "baseline": self.baseline,
+            "estimates": [dataclasses.asdict(found) for found in self.estimates],
+            "by_length": by_length,
+        }
+
+
+def compare_systems(
+    systems: Sequence[System],
+    *,
+    baseline: bool = False,
+    edges: Sequence[int] = (),
+    bins: int = 6,
+) -> SystemComparison:
+    """The comparison of systems that were evaluated on the same sentences.
+
+    Args:
+      systems: one or more, of different names.
+      baseline: whether the others are tested against the first one.
+      edges: of the bins of source lengths, as `bleu_by_length` takes them; by default
+        those that make `bins` bins of about as many sentences each. Lengths are those of
+        the first system's tokens.
+      bins: the number of bins, where there are no edges.
+
+    Raises:
+      ValueError: no systems, or two of one name.
+      UserError: references that are not the same: the sentences differ, or how the runs
+        spell them.
+    """
+    if not systems:
+        raise ValueError("systems is empty: there is nothing to compare")
+    names = [system.name for system in systems]
+    if len(set(names)) < len(names):
+        raise ValueError(f"systems must have different names, got {', '.join(names)}")
+    first = systems[0]
+    references = first.evaluation.references
+    for other in systems[1:]:
+        if other.evaluation.references != references:
+            raise UserError(
+                f"{first.name} and {other.name} are measured against different "
+                "references: other sentences, or config.data.lowercase differs"
+            )
+    data = {
+        "language": first.config["data.target_language"],
+        "lowercase": first.config["data.lowercase"],
+    }
+    hypotheses = {system.name: system.evaluation.hypotheses for system in systems}
+    lengths = first.evaluation.source_lengths
+    return SystemComparison(
+        runs=tuple(systems),
+        fields=tuple(varying_fields([system.config for system in systems])),
+        groups=seed_groups(systems),
+        baseline=first.name if baseline else None,
+        estimates=paired_bootstrap(hypotheses, references, **data) if baseline else (),
+        by_length=bleu_by_length(
+            hypotheses,
+            references,
+            lengths,
+            edges=edges or equal_count_edges(lengths, bins),
+            **data,
+        ),
+    )

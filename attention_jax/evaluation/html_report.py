@@ -1,0 +1,257 @@
+"""A run as one HTML page that opens anywhere: what it scores, how it learnt, what it attends to.
+
+The page needs no other file and no network. Its tables and figures are written by the
+template; its script draws the sentences and their attention from JSON in the page, and
+shows their text by `textContent` alone.
+"""
+
+import base64
+import hashlib
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import numpy as np
+
+from attention_jax.data.pairs import Pair
+from attention_jax.decoding.translate import Translation
+from attention_jax.evaluation import tables
+from attention_jax.evaluation.curves import plot_learning_curves, plot_length_curves
+from attention_jax.evaluation.evaluate import Evaluation
+from attention_jax.evaluation.fonts import web_font
+from attention_jax.evaluation.quality import sentence_chrf
+from attention_jax.evaluation.run_summary import RunSummary
+from attention_jax.evaluation.significance import bleu_by_length, equal_count_edges
+from attention_jax.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Cells of all maps of a report, a byte each before base64, and of one, each an element of
+# the page while it is shown.
+MOST_CELLS, MOST_CELLS_OF_ONE = 1_200_000, 10_000
+# (event, field, title) of each panel of learning curves. The training loss of the objective
+# would be another quantity than dev's where labels are smoothed.
+_PANELS = (
+    ("train", "cross_entropy", "training cross-entropy"),
+    ("dev", "loss", "dev cross-entropy"),
+    ("dev", "bleu", "dev BLEU"),
+)
+_MEANINGS = {
+    "entropy": "spread of a target word's attention, in nats: 0 is one source word",
+    "relative_entropy": "the same as a share of log S: 1 is all source words alike",
+    "covered": "share of source words that got at least half a word's attention",
+    "repeated": "share of attention beyond the first whole one to a source word",
+    "monotonicity": "Kendall's τ of target and argmax source positions: 1 in order",
+    "last_word": "share of attention on the last source word, often the full stop",
+}
+
+
+def collect(
+    run: Run,
+    summary: RunSummary,
+    pairs: Sequence[Pair],
+    evaluation: Evaluation,
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The contents of a report, by the names that the page's template has for them.
+
+    `sentences` are JSON values for the page's script; the figures are `data:` URLs, "" where
+    there is nothing to draw; everything else is text.
+
+    Args:
+      run: what translated; its own config is shown.
+      summary: of its directory, for the learning curves.
+      pairs, evaluation: the split and `evaluate` of it.
+      facts: `provenance` with "split" and "checkpoint".
+    """
+    sentences = list(_sentences(run, pairs, evaluation))
+    statistics = evaluation.attention
+    return {
+        "name": summary.name,
+        "facts": _facts(run, summary, evaluation, facts),
+        "notes": _notes(summary, evaluation, sentences),
+        "scores": tables.score_rows(evaluation, facts),
+        "maps_note": _maps_note(run, sentences, evaluation),
+        "sentences": sentences,
+        "curves": _curves(summary),
+        "lengths": _lengths(run, evaluation),
+        "statistics": [
+            (name.replace("_", " "), _formatted(getattr(statistics, name)), meaning)
+            for name, meaning in _MEANINGS.items()
+            if statistics is not None
+        ],
+        "environment": [
+            ("commit", facts["commit"] or "not a checkout"),
+            ("split hash", facts["split_hash"]),
+            ("seed of the data", facts["data"]["seed"]),
+            ("device", facts["device"]),
+            ("system", facts["system"]),
+            *facts["versions"].items(),
+        ],
+        "config": sorted(summary.config.items()),
+    }
+
+
+def render(contents: Mapping[str, Any]) -> str:
+    """The page of what `collect` gathered, in full."""
+    assets = resources.files("attention_jax.evaluation") / "assets"
+    page, style, script = (
+        assets.joinpath(f"report.{kind}").read_text("utf-8")
+        for kind in ("html", "css", "js")
+    )
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.policies["json.dumps_kwargs"] = {
+        "ensure_ascii": False,
+        "allow_nan": False,
+    }
+    fields = ("source", "reference", "translation")
+    text = "".join(one[field] for one in contents["sentences"] for field in fields)
+    font = web_font(text).url
+    if font:
+        source = f'url("{font}") format("woff")'
+        style += f'@font-face {{ font-family: "Report"; src: {source}; }}\n'
+    rendered = environment.from_string(page).render(
+        **contents,
+        style=style,
+        style_source=_policy_source(style),
+        script=script,
+        script_source=_policy_source(script),
+    )
+    # UTF-8 cannot spell the half of a surrogate pair that a file's name may have.
+    return rendered.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _policy_source(text: str) -> str:
+    """The name that a Content-Security-Policy has for exactly this text."""
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def encode_weights(found: Translation) -> dict[str, Any]:
+    """The attention map [T, S] of a translation for the page, a byte a weight.
+
+    A weight is low + (high - low) × byte / 255; the range has [0, 1] in it.
+    """
+    weights = np.asarray(found.weights, np.float64)
+    low, high = min(0.0, float(weights.min())), max(1.0, float(weights.max()))
+    cells = np.rint((weights - low) / (high - low) * 255).astype(np.uint8)
+    return {
+        "source": list(found.source_tokens),
+        "target": list(found.target_tokens),
+        "low": low,
+        "high": high,
+        "weights": base64.b64encode(cells.tobytes()).decode("ascii"),
+    }
+
+
+def _sentences(
+    run: Run, pairs: Sequence[Pair], evaluation: Evaluation
+) -> Iterator[dict[str, Any]]:
+    lowercase = run.config.data.lowercase
+    chrfs = sentence_chrf(
+        evaluation.hypotheses, evaluation.references, lowercase=lowercase
+    )
+    entropies = [one.entropy for one in evaluation.statistics] or [None] * len(pairs)
+    room = MOST_CELLS if run.attends else 0
+    rows = zip(pairs, evaluation.translations, chrfs, entropies, strict=True)
+    for number, (pair, found, chrf, entropy) in enumerate(rows, 1):
+        fits = 0 < found.weights.size <= min(room, MOST_CELLS_OF_ONE)
+        room -= found.weights.size * fits
+        words = len(found.target_tokens)
+        yield {
+            "number": number,
+            "source": pair.source,
+            "reference": pair.target,
+            "translation": found.text,
+            "chrf": round(chrf, 2),
+            "length": len(found.source_tokens),
+            # The geometric mean over predictions, the end of the sentence among them.
+            "confidence": round(math.exp(min(0.0, found.log_prob) / (words + 1)), 4),
+            "entropy": entropy,
+            "map": encode_weights(found) if fits else None,
+        }
+
+
+def _facts(
+    run: Run, summary: RunSummary, evaluation: Evaluation, facts: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    model, data = run.config.model, run.config.data
+    attention = model.attention
+    if run.attends:
+        attention += f", {model.score}, {model.normalizer}"
+    parameters = "unknown" if summary.parameters is None else f"{summary.parameters:,}"
+    return [
+        ("data", f"{data.source}, {data.source_language} → {data.target_language}"),
+        ("split", f"{facts['split']}, {len(evaluation.translations):,} sentences"),
+        ("attention", attention),
+        ("model", f"{model.cell}, {model.encoder_size} / {model.decoder_size}"),
+        ("parameters", parameters),
+        ("checkpoint", facts["checkpoint"]),
+        ("search", tables.describe_search(evaluation.decoding)),
+        ("seed", str(facts["seed"])),
+    ]
+
+
+def _notes(
+    summary: RunSummary, evaluation: Evaluation, sentences: Sequence[dict[str, Any]]
+) -> list[str]:
+    notes = list(summary.notes)
+    texts = (f"{s['source']}{s['reference']}{s['translation']}" for s in sentences)
+    missing = web_font("".join(texts)).missing
+    if missing:
+        more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
+        notes.append(
+            f"the page brings no font for {' '.join(missing[:3])}{more}: they are drawn "
+            "where the reader has one"
+        )
+    if not any(evaluation.hypotheses):
+        notes.append("every translation is empty")
+    return notes
+
+
+def _maps_note(
+    run: Run, sentences: Sequence[dict[str, Any]], evaluation: Evaluation
+) -> str:
+    if not run.attends:
+        return "This run has no attention: its config.model.attention is none."
+    drawable = sum(found.weights.size > 0 for found in evaluation.translations)
+    left_out = drawable - sum(sentence["map"] is not None for sentence in sentences)
+    if not left_out:
+        return ""
+    return (
+        f"{left_out:,} of {drawable:,} attention maps were left out, so that the file "
+        "stays small; experiments.export_attention writes them all."
+    )
+
+
+def _curves(summary: RunSummary) -> str:
+    if not any(field in row for row in summary.rows for _, field, _ in _PANELS):
+        return ""
+    return _data_url(plot_learning_curves([summary], panels=_PANELS))
+
+
+def _lengths(run: Run, evaluation: Evaluation) -> str:
+    lengths = evaluation.source_lengths
+    bins = bleu_by_length(
+        {"run": evaluation.hypotheses},
+        evaluation.references,
+        lengths,
+        edges=equal_count_edges(lengths, 6),
+        language=run.config.data.target_language,
+        lowercase=run.config.data.lowercase,
+    )
+    return _data_url(plot_length_curves(bins, unit=run.config.data.source_tokenizer))
+
+
+def _data_url(figure: "Figure") -> str:
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _formatted(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
