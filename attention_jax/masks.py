@@ -281,8 +281,8 @@ def padding(key_lengths: ArrayLike) -> Mask:
 
     Raises:
       TypeError: they are not integers.
-      ValueError: one is negative. (The values of a JAX
-        array are not looked at: that would wait for the device.)
+      ValueError: one is negative. (The values of a JAX array are not looked at: that
+        would wait for the device.)
     """
     lengths = _integers("masks.padding: key_lengths", key_lengths)
     if not isinstance(key_lengths, jax.Array) and np.any(np.asarray(key_lengths) < 0):
