@@ -11,7 +11,7 @@ import os
 import pathlib
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UserError, unknown_name
@@ -90,26 +90,6 @@ def brief_values(values: Sequence[Any]) -> list[str]:
     return brief if len({*brief}) == len({*full}) else full
 
 
-class Compared(Protocol):
-    """One run of a comparison.
-
-    Attributes:
-      name: distinguishes it from the others.
-      config: its fields by dotted names, as `flatten` gives them.
-      figures: numbers by name, None where the run does not have one.
-      finished: whether its figures count in the mean over seeds.
-    """
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def config(self) -> Mapping[str, Any]: ...
-    @property
-    def figures(self) -> Mapping[str, float | None]: ...
-    @property
-    def finished(self) -> bool: ...
-
-
 class SeedGroup(NamedTuple):
     """The mean of two runs or more that differ in `config.seed` alone.
 
@@ -126,11 +106,11 @@ class SeedGroup(NamedTuple):
     deviation: dict[str, float]
 
 
-def seed_groups(runs: Sequence[Compared]) -> tuple[SeedGroup, ...]:
+def seed_groups(runs: "Sequence[RunSummary | System]") -> tuple[SeedGroup, ...]:
     """The groups of runs that differ in `config.seed` alone, of two finished seeds or more."""
     groups = []
     for indices in alike_but_for_seed([run.config for run in runs]):
-        by_seed: dict[int, Compared] = {}
+        by_seed: dict[int, RunSummary | System] = {}
         for run in (runs[index] for index in indices):
             if run.finished:
                 by_seed.setdefault(run.config["seed"], run)

@@ -52,8 +52,13 @@ def test_every_label_is_drawn_without_a_warning(tmp_path, suffix, caplog, monkey
     monkeypatch.setattr(fonts, "_system_families", list)
     path = tmp_path / f"figure.{suffix}"
     with caplog.at_level(logging.WARNING):
-        plot_weights_grid(panels_of_all_kinds(), title="总标题 🙂", path=path)
+        figure = plot_weights_grid(panels_of_all_kinds(), title="总标题 🙂", path=path)
     assert not caplog.records
+    # Five panels with one scale, and the colour bar; an unused place holds nothing.
+    *axes, bar = figure.axes
+    assert len({one.images[0].get_clim() for one in axes}) == 1 and len(axes) == 5
+    assert bar.get_ylabel() == "attention weight"
+    assert not any(c.get_paths() for c in axes[0].collections)
     magic = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[suffix]
     assert path.read_bytes().startswith(magic)
 
@@ -80,11 +85,6 @@ def test_source_words_are_above_and_target_words_at_the_side():
     assert axes.get_ylim()[0] > axes.get_ylim()[1]
 
 
-def test_the_colour_bar_says_what_it_measures():
-    bar = plot_weights([[0.5, 0.5]], "a b", "c").axes[1]
-    assert bar.get_ylabel() == "attention weight"
-
-
 @pytest.mark.parametrize(
     ("weights", "limits"),
     [
@@ -97,11 +97,6 @@ def test_the_colour_bar_says_what_it_measures():
 def test_colours_run_from_0_to_1_and_further_when_weights_do(weights, limits):
     [image] = plot_weights(weights, ["a", "b"], ["c"]).axes[0].images
     assert image.get_clim() == limits
-
-
-def test_panels_share_one_scale():
-    figure = plot_weights_grid([([[3.0]], "a", "b"), ([[0.5]], "c", "d")])
-    assert [axes.images[0].get_clim() for axes in figure.axes[:2]] == [(0, 3.0)] * 2
 
 
 def test_known_links_are_outlined_as_regions():
@@ -120,11 +115,6 @@ def test_known_links_are_outlined_as_regions():
             borders.add(frozenset((tuple(middle - half), tuple(middle + half))))
     assert sides == borders
     assert len(sides) == len(white) == 12
-
-
-def test_a_figure_without_links_has_no_outline():
-    axes = plot_weights([[1.0]], "a", "b").axes[0]
-    assert not any(c.get_paths() for c in axes.collections)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +226,7 @@ def boxes_of(figure):
     ]
 
 
-@pytest.mark.parametrize("columns", [1, 2, 3, 9])
+@pytest.mark.parametrize("columns", [1, 3])
 def test_nothing_is_cut_nothing_overlaps_and_cells_are_equal_squares(columns):
     panels = panels_of_all_kinds()
     figure = plot_weights_grid(panels, columns=columns, title="a title")
@@ -302,11 +292,6 @@ def test_words_and_titles_without_end_lose_their_middle():
     assert beside == "国" * 11 + "…" + "z" * 23
     assert figure.axes[0].get_title(loc="left") == "t" * 119 + "…" + "t" * 119
     assert max(figure.get_size_inches()) < 40
-
-
-def test_unused_places_of_the_grid_hold_nothing():
-    figure = plot_weights_grid([([[1.0]], "a", "b")] * 3, columns=2)
-    assert len(figure.axes) == 4  # three panels and the colour bar
 
 
 def test_dollars_and_backslashes_are_no_mathematics():

@@ -183,15 +183,6 @@ def test_a_folder_of_runs_that_holds_the_baseline_too(second, capsys):
     assert "seed" in capsys.readouterr().out
 
 
-def test_a_search_of_ones_own(workdir, tmp_path, capsys):
-    output = tmp_path / "beam.json"
-    flag = f"--output={output}"
-    run(f"--workdir={workdir}", "--max_sentences=3", "--beam_size=2", flag)
-    assert "beam of 2, 8 at a time" in capsys.readouterr().out
-    found = json.loads(output.read_text())["decoding"]
-    assert (found["search"], found["beam_size"]) == ("beam", 2)
-
-
 def test_a_run_against_another_search_of_its_own(workdir, tmp_path, capsys):
     output = tmp_path / "searches.json"
     status = run(
@@ -286,11 +277,6 @@ def test_runs_of_other_sentences_do_not_compare(workdir, tmp_path, capsys):
     err = capsys.readouterr().err
     assert "different test sentences (40 and 40; split hashes" in err
     assert err.count("\n") == 1
-
-
-def test_a_missing_folder_is_found_before_any_work(tmp_path, capsys):
-    assert run("--workdir=nowhere", f"--output={tmp_path / 'no' / 'f.json'}") == 2
-    assert "the folder" in capsys.readouterr().err
 
 
 def test_the_choices_are_the_librarys():
