@@ -255,7 +255,8 @@ def window(left: int | None, right: int | None) -> Mask:
     """Keys at most `left` before and `right` after the query; None is no limit.
 
     Raises:
-      ValueError: a side is negative. TypeError: a side is not an integer.
+      ValueError: a side is negative.
+      TypeError: a side is not an integer.
     """
     for name, side in (("left", left), ("right", right)):
         if side is None:
@@ -279,8 +280,9 @@ def padding(key_lengths: ArrayLike) -> Mask:
         [B, S, K], [B, 1] for [B, heads, S, K]. More than S is all S keys.
 
     Raises:
-      TypeError: they are not integers. ValueError: one is negative. (The values of a JAX
-        array are not looked at: that would wait for the device.)
+      TypeError: they are not integers.
+      ValueError: one is negative. (The values of a JAX array are not looked at: that
+        would wait for the device.)
     """
     lengths = _integers("masks.padding: key_lengths", key_lengths)
     if not isinstance(key_lengths, jax.Array) and np.any(np.asarray(key_lengths) < 0):

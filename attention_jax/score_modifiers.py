@@ -25,7 +25,8 @@ def soft_cap(score: Any, cap: float) -> Score:
       cap: the bound, positive.
 
     Raises:
-      ValueError: cap is not positive. TypeError: it is not a number.
+      ValueError: cap is not positive.
+      TypeError: it is not a number.
 
     Source: Gemma 2, arXiv:2408.00118.
     """

@@ -44,7 +44,8 @@ def top_k(k: int) -> TopK:
     weights may be differentiated.
 
     Raises:
-      TypeError: k is not an integer. ValueError: it is below 1.
+      TypeError: k is not an integer.
+      ValueError: it is below 1.
     """
     if isinstance(k, bool):
         raise TypeError(f"top_k: k must be an integer, not {k!r}")

@@ -63,7 +63,8 @@ def explain(
 
     Args:
       operands, options: of the call.
-      name: of the kernel. by_auto: whether `auto` picked it.
+      name: of the kernel.
+      by_auto: whether `auto` picked it.
       outputs: the result's shapes and dtypes.
     """
     sequences = math.prod(operands.leading)
