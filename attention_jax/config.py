@@ -165,17 +165,9 @@ class TrainingConfig:
     learning_rate: float = field(2e-3, "Its peak.", Range(0, above=True))
     schedule: str = field(
         "cosine",
-        "constant, cosine, inverse_sqrt or plateau; all after warmup_steps of linear "
-        "warm-up.",
+        "constant, cosine or inverse_sqrt, after warmup_steps of linear warm-up.",
     )
     warmup_steps: int = field(100, "Steps of linear warm-up.", COUNT)
-    plateau_factor: float = field(
-        0.5,
-        "plateau: multiplies the learning rate after plateau_patience evaluations in a "
-        "row without a better one.",
-        Range(0, 1, above=True, below=True),
-    )
-    plateau_patience: int = field(2, "plateau: see plateau_factor.", POSITIVE)
     accumulate: int = field(
         1, "Steps an update, which takes the mean of their gradients.", POSITIVE
     )

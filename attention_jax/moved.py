@@ -102,6 +102,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "attention_jax.training.preparation": ("attention_jax.training.setup",),
     "attention_jax.training.start": ("attention_jax.training.trainer",),
     "attention_jax.training.state": ("attention_jax.training.step",),
+    "attention_jax.training.loss": ("attention_jax.training.step",),
     "attention_jax.score_checking": ("attention_jax.testing.check_score",),
     "attention_jax.data.alignment": ("attention_jax.data.pairs",),
     "attention_jax.data.buckets": ("attention_jax.data.batches",),

@@ -10,7 +10,6 @@ from attention_jax.errors import UnknownNameError
 from attention_jax.training.optimizer import make_optimizer, make_schedule, schedules
 
 ORACLES = {
-    "plateau": lambda step, warmup, steps: 1.0,
     "constant": lambda t, warmup, steps: 1.0,
     "cosine": lambda t, warmup, steps: (
         0.5 * (1 + math.cos(math.pi * (t - warmup) / (steps - warmup)))
