@@ -11,7 +11,15 @@ from typing import Any
 import jax
 import numpy as np
 
-_PACKAGES = ["attention_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy"]
+_PACKAGES = [
+    "attention_jax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+]
 
 
 def environment() -> dict[str, Any]:

@@ -77,13 +77,16 @@ class RunDirectory:
 
         As far as config.json and record.json can be read, whatever else is wrong in them.
         """
-        names: list[Any] = []
-        with contextlib.suppress(OSError, ValueError, LookupError, AttributeError):
+        found: set[pathlib.Path] = set()
+        wrong = (OSError, ValueError, TypeError, LookupError, AttributeError)
+        with contextlib.suppress(*wrong):
             data = read_json(self.config_path)["data"]
-            names += [data.get("path"), data.get("target_path")]
-        with contextlib.suppress(OSError, ValueError, LookupError):
-            names += [one["path"] for one in self.load_record()["user_files"].values()]
-        return {pathlib.Path(n).resolve() for n in names if n and isinstance(n, str)}
+            names = [data[name] for name in ("path", "target_path") if data.get(name)]
+            found |= {pathlib.Path(name).resolve() for name in names}
+        with contextlib.suppress(*wrong):
+            files = self.load_record()["user_files"].values()
+            found |= {pathlib.Path(one["path"]).resolve() for one in files}
+        return found
 
     def exists(self) -> bool:
         """Whether a run was started here."""
@@ -254,9 +257,9 @@ def _is_record(value: Any) -> bool:
         sessions = [{**one} for one in value.get("sessions", [])]
     except (AttributeError, TypeError):
         return False
-    hashes = [one.get("split_hash", "") for one in sessions]
-    hashes += [one.get(name) for one in files for name in ("path", "sha256")]
-    return all(isinstance(one, str) for one in hashes)
+    texts = [one.get("split_hash", "") for one in sessions]
+    texts += [one.get(name) for one in files for name in ("path", "sha256")]
+    return all(isinstance(one, str) and "\0" not in one for one in texts)
 
 
 def config_to_dict(config: ExperimentConfig) -> dict[str, Any]:

@@ -116,19 +116,6 @@ def test_changed_score_file_is_a_warning_and_an_unchanged_one_is_not(tmp_path, c
     assert "scores.py (config.model.score) has changed" in caplog.text
 
 
-def test_a_moved_score_file_is_named_with_its_field(tmp_path):
-    file = tmp_path / "scores.py"
-    file.write_text(SCORE)
-    run = RunDirectory(tmp_path / "run")
-    run.save_config(ExperimentConfig(model=ModelConfig(score=f"{file}:my_score")))
-    file.unlink()
-    message = (
-        rf"needs {file} \(config\.model\.score\), which .* No such file.*put it bac"
-    )
-    with pytest.raises(FileNotFoundError, match=message):
-        run.load_config()
-
-
 def test_a_users_module_is_recorded_and_its_change_is_a_warning(
     tmp_path, monkeypatch, caplog
 ):
