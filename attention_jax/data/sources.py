@@ -33,17 +33,10 @@ def load_splits(config: DataConfig) -> Splits:
     are a subset of those for a larger one.
 
     Raises:
-      UserError: a count is negative, or the source cannot use its input; an
-        UnknownNameError if there is no source `config.source`.
+      UserError: the source cannot use its input; an UnknownNameError if there is no
+        source `config.source`.
     """
-    source = data_sources.get(config.source)
-    counts = ("num_pairs", "num_dev", "num_test", "num_train")
-    for name in (*counts, "source_column", "target_column"):
-        if getattr(config, name) < 0:
-            raise UserError(
-                f"config.data.{name} must be at least 0, got {getattr(config, name)}"
-            )
-    splits = source(config)
+    splits = data_sources.get(config.source)(config)
     if config.num_train > len(splits.train):
         raise UserError(
             f"config.data.num_train must be at most {len(splits.train)}, the number of "
@@ -70,11 +63,6 @@ def tsv(config: DataConfig) -> Splits:
       UserError: the file cannot be read, or a line has too few columns; names the line.
     """
     columns = (config.source_column, config.target_column)
-    if columns[0] == columns[1]:
-        raise UserError(
-            "config.data.source_column and config.data.target_column must differ, "
-            f"both are {columns[0]}"
-        )
     needed = max(columns) + 1
     rows = []
     lines = read_lines(config.path, field="config.data.path")
