@@ -71,7 +71,7 @@ def keep_short(examples: Examples, max_source: int, max_target: int) -> Examples
     """
     short = examples.source_lengths <= (max_source or np.inf)
     short &= examples.target_lengths - 1 <= (max_target or np.inf)
-    rows = np.flatnonzero(short)
+    rows = np.flatnonzero(short).tolist()
     return Examples(
         [examples.source[row] for row in rows],
         [examples.target[row] for row in rows],
@@ -199,13 +199,10 @@ def eval_batches(
     """
     if len(examples) == 0:
         return []
-    longest = (
+    shape = shape or (
         max(1, int(examples.source_lengths.max())),
         int(examples.target_lengths.max()),
     )
-    shape = shape or longest
-    if shape[0] < longest[0] or shape[1] < longest[1]:
-        raise ValueError(f"shape must be at least {longest}, got {shape}")
     rows = np.arange(len(examples))
     return [
         make_batch(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import pathlib
@@ -47,12 +48,8 @@ class TextCodec:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text up to the first EOS; PAD and BOS are dropped, UNK becomes "<unk>"."""
-        kept = []
-        for number in map(int, ids):
-            if number == EOS:
-                break
-            if number not in (PAD, BOS):
-                kept.append(number)
+        before = itertools.takewhile(lambda number: number != EOS, map(int, ids))
+        kept = (number for number in before if number not in (PAD, BOS))
         return self.tokenizer.detokenize(self.vocabulary.decode(kept))
 
     def to_dict(self) -> dict[str, Any]:

@@ -96,22 +96,16 @@ def text(config: DataConfig) -> Splits:
 
 def _split(rows: list[tuple[str, str]], config: DataConfig) -> Splits:
     """Normalises white space, drops empty and repeated pairs, splits, and reports it."""
-    pairs: dict[Pair, None] = {}
-    empty = []
-    for number, row in enumerate(rows, start=1):
-        source, target = (" ".join(cell.split()) for cell in row)
-        if source and target:
-            pairs[Pair(source, target)] = None
-        else:
-            empty.append(str(number))
+    cleaned = [Pair(" ".join(a.split()), " ".join(b.split())) for a, b in rows]
+    complete = [pair for pair in cleaned if pair.source and pair.target]
+    pairs = list(dict.fromkeys(complete))
     if not pairs:
         raise UserError(f"{config.path} holds no pair with text on both sides")
-    splits = split_at_most(list(pairs), config)
-    skipped = f"{len(empty)}"
-    if empty:
-        more = ", ..." if len(empty) > 5 else ""
-        skipped += f" (lines {', '.join(empty[:5])}{more})"
-    report: dict[str, int | str] = {"lines": len(rows), "empty lines skipped": skipped}
-    report["duplicates dropped"] = len(rows) - len(empty) - len(pairs)
-    report["left out by num_pairs"] = len(pairs) - int(splits.report["pairs"])
+    splits = split_at_most(pairs, config)
+    report: dict[str, int | str] = {
+        "lines": len(rows),
+        "empty lines skipped": len(rows) - len(complete),
+        "duplicates dropped": len(complete) - len(pairs),
+        "left out by num_pairs": len(pairs) - sum(map(len, splits[:3])),
+    }
     return splits._replace(report={**report, **splits.report})

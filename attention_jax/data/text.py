@@ -25,13 +25,13 @@ def read_lines(path: str, *, field: str) -> list[str]:
       UserError: the file cannot be read, or is not UTF-8; names the nearest file that
         exists, or the line and the byte.
     """
-    if not path:
-        raise UserError(f"{field} is empty: it must name a file (--{field}=FILE)")
     try:
         data = pathlib.Path(path).read_bytes()
     except FileNotFoundError:
         hint = _nearest_file(pathlib.Path(path))
         raise UserError(f"{field}: no file {path!r}.{hint}") from None
+    except IsADirectoryError:
+        raise UserError(f"{field}: {path!r} is a folder, not a file") from None
     except OSError as error:
         raise UserError(f"{field}: cannot read {path!r}: {error.strerror}") from error
     start = 3 if data.startswith(b"\xef\xbb\xbf") else 0

@@ -79,8 +79,6 @@ class CharacterTokenizer(Tokenizer):
     name = "characters"
 
     def tokenize(self, text: str) -> list[Token]:
-        if SPACE not in text and text.split(maxsplit=1) == [text]:  # nothing to mark
-            return [Token(char, i, i + 1) for i, char in enumerate(text)]
         tokens: list[Token] = []
         for match in re.finditer(r"\S", text):
             position, char = match.start(), match[0]
@@ -102,7 +100,6 @@ _CLOSING = frozenset(",.;:!?)]}%‰°’”»…、。，；：！？）》」�
 _OPENING = frozenset("([{“‘«¿¡（《「『【〈‹„#@")
 _CURRENCY_OR_SIGN = frozenset("-+−±$£€¥₩₹₽₺₴₫฿₪₱₦₡₲₵₸₼₾")
 _TIGHT = frozenset("/\\_~、。，；：！？（）《》「」『』【】〈〉·・々〇ー")
-_QUOTES = frozenset('"')
 
 _TOKENS = re.compile(r"a+(?:['\-]a+)*|[d'\-ip]")
 _CLITIC = re.compile(r"['’](?:s|m|t|d|re|ve|ll)$", re.IGNORECASE)
@@ -240,7 +237,7 @@ class _Spacing:
         self.before = ""
         self.kind = ""
         self.joined = True
-        self.open_quotes: set[str] = set()
+        self.quoting = False
 
     def expects_space(self, core: str, kind: str) -> bool:
         before, kind_before = self.before, self.kind
@@ -252,13 +249,10 @@ class _Spacing:
             return False
         if len(core) > 1 and core[0] in "'’":
             return False
-        if before in _QUOTES and before in self.open_quotes:
-            return False
-        return not (core in _QUOTES and core in self.open_quotes)
+        return not (self.quoting and '"' in (before, core))
 
     def advance(self, core: str, kind: str, *, joins_next: bool) -> None:
-        if core in _QUOTES:
-            self.open_quotes ^= {core}
+        self.quoting ^= core == '"'
         self.before, self.kind, self.joined = core, kind, joins_next
 
 

@@ -10,7 +10,6 @@ import functools
 import random
 import re
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from babel import Locale, UnknownLocaleError, localedata
 
@@ -24,6 +23,8 @@ from attention_jax.errors import UserError, unknown_name
 
 # Renders one meaning, drawn once, in whichever locale it is called with.
 Meaning = Callable[[str], Phrase]
+# Codes that both locales have a name for, by kind, in a fixed order; any may be empty.
+Inventory = dict[str, tuple[str, ...]]
 
 # The currencies of most trade, and a few with names and signs of their own.
 _CURRENCIES = (
@@ -31,11 +32,10 @@ _CURRENCIES = (
     "INR MXN TWD ZAR BRL DKK PLN THB ILS IDR CZK AED TRY HUF "
     "CLP SAR PHP MYR RUB UAH VND EGP NGN PKR KES ARS COP PEN"
 )
-# How often each kind is drawn, by the field of the inventory that it needs.
+# How often each kind is drawn, by the entry of the inventory that it needs.
 _QUANTITIES: dict[str, float] = {"units": 4, "currency_signs": 4, "currencies": 2}
 _NAMES: dict[str, float] = {"territories": 3, "languages": 2}
-_ALONE = {"date_formats": 8, "time_formats": 1, "relative_units": 2}
-_ALONE |= _QUANTITIES | _NAMES
+_DATES: dict[str, float] = {"date_formats": 8, "time_formats": 1, "relative_units": 2}
 _FIRST_DAY = datetime.date(1950, 1, 1)
 _LAST_DAY = datetime.date(2049, 12, 31)
 _MAX_CHARACTERS = 90
@@ -84,9 +84,9 @@ def generate_pairs(
         fruitless += 1
         meaning = drawing.meaning()
         pair = make_pair(meaning(source), meaning(target))
-        if max(len(pair.source), len(pair.target)) > _MAX_CHARACTERS:
-            continue
-        if pair.source and pair.target and pair.source not in found:
+        lengths = len(pair.source), len(pair.target)
+        fits = 0 < min(lengths) and max(lengths) <= _MAX_CHARACTERS
+        if fits and pair.source not in found:
             found[pair.source] = pair
             fruitless = 0
     if len(found) < num_pairs:
@@ -118,11 +118,11 @@ class _Drawing:
         self.rng = rng
 
         def possible(weights: dict[str, float]) -> dict[str, float]:
-            return {kind: w for kind, w in weights.items() if getattr(inventory, kind)}
+            return {kind: w for kind, w in weights.items() if inventory[kind]}
 
         self._quantities = possible(_QUANTITIES)
         self._names = possible(_NAMES)
-        self._alone = possible(_ALONE)
+        self._alone = possible(_DATES | _QUANTITIES | _NAMES)
         self._all = {**self._alone, "date and time": 6}
         if self._quantities:
             self._all["list of quantities"] = 4
@@ -160,7 +160,7 @@ class _Drawing:
 
     def alone(self, kind: str) -> Meaning:
         """A phrase about one of the inventory's codes of a kind."""
-        rng, codes = self.rng, getattr(self.inventory, kind)
+        rng, codes = self.rng, self.inventory[kind]
         if kind == "date_formats":
             day, weights = self._day(), [3, 1, 0.2, 0.1][: len(codes)]
             style = rng.choices(codes, weights)[0]
@@ -196,19 +196,6 @@ class _Drawing:
         return datetime.time(self.rng.randrange(24), self.rng.randrange(60))
 
 
-class Inventory(NamedTuple):
-    """Codes that both locales have a name for, in a fixed order; any may be empty."""
-
-    date_formats: tuple[str, ...]
-    time_formats: tuple[str, ...]
-    relative_units: tuple[str, ...]
-    currencies: tuple[str, ...]
-    currency_signs: tuple[str, ...]
-    units: tuple[str, ...]
-    territories: tuple[str, ...]
-    languages: tuple[str, ...]
-
-
 @functools.cache
 def shared_inventory(source: str, target: str) -> Inventory:
     """What two Babel locales both localise, without source names that occur twice."""
@@ -230,29 +217,35 @@ def shared_inventory(source: str, target: str) -> Inventory:
         return sorted(code for code in shared if re.fullmatch(pattern, code))
 
     currencies = _CURRENCIES.split()
-    return Inventory(
-        tuple(
+    return {
+        "date_formats": tuple(
             name
             for name in ("full", "long", "yMMMM", "MMMMd")
             if all(render.format_fields(locale, name) for locale in locales)
         ),
-        ("short",),
-        both(lambda name, unit: render.relative(name, unit, 5), render.RELATIVE_UNITS),
-        both(lambda name, code: render.money_in_words(name, 5, code), currencies),
-        both(lambda name, code: render.money(name, 5.0, code), currencies),
-        both(
+        "time_formats": ("short",),
+        "relative_units": both(
+            lambda name, unit: render.relative(name, unit, 5), render.SECONDS
+        ),
+        "currencies": both(
+            lambda name, code: render.money_in_words(name, 5, code), currencies
+        ),
+        "currency_signs": both(
+            lambda name, code: render.money(name, 5.0, code), currencies
+        ),
+        "units": both(
             lambda name, unit: render.measure(name, 5, unit),
             keys("unit_display_names", "(?!.*(-person|-generic)$).*"),
         ),
-        both(
+        "territories": both(
             lambda name, code: render.name(name, "territories", code),
             keys("territories", "[A-Z]{2}"),
         ),
-        both(
+        "languages": both(
             lambda name, code: render.name(name, "languages", code),
             keys("languages", "[a-z]{2}"),
         ),
-    )
+    }
 
 
 def _is_localised(phrase: Phrase, code: str) -> bool:

@@ -87,7 +87,7 @@ def around_number(text: str, label: str) -> Phrase:
     return tuple(piece for piece in pieces if piece.text)
 
 
-_SECONDS = {
+SECONDS = {
     "year": 365 * 86_400,
     "month": 30 * 86_400,
     "week": 7 * 86_400,
@@ -96,7 +96,6 @@ _SECONDS = {
     "minute": 60,
     "second": 1,
 }
-RELATIVE_UNITS = tuple(_SECONDS)
 
 # CLDR's pattern letters, by the part of a date or time that they express; "" is the era.
 _LETTERS = {
@@ -117,7 +116,7 @@ load_locale = functools.cache(Locale.parse)
 def relative(locale: str, unit: str, count: int) -> Phrase:
     """`count` units from now: "in 3 days"; for a negative count "3 days ago"."""
     text = dates.format_timedelta(
-        datetime.timedelta(seconds=count * _SECONDS[unit]),
+        datetime.timedelta(seconds=count * SECONDS[unit]),
         cast(Any, unit),
         threshold=float("inf"),
         add_direction=True,
@@ -259,7 +258,5 @@ def _labelled(locale: str, format_name: str) -> tuple[tuple[str, str, str], ...]
 
 def _count_letters(text: str) -> int:
     """The number of letters and combining marks that the text begins with."""
-    for position, char in enumerate(text):
-        if unicodedata.category(char)[0] not in "LM":
-            return position
-    return len(text)
+    categories = "".join(unicodedata.category(char)[0] for char in text)
+    return len(text) - len(categories.lstrip("LM"))
