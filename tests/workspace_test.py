@@ -10,7 +10,6 @@ import tomllib
 import pytest
 
 import attention_jax as aj
-from attention_jax.config import ExperimentConfig
 from attention_jax.experiment import validate
 from attention_jax.sweeps import name_runs
 from experiments.config_flags import load_configs
@@ -109,8 +108,7 @@ def test_every_config_says_what_it_asks(path):
         assert f"\n{fact}" in docstring, fact
     results = r"^Result: (none|not run yet|\d)"
     assert re.search(results, docstring, re.MULTILINE), "a figure, none or not run yet"
-    single = isinstance(load_configs(str(path)), ExperimentConfig)
-    program = "train" if single else "sweep"
+    program = "train" if len(load_configs(str(path))) == 1 else "sweep"
     assert f"-m experiments.{program} --config" in docstring, "the program it is for"
     assert f"`configs/{path.name}`" in (ROOT / "experiments/README.md").read_text(
         encoding="utf-8"
@@ -119,9 +117,7 @@ def test_every_config_says_what_it_asks(path):
 
 @pytest.mark.parametrize("path", config_files(), ids=lambda path: path.stem)
 def test_every_config_can_start(path):
-    loaded = load_configs(str(path))
-    single = isinstance(loaded, ExperimentConfig)
-    for config in [loaded] if single else name_runs(loaded).values():
+    for config in name_runs(load_configs(str(path))).values():
         validate(config)
 
 
