@@ -1,9 +1,12 @@
-"""The promises of `attention`, for every registered score, normaliser and implementation."""
+"""The promises of `attention`, for every registered score, normaliser and implementation.
+
+The checks of `check_score` are run for all of them; beside them stand float64 oracles, dtypes
+and what no score or normaliser has a part in.
+"""
 
 import functools
 
 import jax
-import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ from jax.test_util import check_grads
 import attention_jax as aj
 from attention_jax import masks
 from attention_jax.attention import attend_checked
+from attention_jax.testing.checks import CHECKS, PASSED, run_check
+from attention_jax.testing.subject import Subject
 from tests import oracles
 from tests.attention_cases import (
     IMPLEMENTATIONS,
@@ -23,12 +28,31 @@ from tests.attention_cases import (
 )
 from tests.tolerances import BACKWARD, assert_close
 
-# hardmax is differentiated as softmax and so has no derivative of its own to check.
-DIFFERENTIABLE = list(
-    pairs(lambda score, normalizer: normalizer != "hardmax", paired=PAIRED_SCORES[:1])
-)
+# hardmax is differentiated as softmax and so has no derivative of its own to check; `gradients`
+# of `check_score` checks that of every score.
+DIFFERENTIABLE = [
+    pair
+    if pair.values[0] in (*PAIRED_SCORES, "local_gaussian")
+    else pytest.param(*pair.values, marks=pytest.mark.full)
+    for pair in pairs(
+        lambda score, normalizer: normalizer != "hardmax", paired=PAIRED_SCORES[:1]
+    )
+]
 # For promises that no normaliser's code bears on, one score each is enough to be fast.
 FEWER = list(pairs(paired=PAIRED_SCORES[:1]))
+
+
+# The checks that are about attention with a score, but `chunks`: tests/kernels/agreement_test.py.
+OF_ATTENTION = ["compiles once", "masked keys", "reordered keys", "one query"]
+
+
+def keeps(names, score, normalizer, implementation="reference"):
+    """Runs checks of `check_score`."""
+    subject = Subject(score, normalizer=normalizer, implementation=implementation)
+    for check in CHECKS:
+        if check.name in names:
+            result = run_check(check, subject)
+            assert result.status == PASSED, result
 
 
 @pytest.mark.parametrize(("score", "normalizer"), list(pairs()))
@@ -54,9 +78,14 @@ def test_agrees_with_the_oracle(score, normalizer):
         assert_close(output.statistics[name], expected, err_msg=name)
 
 
-@pytest.mark.parametrize("implementation", ["reference", *IMPLEMENTATIONS])
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
-@pytest.mark.parametrize("score", aj.score_names())
+@pytest.mark.parametrize(
+    ("score", "implementation"),
+    [
+        *((score, "reference") for score in aj.score_names()),
+        *((score, name) for score in PAIRED_SCORES for name in IMPLEMENTATIONS),
+    ],
+)
 def test_dtypes(score, dtype, implementation, x64):
     kind = ml_dtypes.bfloat16 if dtype == "bfloat16" else np.dtype(dtype)
     case = arrays(score, dtype=kind)
@@ -88,110 +117,26 @@ def test_float64_stays_float64(normalizer, x64):
     assert_close(output.context, context, "float64")
 
 
+@pytest.mark.parametrize(("score", "normalizer"), FEWER)
+def test_keeps_what_check_score_checks(score, normalizer):
+    keeps(OF_ATTENTION, score, normalizer)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize(
-    ("score", "normalizer", "implementation"),
+    ("score", "normalizer"),
     [
-        pytest.param(*pair.values, name, marks=pair.marks)
+        # Keys are silenced before any kernel's own code: two scores show it.
+        pytest.param(*pair.values, marks=pair.marks)
         for pair in FEWER
-        for name in ("reference", *IMPLEMENTATIONS)
-        # The keys are silenced before any kernel's own code: two scores show it.
-        if name == "reference" or pair.values[0] in PAIRED_SCORES or pair.marks
+        if pair.values[0] in PAIRED_SCORES or pair.marks
     ],
 )
-def test_empty_rows_and_masked_nans_reach_nothing(score, normalizer, implementation):
-    """The last query attends to nothing; the third key is masked for every query."""
-    case = arrays(score)
-
-    def total(query, keys, values, params):
-        output = run(
-            case._replace(query=query, keys=keys, values=values, params=params),
-            score,
-            normalizer,
-            return_weights=True,
-            statistics=("entropy", "max_weight", "logsumexp"),
-            implementation=implementation,
-            chunk_size=2,
-        )
-        finite = [jnp.where(jnp.isfinite(x), x, 0) for x in output.statistics.values()]
-        return jnp.sum(jnp.sin(output.context)) + sum(map(jnp.sum, finite)), output
-
-    poisoned = case._replace(keys=case.keys.copy(), values=case.values.copy())
-    poisoned.keys[2] = [np.nan, np.inf, -np.inf, np.nan, 1e38, 0]
-    poisoned.values[2] = [np.inf, np.nan, -np.inf, 1]
-    gradient = jax.grad(total, argnums=(0, 1, 2, 3), has_aux=True)
-    clean_gradients, clean = gradient(*case[:4])
-    gradients, output = gradient(*poisoned[:4])
-
-    np.testing.assert_array_equal(output.context, clean.context)
-    np.testing.assert_array_equal(output.weights, clean.weights)
-    jax.tree.map(np.testing.assert_array_equal, gradients, clean_gradients)
-    assert np.all(np.isfinite(np.concatenate([g.ravel() for g in gradients[:3]])))
-    assert not np.any(output.context[-1]) and not np.any(output.weights[-1])
-    assert not np.any(gradients[0][-1]), "an empty row's query has gradient 0"
-    assert not np.any(gradients[1][2]) and not np.any(gradients[2][2])
+def test_masked_keys_reach_nothing_in_any_kernel(score, normalizer, implementation):
+    keeps(["masked keys"], score, normalizer, implementation)
 
 
-@pytest.mark.parametrize(("score", "normalizer"), FEWER)
-def test_masking_trailing_keys_is_removing_them(score, normalizer):
-    case = arrays(score)
-    short = case._replace(
-        keys=case.keys[:5], values=case.values[:5], mask=case.mask[:, :5]
-    )
-    removed = run(short, score, normalizer, return_weights=True)
-    both = masks.dense(case.mask) & masks.padding(5)
-    masked = run(case, score, normalizer, mask=both, return_weights=True)
-    assert_close(masked.context, removed.context)
-    assert_close(masked.weights[:, :5], removed.weights)
-    assert not np.any(masked.weights[:, 5:])
-
-
-@pytest.mark.parametrize(("score", "normalizer"), FEWER)
-def test_permuting_keys_permutes_weights(score, normalizer):
-    case = arrays(score)
-    order = np.array([3, 0, 6, 1, 5, 2, 4])
-    straight = run(case, score, normalizer, return_weights=True)
-    permuted = run(
-        case._replace(keys=case.keys[order], values=case.values[order]),
-        score,
-        normalizer,
-        mask=case.mask[:, order],
-        key_positions=np.arange(7)[order],
-        return_weights=True,
-    )
-    assert_close(permuted.context, straight.context)
-    assert_close(permuted.weights, np.asarray(straight.weights)[:, order])
-
-
-@pytest.mark.parametrize(("score", "normalizer"), FEWER)
-def test_batched_is_vmap_is_a_loop_is_jit(score, normalizer):
-    case = arrays(score, leading=(2, 3))
-    batched = run(case, score, normalizer)
-
-    def one(query, keys, values, mask):
-        inner = case._replace(query=query, keys=keys, values=values, mask=mask)
-        return run(inner, score, normalizer).context
-
-    every = (case.query, case.keys, case.values, case.mask)
-    mapped = jax.vmap(jax.vmap(one))(*every)
-    compiled = jax.jit(jax.vmap(jax.vmap(one)))(*every)
-    assert_close(mapped, batched.context)
-    assert_close(compiled, batched.context)
-    for b, h, t in ((0, 0, 0), (1, 2, 3), (0, 1, 4)):
-        alone = aj.attend(
-            case.query[b, h, t],
-            case.keys[b, h],
-            case.values[b, h],
-            score=score,
-            normalizer=normalizer,
-            where=case.mask[b, h, t],
-            params=case.params,
-            query_position=t,
-        )
-        assert_close(alone.context, batched.context[b, h, t])
-
-
-@pytest.mark.parametrize("T", [0, 1, 13])
-@pytest.mark.parametrize("S", [0, 1, 11])
+@pytest.mark.parametrize(("T", "S"), [(0, 0), (0, 11), (13, 0), (1, 1), (13, 11)])
 @pytest.mark.parametrize("score", aj.score_names())
 def test_odd_sizes(score, T, S):
     case = arrays(score, T=T, S=S, V=3)
@@ -225,26 +170,6 @@ def test_masked_nans_with_leading_axes_and_shared_keys(implementation, shared):
     np.testing.assert_array_equal(poisoned.context, clean.context)
 
 
-def test_attend_silences_what_is_masked():
-    case = arrays("additive")
-    case.keys[2], case.values[2] = np.nan, np.inf
-
-    def total(query, keys, values, params):
-        return jnp.sum(
-            aj.attend(
-                query[0],
-                keys,
-                values,
-                score="additive",
-                where=np.arange(7) != 2,
-                params=params,
-            ).context
-        )
-
-    gradients = jax.grad(total, argnums=(0, 1, 2, 3))(*case[:4])
-    assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(gradients))
-
-
 @pytest.mark.parametrize("normalizer", aj.normalizer_names())
 def test_no_keys_at_all(normalizer):
     case = arrays("scaled_dot", S=0)
@@ -256,15 +181,14 @@ def test_no_keys_at_all(normalizer):
 
 @pytest.mark.parametrize(("score", "normalizer"), DIFFERENTIABLE)
 def test_derivatives_against_finite_differences(score, normalizer, x64):
-    """Forward and reverse mode, with a mask and an empty row; one score to second order."""
+    """Forward and reverse mode, with a mask and an empty row; one pair to second order."""
     case = arrays(score, T=3, S=5, dtype="float64")
 
     def context(query, keys, values, params):
         inner = case._replace(query=query, keys=keys, values=values, params=params)
         return run(inner, score, normalizer).context
 
-    second = score == "scaled_dot" and normalizer in ("softmax", "entmax15")
-    order = 2 if second else 1
+    order = 2 if (score, normalizer) == ("scaled_dot", "entmax15") else 1
     check_grads(
         context, case[:4], order=order, modes=("fwd", "rev"), rtol=1e-4, atol=1e-5
     )
@@ -285,7 +209,9 @@ def test_hardmax_is_differentiated_as_softmax(score):
     )
 
 
-@pytest.mark.parametrize("score", aj.score_names())
+@pytest.mark.parametrize(
+    "score", [name for name in aj.score_names() if aj.get_score(name).prepare]
+)
 def test_prepared_keys_give_the_same(score):
     case = arrays(score, leading=(2, 3))
     prepared = aj.prepare_keys(score, case.keys, case.params)
@@ -293,10 +219,6 @@ def test_prepared_keys_give_the_same(score):
     together = run(case, score, "softmax").context
     once = aj.attention(case.query, prepared, case.values, mask=case.mask, **given)
     assert_close(once.context, together)
-    step = jax.vmap(
-        jax.vmap(lambda q, k, v, m: aj.attention(q, k, v, mask=m, **given).context)
-    )(case.query, prepared, case.values, case.mask)
-    assert_close(step, together)
     alone = aj.attend(
         case.query[1, 2, 0],
         jax.tree.map(lambda x: x[1, 2], prepared),
@@ -307,7 +229,7 @@ def test_prepared_keys_give_the_same(score):
     assert_close(alone.context, together[1, 2, 0])
 
 
-@pytest.mark.parametrize("score", aj.score_names())
+@pytest.mark.parametrize("score", [*PAIRED_SCORES, "location"])
 def test_one_head_of_keys_serves_many_heads_of_queries(score):
     case = arrays(score, leading=(2, 3))
     keys, values, mask = case.keys[:, :1], case.values[:, :1], case.mask[:, :1]
@@ -339,16 +261,6 @@ def test_one_decoding_step_is_a_row_of_the_whole(score):
         assert_close(step.context[0], whole.context[t])
 
 
-@pytest.mark.parametrize(("score", "normalizer"), FEWER)
-def test_a_second_call_does_not_trace_and_repeats_bit_for_bit(score, normalizer):
-    first = run(arrays(score, seed=1), score, normalizer)
-    before = attend_checked._cache_size()
-    second = run(arrays(score, seed=1), score, normalizer)
-    run(arrays(score, seed=2), aj.get_score(score), aj.get_normalizer(normalizer))
-    assert attend_checked._cache_size() == before
-    np.testing.assert_array_equal(first.context, second.context)
-
-
 @pytest.mark.parametrize(
     "equal",
     [
@@ -364,8 +276,10 @@ def test_equal_partials_share_a_compilation(equal):
     assert attend_checked._cache_size() == before
 
 
-@pytest.mark.parametrize("score", aj.score_names())
-@pytest.mark.parametrize("normalizer", ["softmax", "sparsemax"])
+@pytest.mark.parametrize(
+    ("score", "normalizer"),
+    [*((s, "softmax") for s in aj.score_names()), ("dot", "sparsemax")],
+)
 def test_no_nan_is_made_on_the_way(score, normalizer):
     """`jax_debug_nans` sees intermediate values too."""
     case = arrays(score)

@@ -11,7 +11,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -85,14 +85,6 @@ class CheckResult:
 # --- what a check is ---------------------------------------------------------------------
 
 
-class Outcome(NamedTuple):
-    """What a check's function returns: a `CheckResult` without the name."""
-
-    status: str
-    found: str
-    advice: str = ""
-
-
 @dataclasses.dataclass(frozen=True)
 class Check:
     """One check.
@@ -101,7 +93,7 @@ class Check:
       name: what reports and `checks=` call it: its function's, with spaces.
       promise: what a score that passes it does: its function's docstring.
       advice: what to do if it fails, unless its function knows better.
-      function: (subject) -> what was found, or an Outcome that is not PASSED; whatever it
+      function: (subject) -> what was found, or a result that is not PASSED; whatever it
         raises is a failure, reported with the line of the user's file.
       needs: the names of checks that must not have failed; what it would find after them
         would only repeat them.
@@ -112,7 +104,7 @@ class Check:
     name: str
     promise: str
     advice: str
-    function: Callable[[Subject], str | Outcome]
+    function: Callable[[Subject], str | CheckResult]
     needs: tuple[str, ...] = ()
     cost: bool = False
 
@@ -137,29 +129,28 @@ def check_names() -> tuple[str, ...]:
     return tuple(check.name for check in CHECKS)
 
 
-def failed(found: str, advice: str = "") -> Outcome:
+def failed(found: str, advice: str = "") -> CheckResult:
     """The promise is broken; without advice of its own, the check's."""
-    return Outcome(FAILED, found, advice)
+    return CheckResult("", FAILED, found, advice)
 
 
-def noted(found: str, advice: str = "") -> Outcome:
+def noted(found: str, advice: str = "") -> CheckResult:
     """Nothing is broken, but the user should know."""
-    return Outcome(NOTED, found, advice)
+    return CheckResult("", NOTED, found, advice)
 
 
-def run_check(check: Check, subject: "Subject") -> CheckResult:
+def run_check(check: Check, subject: Subject) -> CheckResult:
     """The result of one check, whatever those that it needs have found."""
     try:
         with contextlib.nullcontext() if check.cost else _exact():
-            outcome = check.function(subject)
+            result = check.function(subject)
     # Whatever a user's function raises is what was found. sys.exit is no Exception.
     except (Exception, SystemExit) as error:  # noqa: BLE001
-        outcome = Outcome(NOTED if check.cost else FAILED, errors.format_error(error))
-    if isinstance(outcome, str):
-        outcome = Outcome(PASSED, outcome)
-    if outcome.status == FAILED and not outcome.advice:
-        outcome = outcome._replace(advice=check.advice)
-    return CheckResult(check.name, *outcome)
+        result = (noted if check.cost else failed)(errors.format_error(error))
+    if isinstance(result, str):
+        return CheckResult(check.name, PASSED, result)
+    advice = result.advice or check.advice * (result.status == FAILED)
+    return dataclasses.replace(result, name=check.name, advice=advice)
 
 
 @contextlib.contextmanager
@@ -179,7 +170,7 @@ def _exact() -> Iterator[None]:
 
 
 @check("an initialiser of Param is (rng, shape, dtype) -> array of that shape")
-def parameters(subject: Subject) -> str | Outcome:
+def parameters(subject: Subject) -> str | CheckResult:
     """init_score_params gives finite floating-point arrays of the declared shapes,
     equal for equal rng.
     """
@@ -204,7 +195,7 @@ def parameters(subject: Subject) -> str | Outcome:
     "alignment_size=",
     needs=("parameters",),
 )
-def runs(subject: Subject) -> str | Outcome:
+def runs(subject: Subject) -> str | CheckResult:
     """Called with a query [Q], keys [S, K] and its parameters, or traced, it returns
     one floating-point array.
     """
@@ -237,7 +228,7 @@ def runs(subject: Subject) -> str | Outcome:
     "initial= or a guard",
     needs=("runs",),
 )
-def shape(subject: Subject) -> str | Outcome:
+def shape(subject: Subject) -> str | CheckResult:
     """It returns [S], one score for each key, for any S from 0."""
     for length in LENGTHS:
         try:
@@ -253,7 +244,7 @@ def shape(subject: Subject) -> str | Outcome:
     "give constants no dtype or query.dtype, and convert back what is computed in another",
     needs=("shape",),
 )
-def dtype(subject: Subject) -> str | Outcome:
+def dtype(subject: Subject) -> str | CheckResult:
     """float32 stays float32, and float64 float64."""
     with jax.enable_x64(False):
         narrow = subject.shape(dtype=jnp.float32).dtype
@@ -283,7 +274,7 @@ def dtype(subject: Subject) -> str | Outcome:
     "functools.partial",
     needs=("runs",),
 )
-def pure(subject: Subject) -> str | Outcome:
+def pure(subject: Subject) -> str | CheckResult:
     """Equal arguments give equal scores: no global state, no host callbacks, no random
     numbers of its own, nothing kept from one call to the next.
     """
@@ -341,7 +332,7 @@ def pure(subject: Subject) -> str | Outcome:
     "attention_jax/scores.py",
     needs=("pure", "shape"),
 )
-def finite(subject: Subject) -> str | Outcome:
+def finite(subject: Subject) -> str | CheckResult:
     """Ordinary vectors, and zero vectors, which pad keys and fill blocks of queries,
     have finite scores and gradients.
     """
@@ -378,7 +369,7 @@ def finite(subject: Subject) -> str | Outcome:
     "integers have gradient 0, and a custom rule may be wrong",
     needs=("finite",),
 )
-def gradients(subject: Subject) -> str | Outcome:
+def gradients(subject: Subject) -> str | CheckResult:
     """Its gradients by query, keys and every parameter agree with finite
     differences.
     """
@@ -419,19 +410,13 @@ def gradients(subject: Subject) -> str | Outcome:
 # --- is each key scored on its own -----------------------------------------------------------
 
 
-def _replacements(key: Array) -> tuple[tuple[str, Array], ...]:
-    """What a key is replaced by, in turn: the last two are what padding may hold."""
-    nan = jnp.full_like(key, np.nan)
-    return ("another", key + 1), ("zeros", jnp.zeros_like(key)), ("NaN", nan)
-
-
 @check(
     "subtract or divide by nothing that is computed over the keys: making weights of the "
     "scores of all keys is the normaliser's work; with positions=True, key_length is 1 + the "
     "last position that the query may attend to",
     needs=("pure", "shape"),
 )
-def own_key(subject: Subject) -> str | Outcome:
+def own_key(subject: Subject) -> str | CheckResult:
     """The score of a key, and its row of what prepare returns, depends on that key, not
     on the others or their number, so that what is masked or padded cannot matter.
     """
@@ -477,7 +462,7 @@ _IN_ATTENTION = "if all else passes, it is a bug of attention: please report it"
     "class __eq__ and __hash__ (a frozen dataclass has them)",
     needs=("own key", "dtype"),
 )
-def compiles_once(subject: Subject) -> str | Outcome:
+def compiles_once(subject: Subject) -> str | CheckResult:
     """Named or built again with equal hyper-parameters it is an equal score; a second
     call of attention does not trace again and gives the same bits.
     """
@@ -496,15 +481,12 @@ def compiles_once(subject: Subject) -> str | Outcome:
             "the same reference gives a different score each time",
             "define the function once, at the top of its module",
         )
-    data, compiled_programs = (
-        subject.sequences(),
-        attend_checked._cache_size,  # pyrefly: ignore
-    )
+    data = subject.sequences()
     first = subject.attend(data).context
-    before = compiled_programs()
+    before = attend_checked._cache_size()  # pyrefly: ignore
     second = subject.attend(data, score=again).context
     subject.attend(jax.tree.map(lambda x: x + 1, data), score=again)
-    if compiled_programs() > before:
+    if attend_checked._cache_size() > before:  # pyrefly: ignore
         return failed("a second call with arrays of the same shapes was traced again")
     if distance(second, first) > 0:
         return failed("a second call with equal arrays gives other bits")
@@ -512,18 +494,16 @@ def compiles_once(subject: Subject) -> str | Outcome:
 
 
 @check(_IN_ATTENTION, needs=("own key", "finite", "dtype"))
-def masked_keys(subject: Subject) -> str | Outcome:
+def masked_keys(subject: Subject) -> str | CheckResult:
     """In attention nothing in a masked key or value, not even NaN, reaches a context or
     a gradient; masking the last keys gives what leaving them out gives; a query with
     nothing to attend to has context, weights and gradient 0.
     """
-    outputs = subject.with_gradients()
+    outputs = subject.with_gradients
     query, keys, values, params = data = subject.sequences()
     poison = keys.at[:, 2].set(np.nan).at[:, 2, 0].set(np.inf)
-    plain, poisoned = (
-        outputs(data),
-        outputs((query, poison, values.at[:, 2].set(np.inf), params)),
-    )
+    plain = outputs(data, MASK)
+    poisoned = outputs((query, poison, values.at[:, 2].set(np.inf), params), MASK)
     for name, found in plain.items():
         if distance(poisoned[name], found) > 0:
             return failed(f"NaN in a key masked for every query reaches the {name}")
@@ -541,14 +521,14 @@ def masked_keys(subject: Subject) -> str | Outcome:
             return failed(f"the {name} of a query with nothing to attend to is not 0")
     if np.any(by_keys[:, 2]) or np.any(by_values[:, 2]):
         return failed("the gradient by a key masked for every query is not 0")
-    replaced = outputs((query, keys.at[:, 1].add(1.0), values, params))["contexts"]
+    replaced = outputs((query, keys.at[:, 1].add(1.0), values, params), MASK)
     blind = ~MASK[:, 1]
-    if distance(replaced[:, blind], plain["contexts"][:, blind]) > subject.tolerance:
+    pair = replaced["contexts"][:, blind], plain["contexts"][:, blind]
+    if distance(*pair) > subject.tolerance:
         return failed("a key changes the context of a query that it is masked for")
-    mask = MASK & (np.arange(LENGTH) < SHORTER)
-    padded = subject.with_gradients(mask)(data)
+    padded = outputs(data, MASK & (np.arange(LENGTH) < SHORTER))
     short = (query, keys[:, :SHORTER], values[:, :SHORTER], params)
-    alone = subject.with_gradients(MASK[:, :SHORTER])(short)
+    alone = outputs(short, MASK[:, :SHORTER])
     by_query, *by_keys_and_values, by_params = padded["gradients"]
     cut = [leaf[:, :SHORTER] for leaf in by_keys_and_values]
     padded["gradients"] = (by_query, *cut, by_params)
@@ -564,18 +544,14 @@ def masked_keys(subject: Subject) -> str | Outcome:
     "key_positions rather than arange",
     needs=("masked keys",),
 )
-def reordered_keys(subject: Subject) -> str | Outcome:
+def reordered_keys(subject: Subject) -> str | CheckResult:
     """In attention, reordering keys, values, mask and key_positions together reorders
     the weights and leaves the contexts.
     """
     query, keys, values, params = data = subject.sequences()
-    plain = subject.attend(data, return_weights=True)
-    found = subject.attend(
-        (query, keys[:, ORDER], values[:, ORDER], params),
-        MASK[:, ORDER],
-        key_positions=ORDER,
-        return_weights=True,
-    )
+    plain = subject.attend(data)
+    permuted = (query, keys[:, ORDER], values[:, ORDER], params)
+    found = subject.attend(permuted, MASK[:, ORDER], key_positions=ORDER)
     weights = jnp.asarray(plain.weights)[..., ORDER]
     off = distance((found.context, found.weights), (plain.context, weights))
     if off > subject.tolerance:
@@ -588,19 +564,18 @@ def reordered_keys(subject: Subject) -> str | Outcome:
     "disagrees with the function",
     needs=("masked keys",),
 )
-def one_query(subject: Subject) -> str | Outcome:
+def one_query(subject: Subject) -> str | CheckResult:
     """Attention over sequences and queries at once, jitted or under vmap, gives what
     `attend` gives for each query.
     """
-    query, keys, values, params = data = subject.sequences(2)
+    query, keys, values, params = data = subject.sequences()
     together = subject.attend(data).context
 
     def one(query: Array, keys: Array, values: Array) -> Array:
         return subject.attend((query, keys, values, params)).context
 
-    mapped = jax.vmap(one)
+    mapped = quick_jit(jax.vmap(one))
     off = distance(mapped(query, keys, values), together)
-    off = max(off, distance(quick_jit(mapped)(query, keys, values), together))
     for b, t in ((0, 0), (1, 3), (0, QUERIES - 1)):
         alone = attend(
             query[b, t],
@@ -619,25 +594,21 @@ def one_query(subject: Subject) -> str | Outcome:
 
 
 @check(_IN_ATTENTION, needs=("masked keys",))
-def chunks(subject: Subject) -> str | Outcome:
+def chunks(subject: Subject) -> str | CheckResult:
     """The chunked kernel gives the reference's contexts, weights and gradients at any
     chunk size.
     """
-    data = subject.sequences()
-    expected = subject.with_gradients(implementation="reference")(data)
-    found = subject.with_gradients(implementation="chunked", chunk_size=2)(data)
-    offs = {f"{name} (2)": distance(found[name], expected[name]) for name in found}
-    for size in (1, QUERIES, QUERIES + 2):
-        attended = quick_jit(
-            lambda data, size=size: (
-                subject.attend(data, implementation="chunked", chunk_size=size).context
-            )
-        )
-        offs[f"contexts ({size})"] = distance(attended(data), expected["contexts"])
+    data, outputs = subject.sequences(), subject.with_gradients
+    expected = outputs(data, MASK, implementation="reference")
+    offs = {}
+    for size in (1, 2, QUERIES + 2):
+        found = outputs(data, MASK, implementation="chunked", chunk_size=size)
+        for name, value in found.items():
+            offs[f"{name} ({size})"] = distance(value, expected[name])
     for name, off in offs.items():
         if off > 10 * subject.tolerance:
             return failed(f"{name} off by a relative {off:.1e}")
-    return f"{', '.join(offs)}: within {max(offs.values()):.0e}"
+    return f"chunk sizes 1, 2 and {QUERIES + 2}: within {max(offs.values()):.0e}"
 
 
 # --- what does it cost -----------------------------------------------------------------------
@@ -663,7 +634,7 @@ def _cost_arrays(
 
 
 @check(needs=("own key", "dtype"), cost=True)
-def cost(subject: Subject) -> str | Outcome:
+def cost(subject: Subject) -> str | CheckResult:
     """Notes the time and the temporary memory that attention with it takes, relative to
     `additive`.
     """

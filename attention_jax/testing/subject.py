@@ -202,53 +202,60 @@ class Subject:
 
         return quick_jit(lambda p: jax.value_and_grad(total)(p.data, p))
 
-    def sequences(self, count: int = 1) -> tuple[Any, Any, Any, dict[str, Any]]:
-        """Queries [count, T, Q], keys [count, S, K], values [count, S, V], and params."""
-        points = [self.point(draw=draw) for draw in range(count * QUERIES)]
+    def sequences(self) -> tuple[Any, Any, Any, dict[str, Any]]:
+        """Queries [2, T, Q], keys [2, S, K], values [2, S, V], and params."""
+        points = [self.point(draw=draw) for draw in range(2 * QUERIES)]
         queries = jnp.stack([point.query for point in points])
         rng = np.random.default_rng(self.seed)
-        values = rng.standard_normal((count, LENGTH, self.sizes.value_size))
+        values = rng.standard_normal((2, LENGTH, self.sizes.value_size))
         return (
-            queries.reshape(count, QUERIES, -1),
-            jnp.stack([point.keys for point in points[:count]]),
+            queries.reshape(2, QUERIES, -1),
+            jnp.stack([point.keys for point in points[:2]]),
             jnp.asarray(values),
             self.params,
         )
 
     def attend(self, data: Any, mask: Any = MASK, **options: Any) -> AttentionOutput:
-        """`attention` with this score."""
+        """`attention` with this score, with weights."""
         query, keys, values, params = data
-        options = {"params": params, "mask": mask, **self.options, **options}
-        return attention(query, keys, values, **options)
+        options = {**self.options, **options}
+        options.setdefault("key_positions", np.arange(keys.shape[-2]))
+        return attention(
+            query,
+            keys,
+            values,
+            params=params,
+            mask=mask,
+            return_weights=True,
+            **options,
+        )
 
-    def with_gradients(
-        self, mask: Any = MASK, **options: Any
-    ) -> Callable[[Any], dict[str, Any]]:
-        """A jitted function from `sequences` to contexts, weights and gradients."""
+    @functools.cached_property
+    def with_gradients(self) -> Callable[..., dict[str, Any]]:
+        """A jitted function of `sequences`, a mask and static options of `attention`.
 
-        def loss(data: Any) -> tuple[Array, tuple[Array, Any]]:
-            found = self.attend(
-                data,
-                mask,
-                return_weights=True,
-                statistics=("entropy", "max_weight", "logsumexp"),
-                **options,
-            )
-            total = jnp.sum(jnp.sin(found.context))
-            for value in found.statistics.values():
-                total += jnp.sum(jnp.where(jnp.isfinite(value), value, 0))
-            return total, (found.context, found.weights)
+        Its results are contexts, weights, and the gradients of a sum of the contexts' sines
+        and of statistics.
+        """
 
-        def outputs(data: Any) -> dict[str, Any]:
+        def outputs(data: Any, mask: Any, **options: Any) -> dict[str, Any]:
+            def loss(data: Any) -> tuple[Array, tuple[Array, Any]]:
+                names = ("entropy", "max_weight", "logsumexp")
+                found = self.attend(data, mask, statistics=names, **options)
+                total = jnp.sum(jnp.sin(found.context))
+                for value in found.statistics.values():
+                    total += jnp.sum(jnp.where(jnp.isfinite(value), value, 0))
+                return total, (found.context, found.weights)
+
             gradient, (context, weights) = jax.grad(loss, has_aux=True)(data)
             return {"contexts": context, "weights": weights, "gradients": gradient}
 
-        return quick_jit(outputs)
+        return quick_jit(outputs, static_argnames=("implementation", "chunk_size"))
 
 
-def quick_jit(function: Callable[..., Any]) -> Callable[..., Any]:
+def quick_jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """`jax.jit` for programs that run a few times: compiled quickly, not to be fast."""
-    return jax.jit(function, compiler_options=_quick_options())
+    return jax.jit(function, compiler_options=_quick_options(), **options)
 
 
 @functools.cache
@@ -256,16 +263,11 @@ def _quick_options() -> dict[str, Any] | None:
     """Options that make the CPU's compiler quicker, not its code; None elsewhere."""
     if jax.default_backend() != "cpu":
         return None
-    options = {
+    return {
         "xla_backend_optimization_level": 0,
         "xla_llvm_disable_expensive_passes": True,
         "xla_cpu_use_fusion_emitters": False,
     }
-    try:
-        jax.jit(lambda x: x + 1, compiler_options=options)(0)
-    except Exception:  # noqa: BLE001 - another version of the compiler may not know one
-        return None
-    return options
 
 
 def distance(actual: Any, expected: Any) -> float:
