@@ -2,11 +2,11 @@
 
 WORKDIR/NAME/         a run's directory, with result.json besides what training writes
 WORKDIR/results.json  one row a run, in the order of the sweep
-WORKDIR/results.md    the same for a reader; experiments.sweep writes it
 """
 
 import contextlib
 import os
+import pathlib
 import re
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -52,57 +52,12 @@ class Outcome(NamedTuple):
       name: the run's.
       status: "finished"; "failed"; "stopped", by `should_stop`; "busy", trained by
         another process.
-      reason: one line, of one that is not finished.
-      earlier: whether it was finished before, and nothing was done.
+      reason: one line; of a finished one, that it was so before, if it was.
     """
 
     name: str
     status: str
     reason: str = ""
-    earlier: bool = False
-
-
-class SweepDirectory:
-    """The files of one sweep. Making one touches nothing on disk."""
-
-    def __init__(self, path: str | os.PathLike[str]):
-        self.path = RunDirectory(path).path
-        self.results_path = self.path / "results.json"
-        self.markdown_path = self.path / "results.md"
-
-    def run(self, name: str) -> RunDirectory:
-        """The directory of the run called `name`."""
-        return RunDirectory(self.path / name)
-
-    def load_result(self, name: str) -> dict[str, Any]:
-        """What the run came to; {} before that."""
-        path = self.path / name / "result.json"
-        return read_json(path) if path.is_file() else {}
-
-    def write_results(
-        self, configs: Mapping[str, ExperimentConfig], command: Sequence[str]
-    ) -> None:
-        """Collects the runs' results into results.json, in one step."""
-        flat = {name: flatten(config_to_dict(c)) for name, c in configs.items()}
-        fields = varying_fields(list(flat.values()))
-        rows = []
-        for name, config in flat.items():
-            result = self.load_result(name) or self._progress(name)
-            result.pop("traceback", None)  # kept beside the run alone
-            differs = {field: config[field] for field in fields}
-            rows.append({"name": name, "differs": differs, **result})
-        complete = all(row["status"] == FINISHED for row in rows)
-        self.path.mkdir(parents=True, exist_ok=True)
-        results = {"command": list(command), "complete": complete, "runs": rows}
-        write_json(self.results_path, results)
-
-    def _progress(self, name: str) -> dict[str, Any]:
-        """How far a run without a result is."""
-        reason = "not begun"
-        if self.run(name).exists():
-            notes = "; ".join(summarize(self.path / name, name=name).notes)
-            reason = notes.removeprefix("unfinished: ") or "trained, not yet measured"
-        return {"status": UNFINISHED, "reason": reason}
 
 
 def name_runs(
@@ -116,61 +71,42 @@ def name_runs(
     `score=dot+seed=1`; with a field more or less that differs, they all change.
 
     Args:
-      configs: at least one, no two of them equal.
+      configs: those of the sweep.
       single: what the only one of a sequence is called.
 
     Raises:
-      UserError: there are none, two are equal, or a name is not a plain file name.
+      UserError: two have one name, as equal ones have, or it is not a plain file name.
     """
-    if not configs:
-        raise UserError("the sweep is empty: it needs a configuration")
     if isinstance(configs, Mapping):
-        names, known, values = list(configs), list(configs), list(configs.values())
+        names, values = list(configs), list(configs.values())
     else:
-        values = list(configs)
-        names = _derived_names(values, single)
-        known = [f"number {number}" for number in range(1, len(values) + 1)]
-    for number, (name, config) in enumerate(zip(names, values, strict=True)):
-        if config in values[:number]:
-            first = known[values.index(config)]
-            raise UserError(f"the runs {first} and {known[number]} are the same")
+        names, values = _derived_names(configs, single), list(configs)
+    seen = set()
+    for name in names:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise UserError(
                 "the name of a run must be a file name of at most 120 letters, digits "
                 f"and . = + @ - _, got {name!r}"
             )
         # Some file systems do not tell upper from lower case.
-        if name.casefold() in [earlier.casefold() for earlier in names[:number]]:
-            raise UserError(f"two runs of the sweep have the name {name}, or its case")
+        if name.casefold() in seen:
+            raise UserError(
+                f"two runs of the sweep have the name {name}, or its case: they are equal, "
+                "or get_config() must return a dict of other names"
+            )
+        seen.add(name.casefold())
     return dict(zip(names, values, strict=True))
 
 
 def _derived_names(configs: Sequence[ExperimentConfig], single: str) -> list[str]:
     flat = [flatten(config_to_dict(config)) for config in configs]
-    fields = varying_fields(flat)
-    brief = brief_fields(fields)
-    columns = [
-        [f"{brief[field]}={text}" for text in brief_values([c[field] for c in flat])]
-        for field in fields
-    ]
-    names = ["+".join(cells) for cells in zip(*columns, strict=True)]
-    names = names or [single] * len(configs)
-    fit = [_UNFIT.sub("-", name)[:110].lstrip(".-=+@") or "run" for name in names]
-    # What does not fit into a file name may have been all the difference.
-    folded = [name.casefold() for name in fit]
-    return [
-        f"{name}@{folded[: number + 1].count(name.casefold())}"
-        if folded.count(name.casefold()) > 1
-        else name
-        for number, name in enumerate(fit)
-    ]
-
-
-@contextlib.contextmanager
-def unwatched(name: str, config: ExperimentConfig) -> Iterator[Log]:
-    """Shows nothing."""
-    del name, config
-    yield lambda row: None
+    parts: list[list[str]] = [[] for _ in flat]
+    for field, brief in brief_fields(varying_fields(flat)).items():
+        texts = brief_values([config[field] for config in flat])
+        for own, text in zip(parts, texts, strict=True):
+            own.append(f"{brief}={text}")
+    names = ["+".join(own) or single for own in parts]
+    return [_UNFIT.sub("-", name)[:120].lstrip(".-=+@") or "run" for name in names]
 
 
 def run_sweep(
@@ -178,7 +114,7 @@ def run_sweep(
     workdir: str | os.PathLike[str],
     *,
     only: Collection[str] = (),
-    watch: Watch = unwatched,
+    watch: Watch = lambda name, config: contextlib.nullcontext(lambda row: None),
     command: Sequence[str] = (),
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Outcome]:
@@ -186,7 +122,7 @@ def run_sweep(
 
     Called again after an interruption, however violent, it skips what is finished, resumes
     the run that was in progress and tries again what failed. A run that fails, whatever it
-    raises, ends neither the others nor this. The results are on disk, in `SweepDirectory`,
+    raises, ends neither the others nor this. The results are on disk, in results.json,
     before a run is yielded.
 
     Args:
@@ -203,14 +139,12 @@ def run_sweep(
         has a name that no run has, or `workdir` holds a run itself; before any is trained.
       OSError: results cannot be written.
     """
-    sweep = SweepDirectory(workdir)
+    workdir = RunDirectory(workdir).path
     for name in only:
         if name not in configs:
             raise unknown_name("run", name, configs)
     if RunDirectory(workdir).exists():
-        raise UserError(
-            f"{sweep.path} holds a run: give the sweep a workdir of its own"
-        )
+        raise UserError(f"{workdir} holds a run: give the sweep a workdir of its own")
     for name, config in configs.items():
         try:
             validate(config)
@@ -221,23 +155,21 @@ def run_sweep(
                 f"{name}: config.data.num_test must be at least 1, got 0: a sweep "
                 f"measures on the {SPLIT} set"
             )
-        sweep.run(name).check_same_config(config)
+        RunDirectory(workdir / name).check_same_config(config)
     # First, since a kill may have come between a run's result and the table.
-    sweep.write_results(configs, command)
-    for name in configs:
-        if only and name not in only:
-            continue
-        status = sweep.load_result(name).get("status")
-        if status == FINISHED and sweep.run(name).exists():
-            yield Outcome(name, FINISHED, earlier=True)
+    _write_results(workdir, configs, command)
+    for name in only or configs:
+        run = RunDirectory(workdir / name)
+        if _load_result(run).get("status") == FINISHED and run.exists():
+            yield Outcome(name, FINISHED, "before")
             continue
         if should_stop():
             yield Outcome(name, STOPPED, "not begun")
             return
         outcome = _train_and_measure(
-            sweep.run(name), name, configs[name], watch, command, should_stop
+            run, name, configs[name], watch, command, should_stop
         )
-        sweep.write_results(configs, command)
+        _write_results(workdir, configs, command)
         yield outcome
         if outcome.status == STOPPED:
             return
@@ -285,3 +217,38 @@ def _train_and_measure(
     run.path.mkdir(parents=True, exist_ok=True)
     write_json(run.path / "result.json", result)
     return Outcome(name, result["status"], result["reason"])
+
+
+def _load_result(run: RunDirectory) -> dict[str, Any]:
+    """What the run came to; {} before that."""
+    path = run.path / "result.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def _write_results(
+    workdir: pathlib.Path,
+    configs: Mapping[str, ExperimentConfig],
+    command: Sequence[str],
+) -> None:
+    """Collects the runs' results into results.json, in one step."""
+    flat = {name: flatten(config_to_dict(c)) for name, c in configs.items()}
+    fields = varying_fields(list(flat.values()))
+    rows = []
+    for name, config in flat.items():
+        run = RunDirectory(workdir / name)
+        result = _load_result(run)
+        result.pop("traceback", None)  # kept beside the run alone
+        if not result:
+            notes = summarize(run.path, name=name).notes if run.exists() else ()
+            reason = "; ".join(notes).removeprefix("unfinished: ")
+            reason = reason or "trained, not yet measured"
+            result = {
+                "status": UNFINISHED,
+                "reason": reason if run.exists() else "not begun",
+            }
+        differs = {field: config[field] for field in fields}
+        rows.append({"name": name, "differs": differs, **result})
+    complete = all(row["status"] == FINISHED for row in rows)
+    workdir.mkdir(parents=True, exist_ok=True)
+    results = {"command": list(command), "complete": complete, "runs": rows}
+    write_json(workdir / "results.json", results)

@@ -10,7 +10,6 @@ import tomllib
 import pytest
 
 import attention_jax as aj
-from attention_jax.config import ExperimentConfig
 from attention_jax.experiment import validate
 from attention_jax.sweeps import name_runs
 from experiments.config_flags import load_configs
@@ -85,13 +84,12 @@ def test_every_config_says_what_it_asks(path):
         assert f"\n{fact}" in docstring, fact
     results = r"^Result: (none|not run yet|\d)"
     assert re.search(results, docstring, re.MULTILINE), "a figure, none or not run yet"
-    loaded = load_configs(str(path))
-    single = isinstance(loaded, ExperimentConfig)
-    command = f"-m experiments.{'train' if single else 'sweep'} --config"
+    configs = load_configs(str(path))
+    command = f"-m experiments.{'train' if len(configs) == 1 else 'sweep'} --config"
     assert f"{command}=configs/{path.name}" in docstring, "the command"
     page = (ROOT / "experiments/README.md").read_text(encoding="utf-8")
     assert f"`configs/{path.name}`" in page
-    for config in [loaded] if single else name_runs(loaded).values():
+    for config in name_runs(configs).values():
         validate(config)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from attention_jax.errors import UserError
 from experiments import lines
-from experiments.lines import LONGEST_LINE, Shorten, arriving_lines, decode
+from experiments.lines import LONGEST_LINE, arriving_lines, decode
 
 
 class Arrivals:
@@ -81,24 +81,6 @@ def test_of_an_endless_line_the_beginning_is_kept(character):
     assert long == character * (LONGEST_LINE // len(character.encode()))
 
 
-def test_a_cut_does_not_excuse_bad_bytes():
-    with pytest.raises(UserError, match="^line 2: not UTF-8 at byte 1$"):
-        texts(b"ok\n\xff" + b"b" * (2 * LONGEST_LINE))
-
-
-@pytest.mark.parametrize("kept", [1, 2, 3])
-def test_a_character_that_is_cut_is_left_out(monkeypatch, kept):
-    monkeypatch.setattr(lines, "LONGEST_LINE", 4 + kept)
+def test_a_character_that_is_cut_is_left_out(monkeypatch):
+    monkeypatch.setattr(lines, "LONGEST_LINE", 6)
     assert texts("abcd𠮷𠮷\nb\n".encode()) == ["abcd", "b"]
-
-
-def test_a_text_is_cut_after_its_last_whole_token(capsys):
-    def ends(text):
-        return [n for n in range(1, len(text) + 1) if text[n:][:1] in ("", " ")]
-
-    shorten = Shorten(2, ends)
-    assert shorten("a bcd", where="line 1") == "a bcd"
-    assert capsys.readouterr().err == ""
-    assert shorten("a bcd e f", where="line 2") == "a bcd"
-    warning = "warning: line 2: 4 tokens, only the first 2 are translated\n"
-    assert capsys.readouterr().err == warning
