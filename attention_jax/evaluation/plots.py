@@ -262,8 +262,10 @@ def _arrange(
 
     def room(axes: "Axes") -> np.ndarray:
         """Inches to the left, below, to the right and above the axes."""
-        own, whole = axes.get_window_extent(renderer), axes.get_tightbbox(renderer)
-        return np.concatenate([own.min - whole.min, whole.max - own.max]) / figure.dpi
+        own = axes.get_window_extent(renderer)
+        whole = axes.get_tightbbox(renderer) or own
+        less, more = np.subtract(own.min, whole.min), np.subtract(whole.max, own.max)
+        return np.concatenate([less, more]) / figure.dpi
 
     sizes = np.array([axes.get_position().size for axes in panels])
     around = np.array([room(axes) for axes in panels])
@@ -274,7 +276,9 @@ def _arrange(
     heights = [needed[first : first + columns, 1].max() for first in starts]
     xs, ys = np.cumsum([_GAP, *widths]), np.cumsum([top, *heights])
     bar_height = np.clip(ys[-1] - top - _GAP, *_BAR_HEIGHT)
-    head, note = (text.get_window_extent(renderer).size / figure.dpi for text in texts)
+    head, note = (
+        np.array(text.get_window_extent(renderer).size) / figure.dpi for text in texts
+    )
     after_bar, under_bar = room(bar)[[2, 1]]
     width = max(xs[-1] + _BAR_WIDTH + after_bar, head[0], note[0]) + _GAP
     below = max(ys[-1], top + bar_height + under_bar) + note[1] + _GAP
