@@ -16,11 +16,12 @@ input, the best first (samples as they are drawn), and the input's line number, 
 the input: scored and aligned, not searched for.
 """
 
+import codecs
 import io
 import sys
 import types
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from absl import flags
 
@@ -29,10 +30,15 @@ from attention_jax.data.pairs import Pair
 from attention_jax.data.text import read_lines
 from attention_jax.errors import UserError
 from experiments import cli, run_flags
-from experiments.lines import arriving_lines, decode
 
 if TYPE_CHECKING:
     from attention_jax.run import Translation
+
+# Bytes of a line that are kept.
+LONGEST_LINE = 1_048_576
+_READ = 65_536
+
+T = TypeVar("T")
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -93,13 +99,12 @@ def main(arguments: types.SimpleNamespace) -> None:
         targets = read_lines(arguments.targets, field="--targets")
 
     def prepare(number: int, data: bytes) -> Pair:
-        where, longest = f"input line {number}", arguments.max_source_length
-        source = decode(number, data, where=where)
+        source, longest = decode(number, data), arguments.max_source_length
         most = min(longest, fits)
         # Most lines have fewer characters than a long one has tokens.
         if len(source) > most and len(ends := run.source_codec.tokens(source)) > most:
             print(
-                f"warning: {where}: {len(ends):,} tokens, only the first {most:,} are "
+                f"warning: input line {number}: {len(ends):,} tokens, only the first {most:,} are "
                 "translated",
                 file=sys.stderr,
             )
@@ -138,6 +143,67 @@ def main(arguments: types.SimpleNamespace) -> None:
             f"--targets: {arguments.targets} has more lines than the input, which has "
             f"{count:,}"
         )
+
+
+class Stream(Protocol):
+    """What is used of a binary stream: a read that returns as soon as it has bytes."""
+
+    def read1(self, size: int, /) -> bytes: ...
+
+
+def arriving_lines(
+    stream: Stream, prepare: Callable[[int, bytes], T]
+) -> Iterator[tuple[int, list[T]]]:
+    """The number of the first line, and the lines, that each read of a stream completes.
+
+    A file comes in large batches, and a program that waits for each answer gets it. Lines
+    end with a line feed; the last one need not end.
+
+    Args:
+      stream: read until its end.
+      prepare: (number, the line's beginning) -> what is made of it. Its UserErrors are
+        raised after the lines before have been handed out.
+    """
+    number, rest, data = 1, b"", b"\n"
+    while data:
+        data = stream.read1(_READ)
+        *ended, rest = (rest + data).split(b"\n")
+        if not data and rest:
+            ended = [rest]
+        # Enough to know that a line goes on.
+        rest = rest[: LONGEST_LINE + 1]
+        found: list[T] = []
+        error = None
+        for line in ended:
+            try:
+                found.append(prepare(number + len(found), line))
+            except UserError as wrong:
+                error = wrong
+                break
+        if found:
+            yield number, found
+        if error is not None:
+            raise error
+        number += len(found)
+
+
+def decode(number: int, data: bytes) -> str:
+    """The line's text, without a carriage return and a byte order mark; a long one is cut.
+
+    Raises:
+      UserError: it is not UTF-8.
+    """
+    cut = len(data) > LONGEST_LINE
+    if not cut:
+        data = data.removesuffix(b"\r")
+    try:
+        # A character that the cut has gone through is left out.
+        text, _ = codecs.utf_8_decode(data[:LONGEST_LINE], "strict", not cut)
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"input line {number}: not UTF-8 at byte {error.start + 1}"
+        ) from error
+    return text.removeprefix("\ufeff") if number == 1 else text
 
 
 def columns(

@@ -11,8 +11,8 @@ import pytest
 
 import attention_jax as aj
 from attention_jax.experiment import validate
-from attention_jax.sweeps import name_runs
 from experiments.config_flags import load_configs
+from experiments.sweep import name_runs
 from tests.markdown import ROOT
 
 WORKSPACE = (ROOT / "WORKSPACE.md").read_text(encoding="utf-8")

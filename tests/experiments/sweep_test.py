@@ -14,16 +14,15 @@ import time
 import pytest
 from absl import flags
 
-from attention_jax import sweeps
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UserError
 from attention_jax.evaluation import evaluate
 from attention_jax.evaluation.compare import compare_runs
 from attention_jax.run import load_run
-from attention_jax.sweeps import Outcome, name_runs, run_sweep
 from attention_jax.training import RunDirectory
 from experiments import cli, sweep, train
 from experiments.config_flags import load_configs
+from experiments.sweep import name_runs
 from tests.experiments.train_test import ROOT, TINY, compilation_cache
 
 __all__ = ["compilation_cache"]
@@ -99,7 +98,7 @@ def result(path):
 def untrained(monkeypatch):
     """Makes training a failure of the test."""
     monkeypatch.setattr(
-        sweeps, "run_experiment", lambda *_, **__: pytest.fail("trained")
+        sweep, "run_experiment", lambda *_, **__: pytest.fail("trained")
     )
 
 
@@ -155,7 +154,7 @@ def test_the_same_command_again_does_nothing_and_prints_the_table(
 
 
 def test_a_sweep_killed_in_the_middle_goes_on_there(
-    finished, two, compilation_cache, tmp_path
+    finished, two, compilation_cache, tmp_path, capsys
 ):
     workdir = tmp_path / "killed"
     shutil.copytree(finished / NAMES[0], workdir / NAMES[0])
@@ -177,11 +176,10 @@ def test_a_sweep_killed_in_the_middle_goes_on_there(
     assert [row["status"] for row in left["runs"]] == ["finished", "unfinished"]
     before = runs[0].load_record()
 
-    outcomes = list(run_sweep(parsed(f"--config={two}"), workdir))
-    assert outcomes == [
-        Outcome(NAMES[0], "finished", "before"),
-        Outcome(NAMES[1], "finished"),
-    ]
+    assert run(f"--config={two}", f"--workdir={workdir}") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert f"{NAMES[0]}: finished: before" in lines
+    assert f"{NAMES[1]}: finished" in lines
     # The finished one was let alone; the other went on from its checkpoint.
     assert runs[0].load_record() == before
     sessions = runs[1].load_record()["sessions"]
@@ -228,7 +226,7 @@ def test_a_run_that_fails_has_its_reason_and_the_others_go_on(finished, folder, 
             trained.append(pathlib.Path(workdir).name)
             raise OSError("disk\nfull")
 
-        patch.setattr(sweeps, "run_experiment", fails)
+        patch.setattr(sweep, "run_experiment", fails)
         assert run(config, "--workdir=w", "--only=raising,good") == 1
         assert trained == ["raising"]
     assert results(directory)["runs"][1]["reason"] == "disk full"
@@ -334,13 +332,13 @@ def test_a_runs_own_directory_is_no_sweeps(finished, two, monkeypatch, capsys):
     assert "holds a run: give the sweep a workdir of its own" in capsys.readouterr().err
 
 
-def test_a_run_that_another_process_trains_is_left_to_it(two, tmp_path):
+def test_a_run_that_another_process_trains_is_left_to_it(two, tmp_path, capsys):
     path = tmp_path / NAMES[0]
     path.mkdir()
     with RunDirectory(path).lock():
-        configs = parsed(f"--config={two}")
-        [outcome] = run_sweep(configs, tmp_path, only=NAMES[:1])
-    assert outcome.status == "busy" and "is being trained in by" in outcome.reason
+        only = f"--only={NAMES[0]}"
+        assert run(f"--config={two}", f"--workdir={tmp_path}", only) == 1
+    assert re.search(r"busy: .* is being trained in by", capsys.readouterr().err)
     assert not (path / "result.json").exists()
 
 

@@ -8,6 +8,7 @@ import types
 import pytest
 
 from attention_jax.data.pairs import Pair
+from attention_jax.errors import UserError
 from attention_jax.run import load_run
 from experiments import cli, translate
 from tests.tiny_run import tiny_run
@@ -214,7 +215,7 @@ def test_samples_are_a_line_s_own_however_the_lines_arrive(
 ):
     texts, flags = [], ("--temperature=2", "--sample_seed=3")
     for size in (65_536, 6):
-        monkeypatch.setattr("experiments.lines._READ", size)
+        monkeypatch.setattr("experiments.translate._READ", size)
         piped(monkeypatch, b"ba bi\nbo ba\n" * 4)
         assert run(f"--workdir={workdir}", *flags) == 0
         texts.append(capfdbinary.readouterr().out)
@@ -223,7 +224,7 @@ def test_samples_are_a_line_s_own_however_the_lines_arrive(
 
 
 def test_of_a_long_line_the_beginning_is_translated(workdir, monkeypatch, capfdbinary):
-    monkeypatch.setattr("experiments.lines.LONGEST_LINE", 999)
+    monkeypatch.setattr("experiments.translate.LONGEST_LINE", 999)
     piped(monkeypatch, b"ba bi\n" + b"bo " * 400 + b"\nba bi\n")
     assert run(f"--workdir={workdir}", "--max_source_length=3") == 0
     out, err = capfdbinary.readouterr()
@@ -244,3 +245,80 @@ def test_a_closed_stream_is_an_error_of_one_line(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", None)
     assert run("--workdir=nowhere") == 2
     assert capsys.readouterr().err.startswith("error: sentences come from standard")
+
+
+class Arrivals:
+    """A stream whose reads return given pieces, one each."""
+
+    def __init__(self, *pieces):
+        self.pieces = list(pieces)
+
+    def read1(self, size):
+        return self.pieces.pop(0) if self.pieces else b""
+
+
+def texts(*pieces):
+    found = translate.arriving_lines(Arrivals(*pieces), translate.decode)
+    return [one for _, several in found for one in several]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (b"", []),
+        (b"a\nb", ["a", "b"]),
+        (b"\n\na\n\n", ["", "", "a", ""]),
+        (b"a\r\nb\r\n", ["a", "b"]),
+        # Only a line feed ends a line.
+        ("a\u2028b\x0bc\x85\n".encode(), ["a\u2028b\x0bc\x85"]),
+        # A byte order mark before the first line is dropped.
+        ("\ufeffà\n\ufeffb\n".encode(), ["à", "\ufeffb"]),
+    ],
+)
+def test_a_text_for_each_line_however_it_arrives(given, expected):
+    assert texts(given) == expected
+    assert texts(*(bytes([byte]) for byte in given)) == expected
+
+
+def test_each_arrival_is_handed_out_before_the_next_is_read():
+    stream = Arrivals(b"a\nb\n", b"c\nd", b"\n")
+    found = []
+    for first, several in translate.arriving_lines(stream, translate.decode):
+        found.append((first, several, len(stream.pieces)))
+    assert found == [(1, ["a", "b"], 2), (3, ["c"], 1), (4, ["d"], 0)]
+
+
+def test_what_is_held_does_not_grow_with_the_stream():
+    found = translate.arriving_lines(
+        io.BufferedReader(io.BytesIO(b"0123456789\n" * 99_999)), translate.decode
+    )
+    sizes = [sum(map(len, several)) for _, several in found]
+    assert sum(sizes) == 999_990 and max(sizes) <= 65_536
+
+
+def test_a_line_that_is_not_utf_8_is_named_after_the_earlier_ones():
+    found = translate.arriving_lines(
+        Arrivals(b"a\n", b"b\nc\xff\nd\n"), translate.decode
+    )
+    assert [next(found), next(found)] == [(1, ["a"]), (2, ["b"])]
+    with pytest.raises(UserError, match="^input line 3: not UTF-8 at byte 2$"):
+        next(found)
+
+
+@pytest.mark.parametrize("character", ["b", "机"])
+def test_of_an_endless_line_the_beginning_is_kept(character):
+    """And the lines after it are lines again."""
+    data = f"a\n{character * (3 * translate.LONGEST_LINE)}\nz\n".encode()
+    stream = io.BufferedReader(io.BytesIO(data))
+    first, long, last = [
+        t
+        for _, several in translate.arriving_lines(stream, translate.decode)
+        for t in several
+    ]
+    assert (first, last) == ("a", "z")
+    assert long == character * (translate.LONGEST_LINE // len(character.encode()))
+
+
+def test_a_character_that_is_cut_is_left_out(monkeypatch):
+    monkeypatch.setattr(translate, "LONGEST_LINE", 6)
+    assert texts("abcd𠮷𠮷\nb\n".encode()) == ["abcd", "b"]
