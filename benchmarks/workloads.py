@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax import masks
+from attention_jax.attention import explain_attention
 from attention_jax.errors import unknown_name
-from attention_jax.functions.score import get_score, init_score_params
-from attention_jax.kernels.cost_model import count_flops
+from attention_jax.functions.score import init_score_params
 
 FORWARD = "forward"
 GRADIENT = "gradient"
@@ -271,36 +271,26 @@ def flops(case: Case) -> float:
         forward  = sequences · prepare + pairs · (score + 2·V)
         gradient = 3 · forward: each product of the forward pass has two in the backward
 
-    `score` is what one query costs per key and `prepare` what the keys cost once, counted
-    on the jaxpr of one query (2·Q per key for `dot`). Pairs that the mask forbids,
+    `score` is what one query costs per key and `prepare` what the keys cost once, as
+    `explain_attention` counts them (2·Q per key for `dot`). Pairs that the mask forbids,
     recomputation and normalisers do not count, nor does `prepare` where the workload has
     it done beforehand. A candidate that projects fewer queries rather than the keys does
     less than `bilinear` counts, and so may exceed the peak.
     """
-    w, score, params = case.workload, get_score(case.score), _params(case)
-    keys: Any = jax.ShapeDtypeStruct((w.S, w.K), jnp.float32)
-    prepare = 0.0
-    if score.prepare is not None:
-        function = score.prepare
+    w, params = case.workload, _params(case)
 
-        def prepared(keys: Any, params: Any) -> Any:
-            return function(keys, **params)
+    def one_sequence(queries: int) -> int:
+        shapes = (queries, w.Q), (w.S, w.K), (w.S, w.V)
+        arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+        options = {"score": case.score, "normalizer": _as_is}
+        return explain_attention(*arrays, params=params, **options).flops
 
-        if not w.prepared:
-            prepare = math.prod(w.leading) * _count(prepared, keys, params)
-        keys = jax.eval_shape(prepared, keys, params)
-    positions = {}
-    if score.positions:
-        positions = {
-            "query_position": jnp.asarray(0),
-            "key_positions": jnp.arange(w.S),
-            "key_length": jnp.asarray(w.S),
-        }
-    query = jax.ShapeDtypeStruct((w.Q,), jnp.float32)
-    one = _count(lambda q, k, p: score(q, k, **p, **positions), query, keys, params)
-    forward = prepare + w.pairs() * (one / w.S + 2 * w.V)
+    a_query = one_sequence(2) - one_sequence(1)
+    prepare = 0 if w.prepared else one_sequence(1) - a_query
+    forward = math.prod(w.leading) * prepare + w.pairs() * a_query / w.S
     return forward * (3 if case.which == GRADIENT else 1)
 
 
-def _count(function: Any, *arguments: Any) -> float:
-    return count_flops(jax.make_jaxpr(function)(*arguments).jaxpr)
+def _as_is(scores: Any, where: Any = None) -> Any:
+    """A normaliser that costs nothing."""
+    return scores

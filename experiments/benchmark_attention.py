@@ -27,8 +27,7 @@ from benchmarks import report
 from benchmarks.harness import BASELINES, Plan, benchmark
 from benchmarks.workloads import DTYPES, PASSES, WORKLOADS, select_workloads
 from experiments import cli
-from experiments.outputs import check_output
-from experiments.tables import print_table
+from experiments.outputs import check_output, print_table
 
 LISTS = {
     "workloads": ("quick", "Names or tags of workloads, or all; --list shows them."),

@@ -30,8 +30,7 @@ from attention_jax.training.provenance import environment
 from attention_jax.training.step import init_state, make_train_step
 from benchmarks.timing import interleave, ratio, summarize
 from experiments import cli
-from experiments.outputs import check_output
-from experiments.tables import print_table
+from experiments.outputs import check_output, print_table
 
 SCHEMA = "attention_jax.training_step"
 WITHOUT = "none"

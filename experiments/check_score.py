@@ -21,8 +21,7 @@ from attention_jax.functions.score import get_score
 from attention_jax.testing.check_score import check_score
 from attention_jax.testing.checks import CHECKS, check_names
 from experiments import cli
-from experiments.outputs import check_apart, check_output
-from experiments.tables import print_table
+from experiments.outputs import check_apart, check_output, print_table
 
 SIZES = {
     "query_size": "Q, for a score that needs a certain one.",

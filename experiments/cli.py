@@ -13,10 +13,13 @@ Exit status: 0; 1 if the system refuses something (a full disk, say) or a progra
 failed; 2 for a mistake of the user's; 130 after Ctrl-C; 143 after SIGTERM.
 """
 
+import contextlib
 import logging
 import os
 import pathlib
+import signal
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
 
@@ -25,15 +28,10 @@ import platformdirs
 from absl import flags
 
 from attention_jax.errors import UserError
-from experiments.config_flags import (
-    define_config,
-    load_config,
-    load_configs,
-    nearest,
-    override,
-    override_all,
-)
+from experiments.config_flags import nearest
 
+# The exit status by which a shell knows that SIGTERM ended a program.
+TERMINATED = 128 + signal.SIGTERM
 _HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort", "-?"}
 Main = Callable[[types.SimpleNamespace], int | None]
 Define = Callable[[flags.FlagValues], object]
@@ -43,32 +41,23 @@ def run(
     main: Main,
     define_flags: Define,
     *,
-    config: bool = False,
-    configs: bool = False,
     required: Sequence[str] = (),
     positional: str = "",
     interrupted: str = "interrupted",
-    first: Callable[[types.SimpleNamespace], object] = lambda arguments: None,
     argv: Sequence[str] | None = None,
 ) -> int:
     """Parses the command line, calls `main(arguments)` and returns the exit status.
 
-    `arguments` has one attribute for each flag that `define_flags(flag_values)` defined,
-    and `positional`, the list of the other arguments. A UserError, an OSError and Ctrl-C
-    become one line on stderr; any other exception is a bug and keeps its traceback.
+    A UserError, an OSError and Ctrl-C become one line on stderr; any other exception is a
+    bug and keeps its traceback.
 
     Args:
       main: does the work; may return an exit status.
       define_flags: defines this program's absl flags on the `flag_values` it is given.
-      config: adds `--config=FILE.py`, required, with `--config.section.field=value`
-        overrides; `arguments.config` is the ExperimentConfig.
-      configs: the same for a file that may return several; `arguments.configs` is what it
-        returns, the overrides in every one.
       required: names of flags that must be given and not be empty.
       positional: what arguments without a dash are, e.g. "DIR...", for `--help`; when
         empty such arguments are an error.
       interrupted: the sentence for Ctrl-C.
-      first: called with the flags before the config file is executed.
       argv: program and arguments; sys.argv by default.
     """
     if argv is None:
@@ -79,19 +68,14 @@ def run(
     define_flags(flag_values)
     try:
         if _HELP.intersection(argv[1:]):
-            if config or configs:
-                define_config(flag_values)
-            print(_help(main, argv[0], flag_values, required, positional))
+            print(sys.modules[main.__module__].__doc__ or "")
+            print(f"usage: python -m experiments.{pathlib.Path(argv[0]).stem}", end="")
+            print("", *[f"--{name}={name.upper()}" for name in required], positional)
+            print(flag_values.get_help())
             status = 0
         else:
             arguments = parse(
-                argv,
-                flag_values,
-                config=config,
-                configs=configs,
-                required=required,
-                positional=positional,
-                first=first,
+                argv, flag_values, required=required, positional=positional
             )
             status = main(arguments) or 0
         if sys.stdout is not None:
@@ -115,22 +99,15 @@ def parse(
     argv: Sequence[str],
     flag_values: flags.FlagValues,
     *,
-    config: bool = False,
-    configs: bool = False,
     required: Sequence[str] = (),
     positional: str = "",
-    first: Callable[[types.SimpleNamespace], object] = lambda arguments: None,
 ) -> types.SimpleNamespace:
-    """The arguments that `run` hands to main; see there.
+    """The values of all flags by name, and `positional`, the list of other arguments.
 
     Raises:
       UserError: an unknown flag, with the nearest name; a value that a flag does not take;
-        a missing flag; a config file that cannot be used.
+        a missing flag.
     """
-    own = list(flag_values)
-    if config or configs:
-        define_config(flag_values)
-        required = ("config", *required)
     flag_values.set_gnu_getopt(True)
     try:
         rest = flag_values(list(argv))[1:]
@@ -146,22 +123,19 @@ def parse(
     for name in required:
         if flag_values[name].value in (None, "", [], [""]):
             raise UserError(f"--{name} is required; see --help")
-    values = {name: flag_values[name].value for name in own}
-    arguments = types.SimpleNamespace(**values, positional=rest)
-    if not (config or configs):
-        return arguments
-    first(arguments)
-    overrides = {
-        name.removeprefix("config."): flag_values[name].value
-        for name in flag_values
-        if name.startswith("config.") and flag_values[name].present
-    }
-    arguments.config_file = file = str(flag_values["config"].value)
-    if configs:
-        arguments.configs = override_all(load_configs(file), overrides)
-    else:
-        arguments.config = override(load_config(file), overrides)
-    return arguments
+    values = {name: flag_values[name].value for name in flag_values}
+    return types.SimpleNamespace(**values, positional=rest)
+
+
+@contextlib.contextmanager
+def sigterm_received() -> Iterator[Callable[[], bool]]:
+    """Whether SIGTERM came within the block, which it does not end."""
+    received = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: received.set())
+    try:
+        yield received.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def keep_compiled_programs() -> None:
@@ -187,30 +161,3 @@ def _discard_output() -> None:
 def _report(error: object, status: int) -> int:
     print("error:", " ".join(str(error).split()), file=sys.stderr)
     return status
-
-
-def _help(
-    main: Main,
-    program: str,
-    flag_values: flags.FlagValues,
-    required: Sequence[str],
-    positional: str,
-) -> str:
-    """The program's docstring, its usage and its flags."""
-    must = [name for name in required if flag_values[name].default is None]
-    must += ["config"] * ("config" in flag_values)
-    usage = [f"usage: python -m experiments.{pathlib.Path(program).stem}"]
-    usage += [f"--{name}={name.upper()}" for name in must]
-
-    def lines() -> Iterator[str]:
-        yield (sys.modules[main.__module__].__doc__ or "").strip()
-        yield ""
-        yield " ".join([*usage, positional]).strip()
-        for name in flag_values:
-            flag = flag_values[name]
-            note = " (required)" if name in must else ""
-            if flag.default is not None:
-                note = f" (default {flag.default_as_str})"
-            yield f"  --{name}: {flag.help}{note}"
-
-    return "\n".join(lines())

@@ -18,8 +18,7 @@ from attention_jax import evaluation
 from attention_jax.atomic_write import write_json
 from attention_jax.errors import UserError, named
 from experiments import cli
-from experiments.outputs import check_apart, check_output, check_picture
-from experiments.tables import print_table
+from experiments.outputs import check_apart, check_output, check_picture, print_table
 
 # What the arguments without a dash are.
 POSITIONAL = "DIR..."

@@ -4,7 +4,6 @@ A config file is a Python file whose `get_config()` returns an ExperimentConfig,
 dict of them, a sweep.
 """
 
-import copy
 import dataclasses
 import difflib
 import functools
@@ -12,7 +11,8 @@ import os
 import pathlib
 import runpy
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import types
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from absl import flags
@@ -20,19 +20,12 @@ from absl import flags
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UserError
 
-CONFIG_HELP = (
-    "Python file whose get_config() returns an ExperimentConfig; FILE.py:VARIANT passes "
-    "VARIANT to it."
-)
 _DEFINE: dict[Any, Callable[..., object]] = {
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
     bool: flags.DEFINE_bool,
     str: flags.DEFINE_string,
 }
-
-
-Configs = ExperimentConfig | Sequence[ExperimentConfig] | Mapping[str, ExperimentConfig]
 
 
 def define_fields(flag_values: flags.FlagValues, section: Any, prefix: str) -> None:
@@ -52,32 +45,25 @@ def define_fields(flag_values: flags.FlagValues, section: Any, prefix: str) -> N
 
 def define_config(flag_values: flags.FlagValues) -> None:
     """Defines --config and a flag for every field of it."""
-    flags.DEFINE_string("config", None, CONFIG_HELP, flag_values=flag_values)
+    flags.DEFINE_string(
+        "config",
+        None,
+        "Python file whose get_config() returns an ExperimentConfig; FILE.py:VARIANT "
+        "passes VARIANT to it.",
+        flag_values=flag_values,
+    )
     define_fields(flag_values, ExperimentConfig, "config.")
 
 
-def override(
-    config: ExperimentConfig, overrides: Mapping[str, Any]
-) -> ExperimentConfig:
-    """A copy of the configuration with other values, by dotted names."""
-    config = copy.deepcopy(config)
-    for path, value in overrides.items():
-        *sections, field = path.split(".")
-        setattr(functools.reduce(getattr, sections, config), field, value)
-    return config
+def load_configs(
+    argument: str, flags_given: Mapping[str, Any] = types.MappingProxyType({})
+) -> list[ExperimentConfig] | dict[str, ExperimentConfig]:
+    """What get_config() of `FILE.py` or `FILE.py:VARIANT` returns; one alone as a list.
 
-
-def override_all(configs: Configs, overrides: Mapping[str, Any]) -> Configs:
-    """The same for one configuration or several."""
-    if isinstance(configs, ExperimentConfig):
-        return override(configs, overrides)
-    if isinstance(configs, Mapping):
-        return {name: override(one, overrides) for name, one in configs.items()}
-    return [override(one, overrides) for one in configs]
-
-
-def load_configs(argument: str) -> Configs:
-    """What get_config() of `FILE.py` or `FILE.py:VARIANT` returns: one or several.
+    Args:
+      argument: of --config.
+      flags_given: values of flags by name; those called `config.section.field` that are not
+        None override the field in every configuration.
 
     Raises:
       UserError: the file is missing, raises (names the line), or returns something else.
@@ -99,33 +85,41 @@ def load_configs(argument: str) -> Configs:
         raise UserError(
             f"the config file {path} raised {type(error).__name__}{where}: {error}"
         ) from error
-    several = isinstance(found, list | tuple | dict)
-    items = found.values() if isinstance(found, dict) else found
-    items = items if several else [found]
-    for one in items:
+    if not isinstance(found, list | dict):
+        found = [found]
+    overrides = [
+        (name.removeprefix("config.").split("."), value)
+        for name, value in flags_given.items()
+        if name.startswith("config.") and value is not None
+    ]
+    for one in found.values() if isinstance(found, dict) else found:
         if not isinstance(one, ExperimentConfig):
             raise UserError(
                 f"get_config() of {path} must return an ExperimentConfig, or a list or "
                 f"dict of them for a sweep, got {type(one).__name__}"
             )
-    if several and not found:
+        for (*sections, field), value in overrides:
+            setattr(functools.reduce(getattr, sections, one), field, value)
+    if not found:
         raise UserError(f"get_config() of {path} returns an empty sweep")
     return found
 
 
-def load_config(argument: str) -> ExperimentConfig:
-    """The one configuration of `FILE.py` or `FILE.py:VARIANT`.
+def load_config(
+    argument: str, flags_given: Mapping[str, Any] = types.MappingProxyType({})
+) -> ExperimentConfig:
+    """The one configuration of `FILE.py` or `FILE.py:VARIANT`, as `load_configs`.
 
     Raises:
       UserError: as `load_configs`, or it returns several.
     """
-    found = load_configs(argument)
-    if not isinstance(found, ExperimentConfig):
+    found = load_configs(argument, flags_given)
+    if isinstance(found, dict) or len(found) > 1:
         raise UserError(
             f"{argument} is a sweep of {len(found)} runs: use "
             f"python -m experiments.sweep --config={argument} --workdir=DIR"
         )
-    return found
+    return found[0]
 
 
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:

@@ -8,7 +8,6 @@ The same command again reuses the finished run, or resumes one that was interrup
 import pathlib
 import shlex
 import sys
-import time
 import types
 
 from absl import flags
@@ -18,8 +17,8 @@ from attention_jax.atomic_write import write_json
 from attention_jax.training.run_directory import RunDirectory
 from experiments import cli
 from experiments.config_flags import load_config
-from experiments.progress import show
-from experiments.tables import print_table
+from experiments.outputs import print_table
+from experiments.progress import watch
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "cldr_zh_en.py"
 NUM_SHOWN = 8
@@ -46,19 +45,16 @@ def main(arguments: types.SimpleNamespace) -> None:
     from attention_jax.evaluation import evaluate, examples, tables
     from attention_jax.experiment import run_experiment
 
-    workdir = pathlib.Path(arguments.workdir)
+    directory = RunDirectory(arguments.workdir)
     config = load_config(str(CONFIG))
     config.seed = arguments.seed
-    started = time.perf_counter()
-    with show(config.training) as log:
-        result = run_experiment(config, workdir, log=log, command=sys.argv)
-    trained = time.perf_counter()
+    with watch(directory.events_path, config.training) as log:
+        result = run_experiment(config, directory.path, log=log, command=sys.argv)
     print(
-        f"the run in {workdir}: {result.step:,} steps, {result.minutes:.1f} minutes of "
-        f"training; {trained - started:.0f} seconds just now\n"
+        f"the run in {directory.path}: {result.step:,} steps, {result.minutes:.1f} "
+        "minutes of training\n"
     )
-
-    run, directory = attention_jax.load_run(workdir), RunDirectory(workdir)
+    run = attention_jax.load_run(directory.path)
     pairs = evaluate.load_split(directory, "test")
     evaluation = evaluate.evaluate(run, pairs)
     for line in examples.translation_lines(run, pairs, evaluation, number=NUM_SHOWN):
@@ -69,27 +65,20 @@ def main(arguments: types.SimpleNamespace) -> None:
         tables.evaluation_rows(evaluation, facts),
         title=f"{len(pairs):,} held-out phrases",
     )
-    print(f"\nevaluated in {time.perf_counter() - trained:.0f} seconds")
-
-    figure, figures = workdir / "attention.png", workdir / "demo.json"
+    figure, figures = directory.path / "attention.png", directory.path / "demo.json"
     examples.draw_examples(run, pairs, evaluation, number=NUM_DRAWN, path=figure)
     write_json(
         figures, {**evaluation.to_dict(), **facts, "training_minutes": result.minutes}
     )
-    text, folder = shlex.quote(pairs[0].source), shlex.quote(str(workdir))
-    print(f"attention: {figure}\nfigures:   {figures}\n\nTry next:")
-    for command in (
-        f"echo {text} | python -m experiments.translate --workdir={folder}",
-        (
-            f"python -m experiments.plot_attention --workdir={folder} --text={text} "
-            "--output=one.png"
-        ),
-        (
-            "python -m experiments.train --config=configs/cldr_zh_en.py "
-            "--workdir=runs/additive --config.model.score=additive"
-        ),
-    ):
-        print(f"  {command}")
+    text, folder = shlex.quote(pairs[0].source), shlex.quote(str(directory.path))
+    print(
+        f"\nattention: {figure}\nfigures:   {figures}\n\nTry next:\n"
+        f"  echo {text} | python -m experiments.translate --workdir={folder}\n"
+        f"  python -m experiments.plot_attention --workdir={folder} --text={text} "
+        "--output=one.png\n"
+        "  python -m experiments.train --config=configs/cldr_zh_en.py "
+        "--workdir=runs/additive --config.model.score=additive"
+    )
 
 
 if __name__ == "__main__":

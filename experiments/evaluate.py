@@ -29,8 +29,7 @@ from experiments.gold_alignments import (
     check_alignments,
     define_alignments,
 )
-from experiments.outputs import check_apart, check_output, check_picture
-from experiments.tables import print_table
+from experiments.outputs import check_apart, check_output, check_picture, print_table
 
 if TYPE_CHECKING:
     from attention_jax.evaluation.compare import System

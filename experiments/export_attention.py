@@ -42,7 +42,7 @@ def main(arguments: types.SimpleNamespace) -> None:
         evaluation.attention_files.check_suffix(output)
     run = attention_jax.load_run(arguments.workdir, checkpoint=arguments.checkpoint)
     run = run_flags.with_search(run, arguments)
-    pairs = sentence_flags.pairs_of(run, arguments, number=0)
+    pairs = sentence_flags.pairs_of(run, arguments)
     found = sentence_flags.translations_of(run, arguments, pairs)
     facts = evaluation.evaluate.provenance(
         RunDirectory(arguments.workdir),

@@ -1,14 +1,19 @@
-"""Checks of the files that a program will write, before any work is done."""
+"""What programs write: tables on standard output, and files that replace nothing read."""
 
 import os
 import pathlib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+
+import tabulate
 
 from attention_jax.atomic_write import check_writable
 from attention_jax.errors import UserError, named
 from attention_jax.evaluation.plots import check_path
 from attention_jax.training.run_directory import RunDirectory
+
+# What a cell that holds a figure, or none, begins with.
+_FIGURE = ("", "–", "-", *"0123456789")
 
 
 def check_output(path: str | None, flag: str = "output") -> pathlib.Path | None:
@@ -59,13 +64,33 @@ def check_apart(
             plain = place.is_file() or not place.exists()
             if other != flag and flag in written and plain:
                 raise UserError(f"--{other} and --{flag} name the same file: {path!r}")
-    for directory in runs:
-        run = RunDirectory(directory)
+    for run in map(RunDirectory, runs):
         sources = run.sources()
         for flag, path in written.items():
-            if path and run.owns(path):
-                raise UserError(f"--{flag}={path} is a file of the run in {run.path}")
-            if path and pathlib.Path(path).resolve() in sources:
+            if path and (run.owns(path) or pathlib.Path(path).resolve() in sources):
                 raise UserError(
-                    f"--{flag}={path} is what the run in {run.path} was made from"
+                    f"--{flag}={path} is a file of the run in {run.path}, or what it was "
+                    "made from"
                 )
+
+
+def print_table(
+    rows: Sequence[Sequence[str]], *, title: str, head: Sequence[str] = ()
+) -> None:
+    """Prints a title and a table of cells that are formatted already.
+
+    Columns of figures are aligned right. Cells are separated by at least two spaces and no
+    line is wrapped, so that other programs can cut them.
+    """
+    columns = zip(*rows, strict=True) if rows else [()] * len(head)
+    align = [
+        "right" if any(c) and all(cell[:1] in _FIGURE for cell in c) else "left"
+        for c in map(tuple, columns)
+    ]
+    lines = [head, *rows] if head else list(rows)
+    print(title)
+    print(
+        tabulate.tabulate(
+            lines, tablefmt="plain", disable_numparse=True, colalign=align
+        )
+    )

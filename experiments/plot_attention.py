@@ -51,7 +51,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     check_apart(written, read={"input": arguments.input}, runs=[arguments.workdir])
     run = attention_jax.load_run(arguments.workdir, checkpoint=arguments.checkpoint)
     run = run_flags.with_search(run, arguments)
-    pairs = sentence_flags.pairs_of(run, arguments, number=PICTURES)
+    pairs = sentence_flags.pairs_of(run, arguments)
     if len(pairs) > MOST:
         raise UserError(
             f"a picture has room for {MOST} sentences, and these are {len(pairs):,}"

@@ -14,6 +14,13 @@ from attention_jax.config import TrainingConfig
 
 Log = Callable[[dict[str, Any]], None]
 
+ENDINGS = {
+    "steps": "finished",
+    "patience": "stopped early, dev no longer improving,",
+    "minutes": "stopped at config.training.max_minutes",
+    "stopped": "stopped when asked to; the same command goes on from here:",
+}
+
 
 @contextlib.contextmanager
 def watch(
@@ -30,31 +37,6 @@ def watch(
       training: of the run that is shown.
       file: where rows are shown; stderr by default.
     """
-    first_step, writer = 0, None
-    with show(training, file=file) as display, contextlib.ExitStack() as stack:
-
-        def log(row: dict[str, Any]) -> None:
-            nonlocal first_step, writer
-            display(row)
-            if row["event"] == "start":
-                first_step = row["step"]
-            if row["event"] not in ("train", "dev"):
-                return
-            if writer is None:
-                writer = tensorboardX.SummaryWriter(
-                    str(events), purge_step=first_step + 1, flush_secs=10
-                )
-                stack.callback(writer.close)
-            for name, value in row.items():
-                if name != "step" and isinstance(value, int | float):
-                    writer.add_scalar(f"{row['event']}/{name}", value, row["step"])
-
-        yield log
-
-
-@contextlib.contextmanager
-def show(training: TrainingConfig, *, file: TextIO | None = None) -> Iterator[Log]:
-    """A `log` for `train` that shows each row."""
     console = rich.console.Console(file=file or sys.stderr, highlight=False)
     bar = rich.progress.Progress(
         rich.progress.TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
@@ -66,96 +48,90 @@ def show(training: TrainingConfig, *, file: TextIO | None = None) -> Iterator[Lo
         disable=not console.is_terminal,
     )
     task = bar.add_task("compiling", total=training.steps)
+    first_step, writer = 0, None
 
     def log(row: dict[str, Any]) -> None:
+        nonlocal first_step, writer
         if row["event"] == "train" and not bar.disable:
             # Short enough for a terminal of 80 columns.
             text = f"loss {row['loss']:.3f} {row['tokens_per_second']:,.0f} tokens/s"
             bar.update(task, completed=row["step"], description=text)
+        else:
+            console.print(describe(row, training.steps), markup=False, soft_wrap=True)
+        if row["event"] == "start":
+            first_step = row["step"]
+        if row["event"] not in ("train", "dev"):
             return
-        for line in lines_of(row, training.steps):
-            console.print(line, markup=False, soft_wrap=True)
+        if writer is None:
+            writer = tensorboardX.SummaryWriter(
+                str(events), purge_step=first_step + 1, flush_secs=10
+            )
+        for name, value in row.items():
+            if name != "step" and isinstance(value, int | float):
+                writer.add_scalar(f"{row['event']}/{name}", value, row["step"])
 
-    with bar:
-        yield log
+    try:
+        with bar:
+            yield log
+    finally:
+        if writer is not None:
+            writer.close()
 
 
-def lines_of(row: dict[str, Any], steps: int) -> list[str]:
-    """A row of `train`'s log as lines of text."""
+def describe(row: dict[str, Any], steps: int) -> str:
+    """A row of `train`'s log as text, of one line or several."""
     match row["event"]:
         case "start":
-            return _start_lines(row)
+            return "\n".join(_start_lines(row))
         case "train":
-            return [
-                (
-                    f"step {row['step']}/{steps}  epoch {row['epoch']:.2f}  "
-                    f"loss {row['loss']:.4f}  accuracy {row['accuracy']:.1%}  "
-                    f"{row['tokens_per_second']:,.0f} tokens/s  "
-                    f"rate {row['learning_rate']:.1e}  "
-                    f"compiled {row['compilations']}x in {row['compilation_seconds']:.1f} s"
-                )
-            ]
+            return (
+                f"step {row['step']}/{steps}  epoch {row['epoch']:.2f}  "
+                f"loss {row['loss']:.4f}  accuracy {row['accuracy']:.1%}  "
+                f"{row['tokens_per_second']:,.0f} tokens/s  "
+                f"rate {row['learning_rate']:.1e}  "
+                f"compiled {row['compilations']}x in {row['compilation_seconds']:.1f} s"
+            )
         case "dev":
             best = ", the best so far" if row["best_step"] == row["step"] else ""
-            return [
-                (
-                    f"dev after step {row['step']}: loss {row['loss']:.4f}{best}; "
-                    f"accuracy {row['accuracy']:.1%}; BLEU {row['bleu']:.1f}; "
-                    f"exactly right {row['exact_match']:.1f}%"
-                )
-            ]
+            return (
+                f"dev after step {row['step']}: loss {row['loss']:.4f}{best}; "
+                f"accuracy {row['accuracy']:.1%}; BLEU {row['bleu']:.1f}; "
+                f"exactly right {row['exact_match']:.1f}%"
+            )
         case "sample":
-            return [
-                f"  source      {row['source']}",
-                f"  reference   {row['reference']}",
-                f"  translation {row['hypothesis']}",
-            ]
+            return (
+                f"  source      {row['source']}\n"
+                f"  reference   {row['reference']}\n"
+                f"  translation {row['hypothesis']}"
+            )
         case _:
-            return [
-                (
-                    f"{ENDINGS[row['reason']]} after step {row['step']} and "
-                    f"{row['minutes']:.1f} minutes; best on dev at step "
-                    f"{row['best_step']}, loss {row['best_loss']:.4f}"
-                )
-            ]
+            return (
+                f"{ENDINGS[row['reason']]} after step {row['step']} and "
+                f"{row['minutes']:.1f} minutes; best on dev at step "
+                f"{row['best_step']}, loss {row['best_loss']:.4f}"
+            )
 
 
-ENDINGS = {
-    "steps": "finished",
-    "patience": "stopped early, dev no longer improving,",
-    "minutes": "stopped at config.training.max_minutes",
-    "stopped": "stopped when asked to; the same command goes on from here:",
-}
-
-
-def _start_lines(row: dict[str, Any]) -> list[str]:
+def _start_lines(row: dict[str, Any]) -> Iterator[str]:
     """What is trained on what, and what was found of an earlier part of the run."""
     pairs = row["pairs"]
     shapes = ", ".join(f"{source}x{target}" for source, target in row["batch_shapes"])
-    lines = [
-        (
-            f"data: {pairs['train']:,} training, {pairs['dev']:,} dev and "
-            f"{pairs['test']:,} test pairs; vocabularies of {row['source_vocabulary']:,} "
-            f"and {row['target_vocabulary']:,}; split {row['split_hash'][:12]}"
-        ),
-        "data: " + ", ".join(f"{fact}: {value}" for fact, value in row["data"].items()),
-        f"model: {row['parameters']:,} parameters",
-        (
-            f"batches: {row['steps_per_epoch']:,} an epoch, shapes {shapes}, "
-            f"{row['padding_share']:.0%} padding"
-        ),
-    ]
+    yield (
+        f"data: {pairs['train']:,} training, {pairs['dev']:,} dev and "
+        f"{pairs['test']:,} test pairs; vocabularies of {row['source_vocabulary']:,} "
+        f"and {row['target_vocabulary']:,}; split {row['split_hash'][:12]}"
+    )
+    yield "data: " + ", ".join(f"{fact}: {n}" for fact, n in row["data"].items())
+    yield (
+        f"model: {row['parameters']:,} parameters\n"
+        f"batches: {row['steps_per_epoch']:,} an epoch, shapes {shapes}, "
+        f"{row['padding_share']:.0%} padding"
+    )
     if row["step"]:
-        lines.append(f"resuming after step {row['step']}")
+        yield f"resuming after step {row['step']}"
     for name, reason in row.get("damaged_checkpoints", {}).items():
-        lines.append(
-            f"skipped checkpoint {name}, kept in damaged_checkpoints: {reason}"
-        )
+        yield f"skipped checkpoint {name}, kept in damaged_checkpoints: {reason}"
     for name in row.get("unfinished_checkpoints", ()):
-        lines.append(
-            f"removed checkpoint {name}, which a killed process left half-written or "
-            "half-deleted"
-        )
+        yield f"removed checkpoint {name}, which a killed process left incomplete"
     for one in row.get("changed_config", ()):
-        lines.append(f"changed configuration: {one}")
-    return lines
+        yield f"changed configuration: {one}"

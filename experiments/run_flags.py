@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = ("best", "last", "average")
 SPLITS = ("test", "dev", "train")
-# The strength of each penalty.
-_STRENGTHS = {"length_alpha": "length_penalty", "coverage_beta": "coverage_penalty"}
 
 
 def define_workdir(flag_values: flags.FlagValues) -> None:
@@ -71,12 +69,7 @@ def search_given(arguments: types.SimpleNamespace) -> dict[str, Any]:
 def with_search(
     run: "Run", arguments: types.SimpleNamespace, *, search: str | None = None
 ) -> "Run":
-    """The run with the fields that were given; with `search`, those of every search.
-
-    Raises:
-      UserError: a value out of its range, an unknown name, flags of two searches, or one
-        that would change nothing.
-    """
+    """The run with the fields that were given, as `with_search_of`."""
     config = with_search_of(run.config, arguments, search=search)
     return dataclasses.replace(run, config=config)
 
@@ -87,7 +80,17 @@ def with_search_of(
     *,
     search: str | None = None,
 ) -> ExperimentConfig:
-    """As `with_search`, of a run's configuration."""
+    """The configuration with the fields that were given.
+
+    Args:
+      config: a run's.
+      arguments: of the command line.
+      search: the search instead of the given one; the fields of one search do not count.
+
+    Raises:
+      UserError: a value out of its range, an unknown name, flags of two searches, or one
+        that would change nothing.
+    """
     # Imported here: it takes a second.
     from attention_jax.run import searches, with_decoding
 
@@ -97,7 +100,7 @@ def with_search_of(
         wanted = {name: value for name, value in wanted.items() if name not in own}
         wanted["search"] = search
     try:
-        found = with_decoding(config, **wanted)
+        found = with_decoding(config, **wanted).decoding
     except ValueError as error:
         message = str(error.args[0])
         field = re.search(r"config\.decoding\.(\w+)", message)
@@ -105,7 +108,10 @@ def with_search_of(
             # No flag is to blame for what the run itself has.
             raise UserError(f"the run's {message}") from error
         raise UserError(message.replace("config.decoding.", "--")) from error
-    for number, penalty in _STRENGTHS.items():
-        if number in wanted and getattr(found.decoding, penalty) == "none":
+    for number, penalty in (
+        ("length_alpha", "length_penalty"),
+        ("coverage_beta", "coverage_penalty"),
+    ):
+        if number in wanted and getattr(found, penalty) == "none":
             raise UserError(f"--{number} does nothing without a --{penalty}")
-    return found
+    return dataclasses.replace(config, decoding=found)

@@ -39,9 +39,8 @@ def define_sentences(flag_values: flags.FlagValues, *, number: int) -> None:
     )
     flags.DEFINE_integer(
         "num",
-        None,
-        "Only the first N of --input or --split; 0 takes all; if not given, "
-        + (str(number) if number else "all"),
+        number,
+        "Only the first N of --input or --split; 0 takes all.",
         lower_bound=0,
         flag_values=flag_values,
     )
@@ -57,8 +56,6 @@ def check_sentences(arguments: types.SimpleNamespace) -> None:
             + (" and ".join(given) or "none")
         )
     texts, targets = arguments.text or [], arguments.target or []
-    if texts and arguments.num is not None:
-        raise UserError("--num is of --input or --split; each --text is taken")
     if targets and len(targets) != len(texts):
         raise UserError(
             "--target is a translation of a --text: as many of one as of the other, got "
@@ -70,19 +67,15 @@ def check_sentences(arguments: types.SimpleNamespace) -> None:
             f"--target forces the words, and leaves --{next(iter(searched))} nothing to "
             "search for"
         )
-    for name, values in (("text", texts), ("target", targets)):
-        for value in values:
-            if any("\ud800" <= character <= "\udfff" for character in value):
-                raise UserError(f"--{name} is not UTF-8: {value!r}")
+    for value in (*texts, *targets):
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise UserError(f"--text and --target must be UTF-8, got {value!r}")
 
 
-def pairs_of(
-    run: "Run", arguments: types.SimpleNamespace, *, number: int
-) -> list[Pair]:
+def pairs_of(run: "Run", arguments: types.SimpleNamespace) -> list[Pair]:
     """The sentences that the flags name; blank lines of --input are left out.
 
-    Those of --text and --input have no target, unless --target gives it. Without --num
-    there are `number`.
+    Those of --text and --input have no target, unless --target gives it.
 
     Raises:
       UserError: the run has no attention, or there is nothing to translate.
@@ -93,23 +86,29 @@ def pairs_of(
             "this run has no attention to show: its config.model.attention is "
             f"{run.config.model.attention}"
         )
+    if arguments.split:
+        directory = RunDirectory(arguments.workdir)
+        return list(
+            evaluation.evaluate.load_split(
+                directory, arguments.split, max_sentences=arguments.num
+            )
+        )
+    if arguments.input:
+        lines = read_lines(arguments.input, field="--input")[: arguments.num or None]
+        found = [Pair(line, "") for line in lines if run.source_codec.tokens(line)]
+        if not found:
+            raise UserError(f"--input: {arguments.input!r} has no line with words")
+        if len(found) < len(lines):
+            logging.warning(
+                "--input: %d of %d lines are left out: they have no words",
+                len(lines) - len(found),
+                len(lines),
+            )
+        return found
     for name, codec in (("text", run.source_codec), ("target", run.target_codec)):
         for text in getattr(arguments, name) or []:
             if not codec.tokens(text):
                 raise UserError(f"--{name} has no words: {text!r}")
-    if arguments.num is not None:
-        number = arguments.num
-    if arguments.split:
-        return list(
-            evaluation.evaluate.load_split(
-                RunDirectory(arguments.workdir),
-                arguments.split,
-                max_sentences=number,
-            )
-        )
-    if arguments.input:
-        lines = _lines_with_words(run, arguments.input, number)
-        return [Pair(line, "") for line in lines]
     targets = arguments.target or [""] * len(arguments.text)
     return [Pair(*texts) for texts in zip(arguments.text, targets, strict=True)]
 
@@ -121,17 +120,3 @@ def translations_of(
     if arguments.target:
         return run.force(pairs)
     return run.decode([pair.source for pair in pairs])
-
-
-def _lines_with_words(run: "Run", path: str, number: int) -> list[str]:
-    lines = read_lines(path, field="--input")[: number or None]
-    sources = [line for line in lines if run.source_codec.tokens(line)]
-    if not sources:
-        raise UserError(f"--input: {path!r} has no line with words")
-    if len(sources) < len(lines):
-        logging.warning(
-            "--input: %d of %d lines are left out: they have no words",
-            len(lines) - len(sources),
-            len(lines),
-        )
-    return sources

@@ -6,33 +6,59 @@
 
 get_config() returns a list of ExperimentConfigs, whose names say in which fields they differ,
 or a dict of names; one alone is a sweep of one. Overrides count for every run. Each run is
-trained in WORKDIR/NAME and measured on the test set; the table is printed and kept in
-results.json and results.md. The same command again skips what is finished and resumes the
-rest. A run that fails has its reason in the table; the others go on. Exit status: 0 if all
-are finished, 1 if not, 143 after SIGTERM, which saves.
+trained in WORKDIR/NAME and measured on the test set into its result.json; the table is
+printed, its figures are kept in WORKDIR/results.json. The same command again, after any
+interruption, skips what is finished, resumes the run in progress and tries again what failed.
+A run that fails has its reason in the table; the others go on. Exit status: 0 if all are
+finished, 1 if not, 143 after SIGTERM, which saves.
 """
 
-import collections
-import contextlib
 import pathlib
+import re
 import sys
+import traceback
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from absl import flags
 
-from attention_jax.atomic_write import read_json, write_text
+from attention_jax.atomic_write import read_json, write_json
 from attention_jax.config import ExperimentConfig
-from attention_jax.evaluation.compare import brief_fields, brief_values
+from attention_jax.errors import UserError, format_error, unknown_name
+from attention_jax.evaluation.compare import (
+    brief_fields,
+    brief_values,
+    varying_fields,
+)
+from attention_jax.evaluation.evaluate import evaluate, load_split, provenance
+from attention_jax.evaluation.run_summary import summarize
+from attention_jax.experiment import run_experiment, validate
+from attention_jax.run import load_run
+from attention_jax.training.run_directory import (
+    RunDirectory,
+    WorkdirInUseError,
+    config_to_dict,
+    flatten,
+)
 from experiments import cli
-from experiments.processes import TERMINATED, Termination
-from experiments.progress import Log, watch
-from experiments.tables import format_table, print_table
+from experiments.config_flags import define_config, load_configs
+from experiments.outputs import print_table
+from experiments.progress import watch
+
+# Of a run. The first two are stored; BUSY: another process trains it.
+FINISHED, FAILED = "finished", "failed"
+UNFINISHED, STOPPED, BUSY = "unfinished", "stopped", "busy"
+# What each run is measured on, and whose parameters: the best on dev.
+SPLIT, CHECKPOINT = "test", "best"
+
+# Names are folders, and stand between commas in --only.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+@-]{0,119}")
+_UNFIT = re.compile(r"[^A-Za-z0-9_.=+@-]+")
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
-    """Defines --workdir and --only."""
+    """Defines --workdir, --only and --config."""
     flags.DEFINE_string(
         "workdir",
         None,
@@ -42,92 +68,232 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_list(
         "only", [], "NAME,NAME: only these runs.", flag_values=flag_values
     )
+    define_config(flag_values)
 
 
 def main(arguments: types.SimpleNamespace) -> int:
-    """Runs `arguments.configs` in `arguments.workdir`."""
-    # Imported here: all that trains and measures takes a second.
-    from attention_jax import sweeps
-
-    configs = arguments.configs
-    if isinstance(configs, ExperimentConfig):
-        configs = [configs]
-    stem = pathlib.Path(arguments.config_file.partition(":")[0]).stem
-    configs = sweeps.name_runs(configs, single=stem)
-    sweep = sweeps.SweepDirectory(arguments.workdir)
-
-    @contextlib.contextmanager
-    def watch_run(name: str, config: ExperimentConfig) -> Iterator[Log]:
-        print(f"run {name}", file=sys.stderr, flush=True)
-        with watch(sweep.run(name).events_path, config.training) as log:
-            yield log
-
+    """Runs the given configurations in `arguments.workdir`."""
+    stem = pathlib.Path(arguments.config.partition(":")[0]).stem
+    loaded = load_configs(arguments.config, vars(arguments))
+    configs = name_runs(loaded, single=stem)
+    workdir = RunDirectory(arguments.workdir).path
+    check_sweep(configs, workdir, arguments.only)
+    # First, since a kill may have come between a run's result and the table.
+    rows = write_results(workdir, configs)
     statuses = set()
-    with Termination() as received:
-        for outcome in sweeps.run_sweep(
-            configs,
-            arguments.workdir,
-            only=arguments.only,
-            watch=watch_run,
-            command=sys.argv,
-            should_stop=received,
-        ):
-            statuses.add(outcome.status)
-            line = f"{outcome.name}: {outcome.status}{' before' * outcome.earlier}"
-            line += f": {outcome.reason}" * bool(outcome.reason)
+    with cli.sigterm_received() as received:
+        for name in arguments.only or configs:
+            run = RunDirectory(workdir / name)
+            status, reason = train_and_measure(run, name, configs[name], received)
+            rows = write_results(workdir, configs)
+            line = f"{name}: {status}" + f": {reason}" * bool(reason)
             print(line, file=sys.stderr, flush=True)
-    rows = read_json(sweep.results_path)["runs"]
+            statuses.add(status)
+            if status == STOPPED:
+                break
     head, lines = table(rows)
-    below = remarks(rows)
-    markdown = format_table(lines, head, markdown=True)
-    listed = "".join(f"- {line}\n" for line in below)
-    write_text(sweep.markdown_path, f"{markdown}\n\n{listed}")
-    print_table(lines, head=head, title=f"{sweep.path}, on test")
-    print(*below, f"wrote {sweep.results_path} and results.md", sep="\n")
-    if sweeps.STOPPED in statuses:
-        return TERMINATED
-    return 0 if statuses == {sweeps.FINISHED} else 1
+    print_table(lines, head=head, title=f"{workdir}, on test")
+    print(*remarks(rows), f"wrote {workdir / 'results.json'}", sep="\n")
+    if STOPPED in statuses:
+        return cli.TERMINATED
+    return 0 if statuses == {FINISHED} else 1
+
+
+def name_runs(
+    configs: Sequence[ExperimentConfig] | Mapping[str, ExperimentConfig],
+    *,
+    single: str = "run",
+) -> dict[str, ExperimentConfig]:
+    """The configurations by name, in order.
+
+    A mapping has its names. Those of a sequence say in which fields they differ,
+    `score=dot+seed=1`; with a field more or less that differs, they all change.
+
+    Args:
+      configs: those of the sweep.
+      single: what the only one of a sequence is called.
+
+    Raises:
+      UserError: two have one name, as equal ones have, or it is not a plain file name.
+    """
+    if isinstance(configs, Mapping):
+        names, values = list(configs), list(configs.values())
+    else:
+        names, values = _derived_names(configs, single), list(configs)
+    seen = set()
+    for name in names:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise UserError(
+                "the name of a run must be a file name of at most 120 letters, digits "
+                f"and . = + @ - _, got {name!r}"
+            )
+        # Some file systems do not tell upper from lower case.
+        if name.casefold() in seen:
+            raise UserError(
+                f"two runs of the sweep have the name {name}, or its case: they are equal, "
+                "or get_config() must return a dict of other names"
+            )
+        seen.add(name.casefold())
+    return dict(zip(names, values, strict=True))
+
+
+def _derived_names(configs: Sequence[ExperimentConfig], single: str) -> list[str]:
+    flat = [flatten(config_to_dict(config)) for config in configs]
+    parts: list[list[str]] = [[] for _ in flat]
+    for field, brief in brief_fields(varying_fields(flat)).items():
+        texts = brief_values([config[field] for config in flat])
+        for own, text in zip(parts, texts, strict=True):
+            own.append(f"{brief}={text}")
+    names = ["+".join(own) or single for own in parts]
+    return [_UNFIT.sub("-", name)[:120].lstrip(".-=+@") or "run" for name in names]
+
+
+def check_sweep(
+    configs: Mapping[str, ExperimentConfig], workdir: pathlib.Path, only: Sequence[str]
+) -> None:
+    """Raises UserError unless every run can start or go on, and `only` names runs."""
+    for name in only:
+        if name not in configs:
+            raise unknown_name("run", name, configs)
+    if RunDirectory(workdir).exists():
+        raise UserError(f"{workdir} holds a run: give the sweep a workdir of its own")
+    for name, config in configs.items():
+        try:
+            validate(config)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
+        if config.data.num_test == 0:
+            raise UserError(
+                f"{name}: config.data.num_test must be at least 1, got 0: a sweep "
+                f"measures on the {SPLIT} set"
+            )
+        RunDirectory(workdir / name).check_same_config(config)
+
+
+def train_and_measure(
+    run: RunDirectory,
+    name: str,
+    config: ExperimentConfig,
+    should_stop: Callable[[], bool],
+) -> tuple[str, str]:
+    """The status of one run after its turn and the reason, one line.
+
+    What the run raises, whatever it is, is the reason why it failed.
+    """
+    if _load_result(run).get("status") == FINISHED and run.exists():
+        return FINISHED, "before"
+    if should_stop():
+        return STOPPED, "not begun"
+    print(f"run {name}", file=sys.stderr, flush=True)
+    result: dict[str, Any]
+    try:
+        with watch(run.events_path, config.training) as log:
+            trained = run_experiment(
+                config, run.path, log=log, command=sys.argv, should_stop=should_stop
+            )
+        if trained.reason == "stopped":
+            return STOPPED, f"after step {trained.step}"
+        loaded = load_run(run.path, checkpoint=CHECKPOINT)
+        summary = summarize(run.path, name=name)
+        result = {
+            "status": FINISHED,
+            "reason": "",
+            "parameters": summary.parameters,
+            "steps": summary.step,
+            "minutes": summary.minutes,
+            "tokens_per_second": summary.tokens_per_second,
+            **evaluate(loaded, load_split(run, SPLIT)).to_dict(),
+            **provenance(run, loaded, split=SPLIT, checkpoint=CHECKPOINT),
+        }
+    except WorkdirInUseError as error:
+        return BUSY, str(error)
+    except Exception as error:  # noqa: BLE001 - a user's score may raise anything
+        own = isinstance(error, UserError | OSError)
+        reason = str(error) if own else format_error(error)
+        result = {
+            "status": FAILED,
+            "reason": " ".join(reason.split()),
+            "seed": config.seed,
+            "traceback": traceback.format_exc(),
+        }
+    run.path.mkdir(parents=True, exist_ok=True)
+    write_json(run.path / "result.json", result)
+    return result["status"], result["reason"]
+
+
+def _load_result(run: RunDirectory) -> dict[str, Any]:
+    """What the run came to; {} before that."""
+    path = run.path / "result.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def write_results(
+    workdir: pathlib.Path, configs: Mapping[str, ExperimentConfig]
+) -> list[dict[str, Any]]:
+    """Collects the runs' results into results.json, in one step, and returns its rows."""
+    flat = {name: flatten(config_to_dict(c)) for name, c in configs.items()}
+    fields = varying_fields(list(flat.values()))
+    rows = []
+    for name, config in flat.items():
+        run = RunDirectory(workdir / name)
+        result = _load_result(run)
+        result.pop("traceback", None)  # kept beside the run alone
+        if not result:
+            reason = "not begun"
+            if run.exists():
+                notes = "; ".join(summarize(run.path, name=name).notes)
+                reason = notes.removeprefix("unfinished: ") or "not yet measured"
+            result = {"status": UNFINISHED, "reason": reason}
+        differs = {field: config[field] for field in fields}
+        rows.append({"name": name, "differs": differs, **result})
+    complete = all(row["status"] == FINISHED for row in rows)
+    workdir.mkdir(parents=True, exist_ok=True)
+    results = {"command": list(sys.argv), "complete": complete, "runs": rows}
+    write_json(workdir / "results.json", results)
+    return rows
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """The head and the rows of the table, of the rows of results.json."""
-    brief = brief_fields(list(rows[0]["differs"]))
-    columns = {
-        name: brief_values([row["differs"][field] for row in rows])
-        for field, name in brief.items()
-    }
-    columns["parameters"] = _column(rows, "parameters", "{:,}")
-    # An arrow where lower is better.
-    metrics = {
-        m["name"]: m["name"] + " ↓" * (not m.get("higher_is_better", True))
-        for row in rows
-        for m in row.get("metrics", ())
-    }
-    for metric, name in metrics.items():
-        scores = [
-            {m["name"]: m["score"] for m in row.get("metrics", ())} for row in rows
-        ]
-        columns[name] = _column(scores, metric, "{:.2f}")
-    # Where gold alignments are known, as in generated phrases.
-    aligned = [row.get("aligned") or {} for row in rows]
-    if any(aligned):
-        columns["AER % ↓"] = _column(aligned, "error_rate", "{:.1%}")
-        columns["AER % ↓"] = [cell.removesuffix("%") for cell in columns["AER % ↓"]]
-    columns["tokens/s"] = _column(rows, "tokens_per_second", "{:,.0f}")
-    columns["minutes"] = _column(rows, "minutes", "{:.1f}")
-    columns["notes"] = [
-        f"{row['status']}: {row['reason']}" if row["reason"] else "" for row in rows
+    cells: list[dict[str, str]] = [{} for _ in rows]
+    for field, name in brief_fields(list(rows[0]["differs"])).items():
+        texts = brief_values([row["differs"][field] for row in rows])
+        for own, text in zip(cells, texts, strict=True):
+            own[name] = text
+    for row, own in zip(rows, cells, strict=True):
+        own |= figures(row)
+        own["notes"] = f"{row['status']}: {row['reason']}" if row["reason"] else ""
+    names = dict.fromkeys(name for own in cells for name in own if name != "notes")
+    head = [*names, "notes"]
+    return ["run", *head], [
+        [row["name"], *(own.get(name, "–") for name in head)]
+        for row, own in zip(rows, cells, strict=True)
     ]
-    names = [row["name"] for row in rows]
-    cells = zip(names, *columns.values(), strict=True)
-    return ["run", *columns], list(map(list, cells))
+
+
+def figures(row: Mapping[str, Any]) -> dict[str, str]:
+    """What was measured of one run; {} of one that is not finished."""
+    if "metrics" not in row:
+        return {}
+    found = {"parameters": f"{row['parameters']:,}"}
+    for metric in row["metrics"]:
+        # An arrow where lower is better.
+        arrow = " ↓" * (not metric.get("higher_is_better", True))
+        found[f"{metric['name']}{arrow}"] = f"{metric['score']:.2f}"
+    # Where gold alignments are known, as in generated phrases.
+    if (row.get("aligned") or {}).get("error_rate") is not None:
+        found["AER % ↓"] = f"{100 * row['aligned']['error_rate']:.1f}"
+    if row["tokens_per_second"] is not None:
+        found["tokens/s"] = f"{row['tokens_per_second']:,.0f}"
+    found["minutes"] = f"{row['minutes']:.1f}"
+    return found
 
 
 def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How the figures were measured; what is not the same for all runs is said of each."""
-    facts = collections.defaultdict(lambda: collections.defaultdict(list))
+    """How the figures were measured; what is not the same for all names its runs."""
+    facts: dict[str, dict[str, list[str]]] = {}
     for row in rows:
-        if not row.get("metrics"):
+        if "metrics" not in row:
             continue
         found = {metric["name"]: metric["signature"] for metric in row["metrics"]}
         found["split"] = (
@@ -140,19 +306,12 @@ def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         found["commit"] = row["commit"] or "unknown"
         found["device"] = row["device"]
         for name, text in found.items():
-            facts[name][text].append(row["name"])
+            facts.setdefault(name, {}).setdefault(text, []).append(row["name"])
     return [
-        f"{name}: {next(iter(texts))}"
-        if len(texts) == 1
-        else f"{name} is not the same for all: "
-        + "; ".join(f"{text} ({', '.join(runs)})" for text, runs in texts.items())
+        f"{name}: {text}" + f" ({', '.join(runs)})" * (len(texts) > 1)
         for name, texts in facts.items()
+        for text, runs in texts.items()
     ]
-
-
-def _column(rows: Sequence[Mapping[str, Any]], name: str, pattern: str) -> list[str]:
-    values = [row.get(name) for row in rows]
-    return ["–" if value is None else pattern.format(value) for value in values]
 
 
 if __name__ == "__main__":
@@ -160,8 +319,7 @@ if __name__ == "__main__":
         cli.run(
             main,
             define_flags,
-            configs=True,
-            required=("workdir",),
+            required=("config", "workdir"),
             interrupted="interrupted; the same command continues where it stopped",
         )
     )

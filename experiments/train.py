@@ -13,24 +13,22 @@ on one machine or many, train together when each is told of the others: --distri
 SLURM and TPU pods; elsewhere --coordinator, --num_processes and --process_id.
 """
 
+import re
 import sys
 import types
 
+import jax
 from absl import flags
 
+from attention_jax.errors import UserError
 from attention_jax.training.run_directory import RunDirectory
 from experiments import cli
-from experiments.processes import (
-    TERMINATED,
-    Termination,
-    define_processes,
-    join_processes,
-)
+from experiments.config_flags import define_config, load_config
 from experiments.progress import watch
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
-    """Defines --workdir, --allow_changed_config and the flags of several processes."""
+    """Defines the flags."""
     flags.DEFINE_string(
         "workdir",
         None,
@@ -44,28 +42,74 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "lists what was changed.",
         flag_values=flag_values,
     )
-    define_processes(flag_values)
+    flags.DEFINE_boolean(
+        "distributed",
+        False,
+        "Join the other processes of a SLURM job, an MPI job or a TPU pod, which tell "
+        "jax where they are; elsewhere give the next three.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "coordinator", None, "HOST:PORT of process 0.", flag_values=flag_values
+    )
+    flags.DEFINE_integer(
+        "num_processes", None, "The number of processes.", flag_values=flag_values
+    )
+    flags.DEFINE_integer(
+        "process_id", None, "Which of them this is, from 0.", flag_values=flag_values
+    )
+    define_config(flag_values)
 
 
 def main(arguments: types.SimpleNamespace) -> int:
-    """Trains `arguments.config` in `arguments.workdir`."""
+    """Trains the given configuration in `arguments.workdir`."""
+    # First, since a config file may ask jax for its devices.
+    join_processes(arguments)
+    config = load_config(arguments.config, vars(arguments))
     # Imported here: flax and orbax take a second.
     from attention_jax.experiment import run_experiment
 
-    config, workdir = arguments.config, arguments.workdir
     with (
-        Termination() as received,
-        watch(RunDirectory(workdir).events_path, config.training) as log,
+        cli.sigterm_received() as received,
+        watch(RunDirectory(arguments.workdir).events_path, config.training) as log,
     ):
         result = run_experiment(
             config,
-            workdir,
+            arguments.workdir,
             log=log,
             command=sys.argv,
             allow_changed_config=arguments.allow_changed_config,
             should_stop=received,
         )
-    return TERMINATED if result.reason == "stopped" else 0
+    return cli.TERMINATED if result.reason == "stopped" else 0
+
+
+def join_processes(arguments: types.SimpleNamespace) -> None:
+    """Waits for the other processes, if there are to be any; before jax has any device.
+
+    Raises:
+      UserError: the three flags do not fit together, or the processes do not meet.
+    """
+    coordinator = arguments.coordinator
+    number, index = arguments.num_processes, arguments.process_id
+    if {coordinator, number, index} == {None}:
+        if not arguments.distributed:
+            return
+    elif (
+        None in (number, index)
+        or not 0 <= index < number
+        or not re.fullmatch(r".+:\d{1,5}", coordinator or "")
+    ):
+        raise UserError(
+            "--coordinator=HOST:PORT, --num_processes=N and --process_id, from 0 and "
+            f"below N, belong together; got {coordinator}, {number} and {index}"
+        )
+    try:
+        jax.distributed.initialize(
+            coordinator_address=coordinator, num_processes=number, process_id=index
+        )
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"the processes do not find each other: {error}") from error
 
 
 if __name__ == "__main__":
@@ -73,9 +117,7 @@ if __name__ == "__main__":
         cli.run(
             main,
             define_flags,
-            config=True,
-            required=("workdir",),
-            first=join_processes,
+            required=("config", "workdir"),
             interrupted="interrupted; the same command resumes from the last checkpoint",
         )
     )

@@ -16,23 +16,29 @@ input, the best first (samples as they are drawn), and the input's line number, 
 the input: scored and aligned, not searched for.
 """
 
-import contextlib
+import codecs
 import io
 import sys
 import types
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from absl import flags
 
 import attention_jax
 from attention_jax.data.pairs import Pair
+from attention_jax.data.text import read_lines
 from attention_jax.errors import UserError
 from experiments import cli, run_flags
-from experiments.lines import Shorten, arriving_lines, decode, target_lines
 
 if TYPE_CHECKING:
-    from attention_jax.run import Run, Translation
+    from attention_jax.run import Translation
+
+# Bytes of a line that are kept.
+LONGEST_LINE = 1_048_576
+_READ = 65_536
+
+T = TypeVar("T")
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -88,47 +94,116 @@ def main(arguments: types.SimpleNamespace) -> None:
             "this search has no memory for a single token's translations: give a smaller "
             "--beam_size, --n_best, --max_length_ratio or --max_length_offset"
         )
-    shorten = Shorten(
-        min(arguments.max_source_length, fits),
-        lambda text: [token.end for token in run.source_codec.tokens(text)],
-    )
-    with contextlib.ExitStack() as stack:
-        read_target = None
-        if arguments.targets is not None:
-            check = target_check(run, arguments.max_source_length)
-            read_target = stack.enter_context(target_lines(arguments.targets, check))
+    targets = None
+    if arguments.targets is not None:
+        targets = read_lines(arguments.targets, field="--targets")
 
-        def prepare(number: int, data: bytes) -> Pair:
-            where = f"input line {number}"
-            text = shorten(decode(number, data, where=where), where=where)
-            return Pair(text, read_target() if read_target else "")
-
-        # Declared as any binary stream, but standard input is a buffered one.
-        source = cast(io.BufferedReader, sys.stdin.buffer)
-        for first, lines in arriving_lines(source, prepare):
-            if read_target:
-                found = [[one] for one in run.force(lines)]
-            else:
-                texts = [pair.source for pair in lines]
-                found = run.decode_n_best(texts, arguments.n_best, first_id=first - 1)
-            for number, bests in enumerate(found, first):
-                for best in bests:
-                    row = "\t".join(columns(best, number, arguments))
-                    sys.stdout.buffer.write(f"{row}\n".encode())
-            sys.stdout.buffer.flush()
-
-
-def target_check(run: "Run", longest: int) -> Callable[[str], None]:
-    """Raises UserError for a given translation of more tokens than a line may have."""
-
-    def check(text: str) -> None:
-        number = len(run.target_codec.tokens(text))
-        if number > longest:
-            raise UserError(
-                f"{number:,} tokens, more than --max_source_length={longest}"
+    def prepare(number: int, data: bytes) -> Pair:
+        source, longest = decode(number, data), arguments.max_source_length
+        most = min(longest, fits)
+        # Most lines have fewer characters than a long one has tokens.
+        if len(source) > most and len(ends := run.source_codec.tokens(source)) > most:
+            print(
+                f"warning: input line {number}: {len(ends):,} tokens, only the first {most:,} are "
+                "translated",
+                file=sys.stderr,
             )
+            source = source[: ends[most - 1].end]
+        if targets is None:
+            return Pair(source, "")
+        if number > len(targets):
+            raise UserError(
+                f"--targets: {arguments.targets} ends after line {len(targets):,}, and "
+                "the input goes on"
+            )
+        tokens = len(run.target_codec.tokens(targets[number - 1]))
+        if tokens > longest:
+            raise UserError(
+                f"--targets: {arguments.targets}, line {number}: {tokens:,} tokens, more "
+                f"than --max_source_length={longest}"
+            )
+        return Pair(source, targets[number - 1])
 
-    return check
+    # Declared as any binary stream, but standard input is a buffered one.
+    stream, count = cast(io.BufferedReader, sys.stdin.buffer), 0
+    for first, lines in arriving_lines(stream, prepare):
+        count += len(lines)
+        if targets is not None:
+            found = [[one] for one in run.force(lines)]
+        else:
+            texts = [pair.source for pair in lines]
+            found = run.decode_n_best(texts, arguments.n_best, first_id=first - 1)
+        for number, bests in enumerate(found, first):
+            for best in bests:
+                row = "\t".join(columns(best, number, arguments))
+                sys.stdout.buffer.write(f"{row}\n".encode())
+        sys.stdout.buffer.flush()
+    if targets is not None and len(targets) > count:
+        raise UserError(
+            f"--targets: {arguments.targets} has more lines than the input, which has "
+            f"{count:,}"
+        )
+
+
+class Stream(Protocol):
+    """What is used of a binary stream: a read that returns as soon as it has bytes."""
+
+    def read1(self, size: int, /) -> bytes: ...
+
+
+def arriving_lines(
+    stream: Stream, prepare: Callable[[int, bytes], T]
+) -> Iterator[tuple[int, list[T]]]:
+    """The number of the first line, and the lines, that each read of a stream completes.
+
+    A file comes in large batches, and a program that waits for each answer gets it. Lines
+    end with a line feed; the last one need not end.
+
+    Args:
+      stream: read until its end.
+      prepare: (number, the line's beginning) -> what is made of it. Its UserErrors are
+        raised after the lines before have been handed out.
+    """
+    number, rest, data = 1, b"", b"\n"
+    while data:
+        data = stream.read1(_READ)
+        *ended, rest = (rest + data).split(b"\n")
+        if not data and rest:
+            ended = [rest]
+        # Enough to know that a line goes on.
+        rest = rest[: LONGEST_LINE + 1]
+        found: list[T] = []
+        error = None
+        for line in ended:
+            try:
+                found.append(prepare(number + len(found), line))
+            except UserError as wrong:
+                error = wrong
+                break
+        if found:
+            yield number, found
+        if error is not None:
+            raise error
+        number += len(found)
+
+
+def decode(number: int, data: bytes) -> str:
+    """The line's text, without a carriage return and a byte order mark; a long one is cut.
+
+    Raises:
+      UserError: it is not UTF-8.
+    """
+    cut = len(data) > LONGEST_LINE
+    if not cut:
+        data = data.removesuffix(b"\r")
+    try:
+        # A character that the cut has gone through is left out.
+        text, _ = codecs.utf_8_decode(data[:LONGEST_LINE], "strict", not cut)
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"input line {number}: not UTF-8 at byte {error.start + 1}"
+        ) from error
+    return text.removeprefix("\ufeff") if number == 1 else text
 
 
 def columns(

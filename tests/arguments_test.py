@@ -11,6 +11,8 @@ from attention_jax import masks
 
 ONES = functools.partial(np.ones, dtype=np.float32)
 GOOD = {"query": ONES((2, 3, 4)), "keys": ONES((2, 5, 4)), "values": ONES((2, 5, 6))}
+# w_key's alignment features are not w_query's.
+ADDITIVE = {"w_query": ONES((4, 3)), "w_key": ONES((4, 2)), "v": ONES(3)}
 
 
 def call(query=GOOD["query"], keys=GOOD["keys"], values=GOOD["values"], **arguments):
@@ -22,50 +24,28 @@ def call(query=GOOD["query"], keys=GOOD["keys"], values=GOOD["values"], **argume
     [
         ({"query": ONES(4)}, ValueError, r"query must be \[..., T, Q\].*\(4,\)"),
         ({"keys": ONES(4)}, ValueError, r"keys must be \[..., S, K\]"),
-        ({"values": ONES(4)}, ValueError, r"values must be \[..., S, V\]"),
         ({"query": np.ones((3, 4), int)}, TypeError, "query must be floating.*int32"),
         ({"values": None}, TypeError, "values must be an array, not NoneType"),
         ({"query": np.array([["a"]])}, TypeError, "query must be .* numbers.*<U1"),
-        ({"keys": np.array([[None]])}, TypeError, "keys must be .* numbers.*object"),
         ({"query": [[1.0, 2.0], [3.0]]}, ValueError, r"query must .*, got \[\[1.0"),
-        ({"query_positions": ["first"]}, TypeError, "query_positions must be an array"),
         ({"score": lambda q, k: k[:, 0] > 0}, TypeError, "floating.* returned bool"),
+        ({"score": lambda q, k: (k @ q).sum()}, ValueError, r"score per key, \[5\]"),
         ({"score": lambda q, k: 1.0}, TypeError, "one score per key.* returned float"),
         ({"keys": ONES((2, 5, 3))}, ValueError, "4 features and the keys have 3"),
         ({"values": ONES((2, 4, 6))}, ValueError, r"axis -2.*5 keys.*\(2, 4, 6\)"),
         ({"keys": ONES((3, 5, 4))}, ValueError, r"query \(2,\), keys \(3,\)"),
-        ({"mask": np.ones((3, 5), int)}, TypeError, "mask must be boolean"),
         ({"mask": ONES((3, 5))}, TypeError, "mask must be boolean.*float32"),
-        (
-            {"mask": np.ones((3, 4), bool)},
-            ValueError,
-            r"T, S\] = \[2, 3, 5\].*\(3, 4\)",
-        ),
-        ({"mask": np.ones((7, 3, 5), bool)}, ValueError, r"\(7, 3, 5\)"),
+        ({"mask": np.ones((3, 4), bool)}, ValueError, r"\[2, 3, 5\].*\(3, 4\)"),
         ({"mask": masks.padding([1, 2, 3])}, ValueError, r"= \[2\].*\(3,\)"),
-        (
-            {"mask": masks.segments([1, 2], [1])},
-            ValueError,
-            r", T\] = \[2, 3\].*\(2,\)",
-        ),
         ({"mask": lambda q, k: k <= q}, TypeError, "masks.by_position"),
         ({"mask": masks.causal}, TypeError, r"call it: masks.causal\("),
         ({"mask": "causal"}, TypeError, r"such as masks.causal\(\), got 'causal'"),
-        ({"mask": np.ones(1, bool) & masks.padding([1, 2, 3])}, ValueError, r"\(3,\)"),
         ({"score": "aditive"}, LookupError, "unknown score 'aditive'.*'additive'"),
         ({"normalizer": "softmx"}, LookupError, "normalizer 'softmx'.*'softmax'"),
         ({"implementation": "fast"}, LookupError, "implementation 'fast'.*reference"),
         ({"statistics": ("entrpy",)}, LookupError, "statistic 'entrpy'.*'entropy'"),
-        (
-            {"statistics": "entropy"},
-            TypeError,
-            r"such as \('entropy',\), not the string 'entropy'",
-        ),
-        ({"statistics": aj.top_k(3)}, TypeError, r"such as .*top_k\(3\)"),
-        ({"statistics": 3}, TypeError, r"must be a sequence"),
+        ({"statistics": "entropy"}, TypeError, r"\('entropy',\), not the string"),
         ({"statistics": {"entropy"}}, TypeError, r"must be a sequence"),
-        ({"statistics": (["entropy"],)}, LookupError, "unknown statistic"),
-        ({"statistics": ("top_k",)}, TypeError, r"as in top_k\(3\)"),
         ({"statistics": (aj.top_k,)}, TypeError, r"as in top_k\(3\)"),
         ({"statistics": (aj.top_k(1), aj.top_k(2))}, ValueError, "once only"),
         ({"score": "additive"}, ValueError, "missing: w_query, w_key, v. init_score"),
@@ -87,23 +67,12 @@ def call(query=GOOD["query"], keys=GOOD["keys"], values=GOOD["values"], **argume
             r"must have the axes \[Q, K\].*\(4,\)",
         ),
         (
-            {
-                "score": "additive",
-                "params": {
-                    "w_query": ONES((4, 3)),
-                    "w_key": ONES((4, 2)),
-                    "v": ONES(3),
-                },
-            },
+            {"score": "additive", "params": ADDITIVE},
             ValueError,
             r"params\['w_key'\].*A \(alignment features\) and must be 3",
         ),
         ({"query_positions": [0, 1]}, ValueError, "query_positions must.*3 along"),
-        (
-            {"key_positions": np.arange(5.0)},
-            TypeError,
-            "key_positions must be integers",
-        ),
+        ({"key_positions": np.arange(5.0)}, TypeError, "key_positions must be int"),
         ({"dropout_rate": 1.0}, ValueError, r"must be in \[0, 1\), not 1.0"),
         ({"dropout_rate": "a"}, TypeError, "dropout_rate must be a number"),
         ({"dropout_rate": 0.5}, ValueError, "needs dropout_rng"),
@@ -121,20 +90,10 @@ def test_attention(arguments, error, message):
         call(**arguments)
 
 
-def test_keys_prepared_for_another_score():
-    params = aj.init_score_params(jax.random.key(0), "cosine", query_size=4, key_size=4)
-    prepared = aj.prepare_keys("cosine", GOOD["keys"], params)
-    with pytest.raises(ValueError, match="prepared for the score cosine, not for dot"):
-        call(keys=prepared, score="dot")
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ({"query": ONES((1, 4))}, ValueError, r"query must be \[Q\]"),
-        ({"keys": ONES((1, 5, 4))}, ValueError, r"keys must be \[S, K\]"),
-        ({"values": ONES(5)}, ValueError, r"values must be \[S, V\]"),
-        ({"values": ONES((4, 2))}, ValueError, r"equally many.*5 keys.*\(4, 2\)"),
         ({"where": np.ones(5, int)}, TypeError, "where must be boolean"),
         ({"where": np.ones(4, bool)}, ValueError, r"where must be \[5\].*\(4,\)"),
         (
@@ -142,7 +101,6 @@ def test_keys_prepared_for_another_score():
             ValueError,
             r"key_positions must be broadcastable to \[5\]",
         ),
-        ({"query": np.ones(4, int)}, TypeError, "query must be floating-point"),
         (
             {"keys": aj.prepare_keys("scaled_dot", ONES((2, 5, 4)))},
             ValueError,
@@ -157,9 +115,8 @@ def test_attend(arguments, error, message):
 
 
 def test_average():
-    with pytest.raises(
-        ValueError, match=r"one S, but got weights \(3,\) and values \(4"
-    ):
+    message = r"one S, but got weights \(3,\) and values \(4"
+    with pytest.raises(ValueError, match=message):
         aj.average(ONES(3), ONES((4, 2)))
     np.testing.assert_allclose(aj.average([0.5, 0.5], [[2.0], [4.0]]), [3.0])
 
@@ -169,23 +126,13 @@ def test_prepare_keys():
         aj.prepare_keys("dot", ONES(4))
     with pytest.raises(ValueError, match="missing: w_query, w_key, v"):
         aj.prepare_keys("additive", ONES((5, 4)))
-
-    def transposed(keys):
-        return keys.T
-
-    broken = aj.Score(lambda query, keys: keys @ query, prepare=transposed)
+    broken = aj.Score(lambda query, keys: keys @ query, prepare=lambda keys: keys.T)
     with pytest.raises(ValueError, match="S first, one row per key"):
         aj.prepare_keys(broken, ONES((5, 4)))
-
-
-def test_a_score_of_the_wrong_shape():
-    def total(query, keys):
-        return (keys @ query).sum()
-
-    with pytest.raises(
-        ValueError, match=r"'total' must return one score per key, \[5\]"
-    ):
-        call(score=total)
+    params = aj.init_score_params(jax.random.key(0), "cosine", query_size=4, key_size=4)
+    prepared = aj.prepare_keys("cosine", GOOD["keys"], params)
+    with pytest.raises(ValueError, match="prepared for the score cosine, not for dot"):
+        call(keys=prepared, score="dot")
 
 
 def test_any_array_is_accepted():

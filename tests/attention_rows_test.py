@@ -51,23 +51,20 @@ def test_no_rows_and_rows_that_are_traced():
 
 
 @pytest.mark.parametrize(
-    ("rows", "error", "message"),
+    ("rows", "given", "error", "message"),
     [
-        ([0, 5], ValueError, "rows must be from 0 to 4, the 5 queries, but one is 5"),
-        ([-1], ValueError, "one is -1"),
-        (2, ValueError, r"rows must be \[R\].*\(\)"),
-        ([0.5], TypeError, "rows must be integers"),
+        (
+            [0, 5],
+            {},
+            ValueError,
+            "rows must be from 0 to 4, the 5 quer.*, but one is 5",
+        ),
+        (2, {}, ValueError, r"rows must be \[R\].*\(\)"),
+        ([0.5], {}, TypeError, "rows must be integers"),
+        ([0], {"mask": np.ones((3, 7), bool)}, ValueError, r"\[5, 7\].*\(3, 7\)"),
     ],
 )
-def test_what_rows_may_be(rows, error, message):
+def test_errors_are_those_of_attention_and_of_rows(rows, given, error, message):
     case = arrays("dot", T=T, S=S)
     with pytest.raises(error, match=message):
-        aj.attention_rows(case.query, case.keys, rows)
-
-
-def test_other_arguments_are_checked_as_for_attention():
-    case = arrays("dot", T=T, S=S)
-    with pytest.raises(ValueError, match=r"T, S\] = \[5, 7\].*\(3, 7\)"):
-        aj.attention_rows(case.query, case.keys, ROWS, mask=case.mask[ROWS])
-    with pytest.raises(ValueError, match=r"keys must be \[..., S, K\]"):
-        aj.attention_rows(case.query, case.keys[0], ROWS)
+        aj.attention_rows(case.query, case.keys, rows, **given)

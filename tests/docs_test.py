@@ -10,6 +10,7 @@ from absl import flags
 
 from attention_jax.experiment import validate
 from experiments import cli
+from experiments.config_flags import load_configs
 from tests.markdown import ROOT, blocks, commands
 
 PAGES = ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
@@ -40,9 +41,10 @@ def test_commands_parse(command, monkeypatch):
     module.define_flags(values)
     has_config = any(word.startswith("--config=") for word in argv)
     positional = getattr(module, "POSITIONAL", "")
-    kind = "configs" if words[0] == "experiments.sweep" else "config"
-    parsed = cli.parse(argv, values, positional=positional, **{kind: has_config})
+    parsed = cli.parse(argv, values, positional=positional)
     assert bool(parsed.positional) == bool(positional)
-    if kind == "config" and has_config:
-        validate(parsed.config)
+    if has_config:
+        configs = load_configs(parsed.config, vars(parsed))
+        for config in configs.values() if isinstance(configs, dict) else configs:
+            validate(config)
     assert sys.modules[words[0]].main

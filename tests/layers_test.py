@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("attention_jax.decoding",),
     ("attention_jax.run",),
     ("attention_jax.evaluation",),
-    ("attention_jax.experiment", "attention_jax.sweeps"),
+    ("attention_jax.experiment",),
     ("attention_jax",),
     ("benchmarks", "configs"),
     ("experiments",),

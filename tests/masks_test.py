@@ -29,13 +29,14 @@ def as_array(mask):
         (masks.window(1, 0), (KEYS <= QUERIES) & (KEYS >= QUERIES - 1)),
         (masks.window(None, 1), KEYS <= QUERIES + 1),
         (masks.window(2, None), KEYS >= QUERIES - 2),
-        (masks.padding(3), np.broadcast_to(KEYS < 3, (T, S))),
-        (masks.prefix(2), np.broadcast_to(KEYS < 2, (T, S))),
+        (masks.padding(3), (QUERIES >= 0) & (KEYS < 3)),
+        (masks.prefix(2), (QUERIES >= 0) & (KEYS < 2)),
         (masks.causal() | masks.prefix(2), (KEYS <= QUERIES) | (KEYS < 2)),
         (masks.by_position(even), PREDICATE),
         (~masks.by_position(even), ~PREDICATE),
         (masks.causal() & PREDICATE, (KEYS <= QUERIES) & PREDICATE),
         (PREDICATE & masks.causal(), (KEYS <= QUERIES) & PREDICATE),
+        (jnp.asarray(PREDICATE) & masks.causal(), (KEYS <= QUERIES) & PREDICATE),
         (PREDICATE | ~masks.causal(), PREDICATE | (KEYS > QUERIES)),
         (masks.causal() & jnp.asarray(PREDICATE), (KEYS <= QUERIES) & PREDICATE),
         (
@@ -46,11 +47,6 @@ def as_array(mask):
 )
 def test_what_a_mask_allows(mask, expected):
     np.testing.assert_array_equal(as_array(mask), expected)
-
-
-def test_a_jax_array_on_the_left():
-    combined = jnp.asarray(PREDICATE) & masks.causal()
-    np.testing.assert_array_equal(as_array(combined), PREDICATE & (KEYS <= QUERIES))
 
 
 def test_leading_axes_of_lengths_and_ids():
@@ -83,31 +79,27 @@ def test_lengths_are_traced():
     assert len(traces) == 1
 
 
-def test_masks_agree_with_their_arrays_in_attention():
+def batch():
     rng = np.random.default_rng(0)
     query = rng.standard_normal((2, 3, T, 4)).astype(np.float32)
-    keys = rng.standard_normal((2, 1, S, 4)).astype(np.float32)
+    return query, rng.standard_normal((2, 1, S, 4)).astype(np.float32)
+
+
+def test_masks_agree_with_their_arrays_in_attention():
+    query, keys = batch()
     mask = masks.causal() & masks.padding([[5], [2]]) & ~masks.window(0, 0)
     dense = dense_mask(mask, jnp.arange(T), jnp.arange(S))
-    lazily = aj.attention(query, keys, keys, mask=mask).context
-    np.testing.assert_array_equal(
-        lazily, aj.attention(query, keys, keys, mask=dense).context
-    )
+    lazily, whole = (aj.attention(query, keys, keys, mask=m) for m in (mask, dense))
+    np.testing.assert_array_equal(lazily.context, whole.context)
 
 
-@pytest.mark.parametrize(
-    "shape", [(), (1,), (S,), (1, S), (T, 1), (T, S), (3, 1, 1), (2, 1, T, S)]
-)
+@pytest.mark.parametrize("shape", [(), (S,), (T, 1), (T, S), (3, 1, 1), (2, 1, T, S)])
 def test_arrays_broadcast(shape):
-    rng = np.random.default_rng(0)
-    array = rng.random(shape) < 0.6
-    query = rng.standard_normal((2, 3, T, 4)).astype(np.float32)
-    keys = rng.standard_normal((2, 3, S, 4)).astype(np.float32)
-    full = np.broadcast_to(array, (2, 3, T, S))
-    np.testing.assert_array_equal(
-        aj.attention(query, keys, keys, mask=array).context,
-        aj.attention(query, keys, keys, mask=full).context,
-    )
+    query, keys = batch()
+    mask = np.random.default_rng(0).random(shape) < 0.6
+    full = np.broadcast_to(mask, (2, 3, T, S))
+    given, whole = (aj.attention(query, keys, keys, mask=m) for m in (mask, full))
+    np.testing.assert_array_equal(given.context, whole.context)
 
 
 @pytest.mark.parametrize(
@@ -115,20 +107,12 @@ def test_arrays_broadcast(shape):
     [
         (lambda: masks.window(-1, 0), ValueError, "left must be at least 0, not -1"),
         (lambda: masks.window(0, 1.5), TypeError, "right must be an integer or None"),
-        (
-            lambda: masks.padding([1.0]),
-            TypeError,
-            "key_lengths must be integers.*float32",
-        ),
+        (lambda: masks.padding([1.0]), TypeError, "key_lengths must be int.*float32"),
         (lambda: masks.padding([3, -1]), ValueError, "at least 0, but one is -1"),
         (lambda: masks.padding(["first"]), TypeError, "integers, got ..first.."),
         (lambda: masks.prefix(True), TypeError, "length must be integers.*bool"),
         (lambda: masks.segments(0, [1]), ValueError, "query_ids needs an axis"),
-        (
-            lambda: masks.dense(np.ones((2, 2), int)),
-            TypeError,
-            "must be boolean.*int32",
-        ),
+        (lambda: masks.dense(np.ones(2, int)), TypeError, "must be boolean.*int32"),
         (lambda: masks.by_position(3), TypeError, "predicate must be a function"),
         (lambda: masks.causal() & (lambda q, k: k < q), TypeError, "masks.by_position"),
     ],

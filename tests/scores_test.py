@@ -27,35 +27,21 @@ def scored(score, **params):
     return score(QUERY, keys, **params, **positions)
 
 
-def test_scaled_dot_is_dot_over_root_q():
+def test_products_reduce_to_dot():
     assert_close(scored("scaled_dot"), scored("dot") / 2)
-
-
-def test_bilinear_with_the_identity_is_dot():
     assert_close(scored("bilinear", w=jnp.eye(4)), scored("dot"))
-
-
-def test_low_rank_bilinear_is_bilinear_with_the_product():
     u, v = RNG.standard_normal((2, 4, 3)).astype(np.float32)
-    assert_close(
-        scored("low_rank_bilinear", w_query=u, w_key=v),
-        scored("bilinear", w=jnp.asarray(u @ v.T)),
-    )
+    low_rank = scored("low_rank_bilinear", w_query=u, w_key=v)
+    assert_close(low_rank, scored("bilinear", w=jnp.asarray(u @ v.T)))
 
 
 def test_cosine_of_unit_vectors_is_dot():
-    log_scale = jnp.float32(0.0)
-    unit = aj.attention(
-        (QUERY / np.linalg.norm(QUERY))[None],
-        KEYS / np.linalg.norm(KEYS, axis=1, keepdims=True),
-        KEYS,
-        score="dot",
-    )
-    cosine = aj.attention(
-        QUERY[None], KEYS, KEYS, score="cosine", params={"log_scale": log_scale}
-    )
-    assert_close(cosine.context, unit.context)
-    assert np.all(np.abs(scored("cosine", log_scale=log_scale)) <= 1)
+    params = {"log_scale": jnp.float32(0.0)}
+    query = QUERY / np.linalg.norm(QUERY)
+    unit = KEYS / np.linalg.norm(KEYS, axis=1, keepdims=True)
+    cosine = aj.attend(QUERY, KEYS, KEYS, score="cosine", params=params)
+    assert_close(cosine.weights, aj.attend(query, unit, KEYS, score="dot").weights)
+    assert np.all(np.abs(scored("cosine", **params)) <= 1)
 
 
 def test_cosine_is_zero_with_zero_gradient_at_a_zero_vector():
@@ -78,28 +64,26 @@ def test_euclidean_with_keys_of_one_length_attends_as_dot():
     params = {"log_sigma": jnp.float32(0.0)}
     near = aj.attend(QUERY, unit, KEYS, score="euclidean", params=params)
     assert_close(near.weights, aj.attend(QUERY, unit, KEYS, score="dot").weights)
-
-
-def test_euclidean_is_largest_at_the_query_itself():
     keys = np.concatenate([KEYS, QUERY[None]])
     params = {"log_sigma": jnp.float32(-1.0)}
     weights = aj.attend(QUERY, keys, keys, score="euclidean", params=params).weights
-    assert np.argmax(weights) == 6
+    assert np.argmax(weights) == 6  # the query itself
+
+
+def initialised(score, key_size=4):
+    return aj.init_score_params(
+        jax.random.key(0), score, query_size=4, key_size=key_size
+    )
 
 
 def test_location_reads_no_key():
-    params = aj.init_score_params(
-        jax.random.key(0), "location", query_size=4, key_size=4
-    )
-    other = aj.attend(QUERY, KEYS * 7 - 1, KEYS, score="location", params=params)
-    same = aj.attend(QUERY, KEYS, KEYS, score="location", params=params)
+    given = {"score": "location", "params": initialised("location")}
+    other, same = (aj.attend(QUERY, k, KEYS, **given) for k in (KEYS * 7 - 1, KEYS))
     np.testing.assert_array_equal(other.weights, same.weights)
 
 
 def test_local_gaussian_with_a_wide_window_is_dot():
-    params = aj.init_score_params(
-        jax.random.key(0), "local_gaussian", query_size=4, key_size=4
-    )
+    params = initialised("local_gaussian")
     wide = functools.partial(aj.local_gaussian, sigma=1e6)
     assert_close(scored(wide, **params), scored("dot"))
     with pytest.raises(ValueError, match="sigma must be positive"):
@@ -114,29 +98,19 @@ def test_soft_cap_bounds_and_becomes_its_score():
 
 
 def test_alibi_penalises_distance():
-    expected = scored("dot") - 0.5 * np.abs(np.arange(6) - 2)
-    assert_close(scored(aj.with_alibi("dot", 0.5)), expected)
+    distance = np.abs(np.arange(6) - 2)
+    assert_close(scored(aj.with_alibi("dot", 0.5)), scored("dot") - 0.5 * distance)
     assert_close(scored(aj.with_alibi("dot", 0.0)), scored("dot"))
-    both = aj.with_alibi(aj.soft_cap("dot", 2.0), 0.5)
-    assert_close(
-        scored(both), scored(aj.soft_cap("dot", 2.0)) - 0.5 * np.abs(np.arange(6) - 2)
-    )
+    capped = aj.soft_cap("dot", 2.0)
+    assert_close(scored(aj.with_alibi(capped, 0.5)), scored(capped) - 0.5 * distance)
 
 
-@pytest.mark.parametrize(
-    "score", ["dot", "scaled_dot", "cosine", "euclidean", "local_gaussian"]
-)
+@pytest.mark.parametrize("score", aj.score_names())
 def test_scores_that_need_one_size_say_so(score):
-    params = aj.init_score_params(jax.random.key(0), score, query_size=4, key_size=5)
     keys = np.ones((3, 5), np.float32)
+    given = {"score": score, "params": initialised(score, key_size=5)}
+    if score in ("bilinear", "low_rank_bilinear", "additive", "location"):
+        assert aj.attend(QUERY, keys, keys, **given).context.shape == (5,)
+        return
     with pytest.raises(ValueError, match=f"{score} needs queries and keys of one size"):
-        aj.attend(QUERY, keys, keys, score=score, params=params)
-
-
-@pytest.mark.parametrize("score", ["bilinear", "low_rank_bilinear", "additive"])
-def test_scores_for_any_sizes(score):
-    params = aj.init_score_params(jax.random.key(0), score, query_size=4, key_size=5)
-    keys = np.ones((3, 5), np.float32)
-    assert aj.attend(QUERY, keys, keys, score=score, params=params).context.shape == (
-        5,
-    )
+        aj.attend(QUERY, keys, keys, **given)

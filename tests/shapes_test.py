@@ -16,24 +16,17 @@ def checked(function):
     return jaxtyped(typechecker=beartype)(function)
 
 
-def score_arguments(name):
-    score = aj.get_score(name)
-    params = aj.init_score_params(
-        jax.random.key(0), score, query_size=Q, key_size=Q, alignment_size=A
-    )
-    prepared = aj.prepare_keys(score, jnp.ones((S, Q)), params).arrays
-    positions = {
-        "query_position": jnp.int32(0),
-        "key_positions": jnp.arange(S),
-        "key_length": jnp.int32(S),
-    }
-    return prepared, {**params, **(positions if score.positions else {})}
-
-
 @pytest.mark.parametrize("name", aj.score_names())
 def test_scores(name):
-    prepared, arguments = score_arguments(name)
-    function = checked(aj.get_score(name).function)
+    score = aj.get_score(name)
+    arguments = aj.init_score_params(
+        jax.random.key(0), score, query_size=Q, key_size=Q, alignment_size=A
+    )
+    prepared = aj.prepare_keys(score, jnp.ones((S, Q)), arguments).arrays
+    if score.positions:
+        arguments |= {"query_position": jnp.int32(0), "key_length": jnp.int32(S)}
+        arguments["key_positions"] = jnp.arange(S)
+    function = checked(score.function)
     assert function(jnp.ones(Q), prepared, **arguments).shape == (S,)
     with pytest.raises(TypeCheckError):
         function(jnp.ones((1, Q)), prepared, **arguments)

@@ -10,10 +10,9 @@ import tomllib
 import pytest
 
 import attention_jax as aj
-from attention_jax.config import ExperimentConfig
 from attention_jax.experiment import validate
-from attention_jax.sweeps import name_runs
 from experiments.config_flags import load_configs
+from experiments.sweep import name_runs
 from tests.markdown import ROOT
 
 WORKSPACE = (ROOT / "WORKSPACE.md").read_text(encoding="utf-8")
@@ -24,27 +23,13 @@ def section(text: str, title: str) -> str:
     return re.split(r"^## ", text.split(f"## {title}\n", 1)[1], flags=re.MULTILINE)[0]
 
 
-def paths(text: str) -> list[str]:
-    quoted = re.findall(r"`([^`\s]+)`", text)
-    return [q for q in quoted if re.fullmatch(r"[\w/]+(\.py|\.md|/)(::\w+)?", q)]
-
-
 def test_every_place_named_exists():
-    named = paths(WORKSPACE)
+    named = re.findall(r"`([\w/]+(?:\.py|\.md|/))(?:::(\w+))?`", WORKSPACE)
     assert len(named) > 30
-    for name in named:
-        place, _, function = name.partition("::")
-        folders = (
-            ROOT,
-            ROOT / "tests",
-            ROOT / "benchmarks",
-            ROOT / "experiments",
-            *(ROOT / "attention_jax").rglob("*/"),
-        )
-        found = any((folder / place).exists() for folder in folders)
-        assert found or (ROOT / "attention_jax" / place).exists(), place
-        if function:
-            assert f"def {function}(" in (ROOT / place).read_text(), name
+    folders = [ROOT, *ROOT.glob("[a-z]*/"), *(ROOT / "attention_jax").rglob("*/")]
+    for place, function in named:
+        assert any((folder / place).exists() for folder in folders), place
+        assert not function or f"def {function}(" in (ROOT / place).read_text(), place
 
 
 def test_the_map_names_every_part_of_the_package():
@@ -57,23 +42,15 @@ def test_the_map_names_every_part_of_the_package():
 
 
 def test_every_recipe_starts_from_a_test():
-    recipes = re.split(r"^\d+\. ", section(WORKSPACE, "Recipes"), flags=re.MULTILINE)[
-        1:
-    ]
-    assert len(recipes) >= 4
-    for recipe in recipes:
+    recipes = re.split(r"^\d+\. ", section(WORKSPACE, "Recipes"), flags=re.MULTILINE)
+    assert len(recipes) > 4
+    for recipe in recipes[1:]:
         assert "`tests/" in recipe, recipe[:60]
 
 
 def test_nothing_computes_scores_with_flax():
     for name in ("scores", "normalizers", "masks", "statistics", "score_modifiers"):
-        tree = ast.parse((ROOT / f"attention_jax/{name}.py").read_text())
-        imported = [
-            (getattr(node, "module", None) or node.names[0].name)
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Import | ast.ImportFrom)
-        ]
-        assert not any(module.startswith("flax") for module in imported), name
+        assert "flax" not in imported(ROOT / f"attention_jax/{name}.py"), name
 
 
 def test_nothing_in_the_package_reads_flags_or_prints():
@@ -95,50 +72,39 @@ def test_the_readme_lists_what_is_registered(heading, names):
     assert listed == list(names)
 
 
-def config_files() -> list[pathlib.Path]:
-    return sorted((ROOT / "configs").glob("*.py"))
+CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 
 
-@pytest.mark.parametrize("path", config_files(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_says_what_it_asks(path):
-    """Question, command, minutes, result, date."""
+    """Question, command, minutes, result, date; and it can start."""
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     assert docstring.split("\n")[0].endswith("?"), "the first line is a question"
-    assert f"--config=configs/{path.name}" in docstring, "the command"
     for fact in ("Minutes: ", "Result: ", "Date: "):
         assert f"\n{fact}" in docstring, fact
     results = r"^Result: (none|not run yet|\d)"
     assert re.search(results, docstring, re.MULTILINE), "a figure, none or not run yet"
-    single = isinstance(load_configs(str(path)), ExperimentConfig)
-    program = "train" if single else "sweep"
-    assert f"-m experiments.{program} --config" in docstring, "the program it is for"
-    assert f"`configs/{path.name}`" in (ROOT / "experiments/README.md").read_text(
-        encoding="utf-8"
-    )
-
-
-@pytest.mark.parametrize("path", config_files(), ids=lambda path: path.stem)
-def test_every_config_can_start(path):
-    loaded = load_configs(str(path))
-    single = isinstance(loaded, ExperimentConfig)
-    for config in [loaded] if single else name_runs(loaded).values():
+    configs = load_configs(str(path))
+    command = f"-m experiments.{'train' if len(configs) == 1 else 'sweep'} --config"
+    assert f"{command}=configs/{path.name}" in docstring, "the command"
+    page = (ROOT / "experiments/README.md").read_text(encoding="utf-8")
+    assert f"`configs/{path.name}`" in page
+    for config in name_runs(configs).values():
         validate(config)
 
 
 def test_the_comparison_of_scores_has_every_score_and_none():
     runs = load_configs(str(ROOT / "configs/compare_scores.py"))
     assert isinstance(runs, dict)
-    names = [f"score={name}" for name in aj.score_names()]
-    assert list(runs) == [*names, "attention=none"]
-    scores = [config.model.score for config in runs.values()]
-    assert scores[:-1] == list(aj.score_names())
+    found = {name: config.model.score for name, config in runs.items()}
     assert runs["attention=none"].model.attention == "none"
+    del found["attention=none"]
+    assert found == {f"score={name}": name for name in aj.score_names()}
 
 
 def test_everything_public_is_importable_and_documented():
     for name in aj.__all__:
-        value = getattr(aj, name)
-        assert value.__doc__, name
+        assert getattr(aj, name).__doc__, name
 
 
 def imported(path: pathlib.Path) -> set[str]:

@@ -10,7 +10,7 @@ from attention_jax.data.batches import (
     assign_buckets,
     bucket_shapes,
     encode_pairs,
-    encode_sources,
+    encode_tokens,
     eval_batches,
     keep_short,
     make_batch,
@@ -25,22 +25,18 @@ from attention_jax.data.codec import (
 from attention_jax.data.pairs import Link, Pair, link_tokens
 from attention_jax.data.sources import data_sources, load_splits, register_data_source
 from attention_jax.data.splits import (
-    Leak,
     Splits,
     find_leaks,
     split_by_group,
     split_hash,
 )
-from attention_jax.data.synthetic import register_synthetic_task, synthetic_tasks
+from attention_jax.data.synthetic import synthetic_tasks
 from attention_jax.data.tokenization import (
     CharacterTokenizer,
     SubwordTokenizer,
     Token,
     Tokenizer,
     WordTokenizer,
-    make_tokenizer,
-    tokenizer_from_dict,
-    tokenizer_names,
     tokenizers,
 )
 from attention_jax.data.vocabulary import (

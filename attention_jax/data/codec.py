@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import pathlib
@@ -12,12 +13,7 @@ from attention_jax.atomic_write import write_text
 from attention_jax.config import DataConfig
 from attention_jax.data.pairs import Pair
 from attention_jax.data.text import lower_case
-from attention_jax.data.tokenization import (
-    Token,
-    Tokenizer,
-    make_tokenizer,
-    tokenizer_from_dict,
-)
+from attention_jax.data.tokenization import Token, Tokenizer, tokenizers
 from attention_jax.data.vocabulary import BOS, EOS, PAD, Vocabulary, build_vocabulary
 from attention_jax.errors import UserError
 
@@ -52,30 +48,23 @@ class TextCodec:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text up to the first EOS; PAD and BOS are dropped, UNK becomes "<unk>"."""
-        kept = []
-        for number in map(int, ids):
-            if number == EOS:
-                break
-            if number not in (PAD, BOS):
-                kept.append(number)
+        before = itertools.takewhile(lambda number: number != EOS, map(int, ids))
+        kept = (number for number in before if number not in (PAD, BOS))
         return self.tokenizer.detokenize(self.vocabulary.decode(kept))
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "tokenizer": self.tokenizer.to_dict(),
-            "vocabulary": self.vocabulary.to_dict(),
+            "vocabulary": {"tokens": list(self.vocabulary.tokens)},
             "lowercase": self.lowercase,
         }
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
-        if not isinstance(state["lowercase"], bool):
-            raise TypeError(
-                f"lowercase must be true or false, got {state['lowercase']!r:.60}"
-            )
+        tokenizer = tokenizers.get(state["tokenizer"]["name"])
         return cls(
-            tokenizer_from_dict(state["tokenizer"]),
-            Vocabulary.from_dict(state["vocabulary"]),
+            tokenizer.from_dict(state["tokenizer"]),
+            Vocabulary(tuple(state["vocabulary"]["tokens"])),
             state["lowercase"],
         )
 
@@ -92,7 +81,7 @@ def build_codec(
     """The codec for texts like these: a trained tokenizer and their vocabulary."""
     if lowercase:
         texts = [lower_case(text) for text in texts]
-    trained = make_tokenizer(tokenizer, texts, subwords=subwords)
+    trained = tokenizers.get(tokenizer).train(texts, subwords=subwords)
     token_lists = ([token.text for token in trained.tokenize(text)] for text in texts)
     vocabulary = build_vocabulary(
         token_lists, min_frequency=min_frequency, max_size=max_vocabulary
@@ -111,7 +100,6 @@ def build_codecs(
     """
     if not train_pairs:
         raise UserError("train_pairs is empty: there is no vocabulary to build")
-
     build = functools.partial(
         build_codec,
         subwords=config.subwords,
@@ -147,8 +135,6 @@ def load_codecs(path: str | os.PathLike[str]) -> tuple[TextCodec, TextCodec]:
     data = pathlib.Path(path).read_bytes()
     try:
         state = json.loads(data.decode("utf-8"))
-        if not isinstance(state, dict):
-            raise TypeError(f"it is {type(state).__name__}, not an object")
         if state["format"] != _FORMAT:
             raise ValueError(
                 f"codec format {state['format']!r}, this version reads {_FORMAT}"

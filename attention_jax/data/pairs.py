@@ -46,17 +46,17 @@ def link_tokens(
       pair: the texts and their links.
       source_tokens, target_tokens: the tokens of `pair.source` and `pair.target`.
     """
+
+    def touched(tokens: Sequence[Token], start: int, end: int) -> list[int]:
+        return [
+            index
+            for index, token in enumerate(tokens)
+            if max(start, token.start) < min(end, token.end)
+        ]
+
     return {
         (source, target)
         for link in pair.links
-        for source in _overlapping(source_tokens, link.source_start, link.source_end)
-        for target in _overlapping(target_tokens, link.target_start, link.target_end)
+        for source in touched(source_tokens, link.source_start, link.source_end)
+        for target in touched(target_tokens, link.target_start, link.target_end)
     }
-
-
-def _overlapping(tokens: Sequence[Token], start: int, end: int) -> list[int]:
-    return [
-        index
-        for index, token in enumerate(tokens)
-        if max(start, token.start) < min(end, token.end)
-    ]

@@ -33,17 +33,10 @@ def load_splits(config: DataConfig) -> Splits:
     are a subset of those for a larger one.
 
     Raises:
-      UserError: a count is negative, or the source cannot use its input; an
-        UnknownNameError if there is no source `config.source`.
+      UserError: the source cannot use its input; an UnknownNameError if there is no
+        source `config.source`.
     """
-    source = data_sources.get(config.source)
-    counts = ("num_pairs", "num_dev", "num_test", "num_train")
-    for name in (*counts, "source_column", "target_column"):
-        if getattr(config, name) < 0:
-            raise UserError(
-                f"config.data.{name} must be at least 0, got {getattr(config, name)}"
-            )
-    splits = source(config)
+    splits = data_sources.get(config.source)(config)
     if config.num_train > len(splits.train):
         raise UserError(
             f"config.data.num_train must be at most {len(splits.train)}, the number of "
@@ -70,11 +63,6 @@ def tsv(config: DataConfig) -> Splits:
       UserError: the file cannot be read, or a line has too few columns; names the line.
     """
     columns = (config.source_column, config.target_column)
-    if columns[0] == columns[1]:
-        raise UserError(
-            "config.data.source_column and config.data.target_column must differ, "
-            f"both are {columns[0]}"
-        )
     needed = max(columns) + 1
     rows = []
     lines = read_lines(config.path, field="config.data.path")
@@ -108,22 +96,16 @@ def text(config: DataConfig) -> Splits:
 
 def _split(rows: list[tuple[str, str]], config: DataConfig) -> Splits:
     """Normalises white space, drops empty and repeated pairs, splits, and reports it."""
-    pairs: dict[Pair, None] = {}
-    empty = []
-    for number, row in enumerate(rows, start=1):
-        source, target = (" ".join(cell.split()) for cell in row)
-        if source and target:
-            pairs[Pair(source, target)] = None
-        else:
-            empty.append(str(number))
+    cleaned = [Pair(" ".join(a.split()), " ".join(b.split())) for a, b in rows]
+    complete = [pair for pair in cleaned if pair.source and pair.target]
+    pairs = list(dict.fromkeys(complete))
     if not pairs:
         raise UserError(f"{config.path} holds no pair with text on both sides")
-    splits = split_at_most(list(pairs), config)
-    skipped = f"{len(empty)}"
-    if empty:
-        more = ", ..." if len(empty) > 5 else ""
-        skipped += f" (lines {', '.join(empty[:5])}{more})"
-    report: dict[str, int | str] = {"lines": len(rows), "empty lines skipped": skipped}
-    report["duplicates dropped"] = len(rows) - len(empty) - len(pairs)
-    report["left out by num_pairs"] = len(pairs) - int(splits.report["pairs"])
+    splits = split_at_most(pairs, config)
+    report: dict[str, int | str] = {
+        "lines": len(rows),
+        "empty lines skipped": len(rows) - len(complete),
+        "duplicates dropped": len(complete) - len(pairs),
+        "left out by num_pairs": len(pairs) - sum(map(len, splits[:3])),
+    }
     return splits._replace(report={**report, **splits.report})

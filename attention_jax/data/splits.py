@@ -29,15 +29,6 @@ class Splits(NamedTuple):
     report: dict[str, int | str]
 
 
-class Leak(NamedTuple):
-    """A sentence that two splits share, as `sentence_key` gives it."""
-
-    side: str
-    first: str
-    second: str
-    sentence: str
-
-
 def sentence_key(text: str) -> str:
     """The form in which two sentences are compared: equal ones may not be split.
 
@@ -46,16 +37,8 @@ def sentence_key(text: str) -> str:
     nothing but punctuation keeps it.
     """
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    start, end = 0, len(folded)
-    while start < end and _is_edge(folded[start]):
-        start += 1
-    while end > start and _is_edge(folded[end - 1]):
-        end -= 1
-    return folded[start:end] or folded
-
-
-def _is_edge(char: str) -> bool:
-    return char.isspace() or unicodedata.category(char).startswith("P")
+    edges = [c for c in set(folded) if c == " " or unicodedata.category(c)[0] == "P"]
+    return folded.strip("".join(edges)) or folded
 
 
 def split_by_group(
@@ -107,24 +90,18 @@ def split_by_group(
 
 def connected_groups(pairs: Sequence[Pair]) -> list[list[int]]:
     """Indices of the pairs, by connected component, in order of their first pair."""
-    parent = list(range(len(pairs)))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
+    group_of = [[index] for index in range(len(pairs))]
     first_with: dict[tuple[str, str], int] = {}
     for index, pair in enumerate(pairs):
-        for side, text in (("source", pair.source), ("target", pair.target)):
-            other = first_with.setdefault((side, sentence_key(text)), index)
-            low, high = sorted((root(other), root(index)))
-            parent[high] = low
-    groups: dict[int, list[int]] = {}
-    for index in range(len(pairs)):
-        groups.setdefault(root(index), []).append(index)
-    return list(groups.values())
+        for side in _SIDES:
+            key = (side, sentence_key(getattr(pair, side)))
+            other = first_with.setdefault(key, index)
+            small, large = sorted((group_of[other], group_of[index]), key=len)
+            if small is not large:
+                large.extend(small)
+                for member in small:
+                    group_of[member] = large
+    return sorted(sorted(group) for group in {id(g): g for g in group_of}.values())
 
 
 def _draw(
@@ -163,9 +140,7 @@ def split_covered(pairs: Sequence[Pair], config: DataConfig) -> Splits:
     """
     config = dataclasses.replace(config, min_frequency=1, max_vocabulary=0)
     train_only: set[int] = set()
-    learnt = {}
     for side, codec in zip(_SIDES, build_codecs(config, pairs), strict=True):
-        learnt[side] = codec.tokenizer.to_dict()
         first: dict[int, int] = {}
         for index, pair in enumerate(pairs):
             for token in codec.encode(getattr(pair, side)):
@@ -177,9 +152,8 @@ def split_covered(pairs: Sequence[Pair], config: DataConfig) -> Splits:
         )
         unseen: set[Pair] = set()
         for side, codec in zip(_SIDES, build_codecs(config, splits.train), strict=True):
-            if codec.tokenizer.to_dict() != learnt[side]:
-                rest = splits.dev + splits.test
-                unseen |= {p for p in rest if UNK in codec.encode(getattr(p, side))}
+            rest = splits.dev + splits.test
+            unseen |= {p for p in rest if UNK in codec.encode(getattr(p, side))}
         if not unseen:
             return splits
         train_only |= {i for i, pair in enumerate(pairs) if pair in unseen}
@@ -189,8 +163,8 @@ def split_covered(pairs: Sequence[Pair], config: DataConfig) -> Splits:
     )
 
 
-def find_leaks(splits: Splits) -> list[Leak]:
-    """Every sentence that occurs, on the same side, in two of the splits."""
+def find_leaks(splits: Splits) -> list[tuple[str, str, str, str]]:
+    """Each sentence that is, on the same side, in two splits: side, splits, its key."""
     leaks = []
     for side in _SIDES:
         keys = {
@@ -199,7 +173,7 @@ def find_leaks(splits: Splits) -> list[Leak]:
         }
         for first, second in itertools.combinations(keys, 2):
             shared = sorted(keys[first] & keys[second])
-            leaks += [Leak(side, first, second, sentence) for sentence in shared]
+            leaks += [(side, first, second, sentence) for sentence in shared]
     return leaks
 
 

@@ -16,71 +16,49 @@ from attention_jax.data.splits import Splits, split_by_group
 from attention_jax.errors import UserError
 from attention_jax.functions.registry import Registry
 
-# Source symbols -> target symbols, and for each target word the source word it is from.
-# Symbols are numbers below `symbols`; a task draws its constants from the seed.
-Translate = Callable[[Sequence[int]], tuple[list[int], list[int]]]
-Task = Callable[[int, int], Translate]
+# From a source's symbols, numbers below `config.symbols`, and the set of those that are
+# "adjectives": for each target word the index of the source word that it is from.
+Task = Callable[[Sequence[int], set[int]], list[int]]
 
 synthetic_tasks: Registry[Task] = Registry("synthetic task")
 
 
-def register_synthetic_task(name: str) -> Callable[[Task], Task]:
-    """Decorator: registers a function (symbols, seed) → `Translate` as a task."""
-
-    def register(function: Task) -> Task:
-        return synthetic_tasks.register(name, function, function=function)
-
-    return register
-
-
-@register_synthetic_task("copy")
-def copy(symbols: int, seed: int) -> Translate:
+def copy(source: Sequence[int], adjectives: set[int]) -> list[int]:
     """The same words in the same order."""
-    del symbols, seed
-    return lambda source: (list(source), list(range(len(source))))
+    del adjectives
+    return list(range(len(source)))
 
 
-@register_synthetic_task("reverse")
-def reverse(symbols: int, seed: int) -> Translate:
+def reverse(source: Sequence[int], adjectives: set[int]) -> list[int]:
     """The same words from last to first."""
-    del symbols, seed
-    return lambda source: (list(source[::-1]), list(range(len(source)))[::-1])
+    del adjectives
+    return list(range(len(source)))[::-1]
 
 
-@register_synthetic_task("sort")
-def sort(symbols: int, seed: int) -> Translate:
+def sort(source: Sequence[int], adjectives: set[int]) -> list[int]:
     """The same words in alphabetical order; equal words keep theirs."""
-    del symbols, seed
-
-    def translate(source: Sequence[int]) -> tuple[list[int], list[int]]:
-        order = sorted(range(len(source)), key=source.__getitem__)
-        return [source[index] for index in order], order
-
-    return translate
+    del adjectives
+    return sorted(range(len(source)), key=source.__getitem__)
 
 
-@register_synthetic_task("lexicon")
-def lexicon(symbols: int, seed: int) -> Translate:
-    """Each word translated one to one; some, like adjectives, trade places with the next.
+def lexicon(source: Sequence[int], adjectives: set[int]) -> list[int]:
+    """Each word translated one to one; adjectives trade places with the next word.
 
-    A fixed random half of the symbols are "adjectives": one that another symbol follows,
-    and that has not itself just traded places, comes after that symbol in the target.
+    An adjective that another symbol follows, and that has not itself just traded places,
+    comes after that symbol in the target.
     """
-    rng = random.Random(f"lexicon {seed}")
-    translation = rng.sample(range(symbols), symbols)
-    moves = set(rng.sample(range(symbols), symbols // 2))
+    order: list[int] = []
+    while len(order) < len(source):
+        index = len(order)
+        if source[index] in adjectives and index + 1 < len(source):
+            order += [index + 1, index]
+        else:
+            order.append(index)
+    return order
 
-    def translate(source: Sequence[int]) -> tuple[list[int], list[int]]:
-        order: list[int] = []
-        while len(order) < len(source):
-            index = len(order)
-            if source[index] in moves and index + 1 < len(source):
-                order += [index + 1, index]
-            else:
-                order.append(index)
-        return [translation[source[index]] for index in order], order
 
-    return translate
+for _task in (copy, reverse, sort, lexicon):
+    synthetic_tasks.register(_task.__name__, _task, function=_task)
 
 
 @register_data_source("synthetic")
@@ -94,26 +72,34 @@ def synthetic(config: DataConfig) -> Splits:
       UserError: there are fewer sentences than pairs; an UnknownNameError if there is no
         such task.
     """
-    translate = synthetic_tasks.get(config.task)(config.symbols, config.seed)
-    source_words = syllables(config.symbols)
+    task = synthetic_tasks.get(config.task)
+    words = syllables(config.symbols)
+    drawn = random.Random(f"lexicon {config.seed}")
+    translation = drawn.sample(range(config.symbols), config.symbols)
+    adjectives = set(drawn.sample(range(config.symbols), config.symbols // 2))
     # Two languages where words are translated, one where they are only moved.
-    if config.task == "lexicon":
-        target_words = [word[::-1] for word in source_words]
-    else:
-        target_words = source_words
+    translated = [words[symbol][::-1] for symbol in translation]
+    target_words = translated if task is lexicon else words
     rng = random.Random(config.seed)
     pairs = []
     for length, count in _counts(config).items():
         for number in _distinct(rng, config.symbols**length, count):
-            source = _digits(number, config.symbols, length)
-            target, origin = translate(source)
-            pairs.append(
-                _pair(
-                    [source_words[symbol] for symbol in source],
-                    [target_words[symbol] for symbol in target],
-                    origin,
-                )
+            source = [
+                number // config.symbols**i % config.symbols for i in range(length)
+            ]
+            order = task(source, adjectives)
+            texts = (
+                " ".join(words[symbol] for symbol in source),
+                " ".join(target_words[source[index]] for index in order),
             )
+            source_spans, target_spans = (
+                [match.span() for match in re.finditer(r"\S+", text)] for text in texts
+            )
+            links = (
+                Link(*source_spans[index], *span)
+                for index, span in zip(order, target_spans, strict=True)
+            )
+            pairs.append(Pair(*texts, tuple(links)))
     rng.shuffle(pairs)
     return split_by_group(pairs, config.num_dev, config.num_test, config.seed)
 
@@ -156,23 +142,3 @@ def _distinct(rng: random.Random, below: int, count: int) -> list[int]:
     while len(drawn) < count:
         drawn[rng.randrange(below)] = None
     return list(drawn)
-
-
-def _digits(number: int, base: int, length: int) -> list[int]:
-    digits = []
-    for _ in range(length):
-        number, digit = divmod(number, base)
-        digits.append(digit)
-    return digits
-
-
-def _pair(source: list[str], target: list[str], origin: list[int]) -> Pair:
-    texts = " ".join(source), " ".join(target)
-    source_spans, target_spans = (
-        [match.span() for match in re.finditer(r"\S+", text)] for text in texts
-    )
-    links = [
-        Link(*source_spans[index], *span)
-        for index, span in zip(origin, target_spans, strict=True)
-    ]
-    return Pair(*texts, tuple(links))

@@ -55,36 +55,29 @@ def tatoeba(config: DataConfig) -> Splits:
             f"the download of tatoeba is zh-en; for {other!r} get its file from "
             "manythings.org/anki and pass --config.data.path=FILE"
         )
-    rows = _read(config.path or str(download(URL, SHA256)))
+    path = config.path or str(download(URL, SHA256))
+    lines = read_lines(path, field="config.data.path")
     clean = clean_chinese if other.split("_")[0] == "zh" else clean_text
     pairs: dict[tuple[str, str], Pair] = {}
-    for english, foreign, attribution in rows:
-        texts = (clean_english(english), clean(foreign))
-        source, target = texts if languages[0] == "en" else texts[::-1]
-        if source and target:
-            pair = Pair(source, target, attribution=attribution)
-            pairs.setdefault((source, target), pair)
-    splits = split_at_most(list(pairs.values()), config)
-    report: dict[str, int | str] = {
-        "lines": len(rows),
-        "duplicates dropped": len(rows) - len(pairs),
-        "licence": "CC-BY 2.0 FR, tatoeba.org",
-    }
-    return splits._replace(report={**report, **splits.report})
-
-
-def _read(path: str) -> list[tuple[str, str, str]]:
-    """English, other language and attribution of each line."""
-    rows = []
-    for number, line in enumerate(read_lines(path, field="config.data.path"), start=1):
+    for number, line in enumerate(lines, start=1):
         cells = line.split("\t")
-        if not 2 <= len(cells) <= 3 or not cells[0].strip() or not cells[1].strip():
+        if not 2 <= len(cells) <= 3 or not all(cell.strip() for cell in cells[:2]):
             raise UserError(
                 f"{path}, line {number}: expected 'English TAB other language TAB "
                 f"attribution' with text in the first two, got {len(cells)} columns"
             )
-        rows.append((cells[0], cells[1], cells[2] if len(cells) == 3 else ""))
-    return rows
+        texts = (clean_english(cells[0]), clean(cells[1]))
+        source, target = texts if languages[0] == "en" else texts[::-1]
+        if source and target:
+            pair = Pair(source, target, attribution="".join(cells[2:]))
+            pairs.setdefault((source, target), pair)
+    splits = split_at_most(list(pairs.values()), config)
+    report: dict[str, int | str] = {
+        "lines": len(lines),
+        "duplicates dropped": len(lines) - len(pairs),
+        "licence": "CC-BY 2.0 FR, tatoeba.org",
+    }
+    return splits._replace(report={**report, **splits.report})
 
 
 def download(url: str, sha256: str) -> pathlib.Path:

@@ -25,8 +25,6 @@ def read_lines(path: str, *, field: str) -> list[str]:
       UserError: the file cannot be read, or is not UTF-8; names the nearest file that
         exists, or the line and the byte.
     """
-    if not path:
-        raise UserError(f"{field} is empty: it must name a file (--{field}=FILE)")
     try:
         data = pathlib.Path(path).read_bytes()
     except FileNotFoundError:

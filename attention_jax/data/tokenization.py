@@ -8,7 +8,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Self
 
 from tokenizers import Tokenizer as Model
 from tokenizers import models, pre_tokenizers, trainers
@@ -28,81 +28,48 @@ class Token(NamedTuple):
     end: int
 
 
-class Tokenizer(Protocol):
-    """Cuts text into tokens and joins tokens into text."""
+class Tokenizer:
+    """Cuts text into tokens and joins tokens into text; this one learns nothing."""
 
     name: str
 
     @classmethod
     def train(cls, texts: Sequence[str], *, subwords: int) -> Self:
-        """A tokenizer for texts like these; `subwords` where a vocabulary is learnt."""
-        ...
+        """A tokenizer for texts like these; `subwords` where a vocabulary is learnt.
 
-    @classmethod
-    def from_dict(cls, state: dict[str, Any]) -> Self:
-        """The tokenizer whose `to_dict` this is."""
-        ...
-
-    def to_dict(self) -> dict[str, Any]:
-        """What `from_dict` needs, as JSON values; "name" is the registered name."""
-        ...
-
-    def tokenize(self, text: str) -> list[Token]:
-        """The tokens, in order, with offsets into `text` as it was given."""
-        ...
-
-    def detokenize(self, tokens: Sequence[str]) -> str:
-        """The text that these token texts stand for."""
-        ...
-
-    def display(self, token: str) -> str:
-        """A token's text for a reader: without marks for spaces."""
-        ...
-
-
-tokenizers: Registry[type[Tokenizer]] = Registry("tokenizer")
-
-
-def tokenizer_names() -> tuple[str, ...]:
-    """The names that `make_tokenizer` takes."""
-    return tokenizers.names()
-
-
-def make_tokenizer(name: str, texts: Sequence[str], *, subwords: int) -> Tokenizer:
-    """The tokenizer called `name`, trained on `texts` if it is one that is trained.
-
-    Raises:
-      UserError: `subwords` is too small, for a tokenizer that uses it; an
-        UnknownNameError if there is no such tokenizer.
-    """
-    return tokenizers.get(name).train(texts, subwords=subwords)
-
-
-def tokenizer_from_dict(state: dict[str, Any]) -> Tokenizer:
-    """The tokenizer that `to_dict` described."""
-    return tokenizers.get(state["name"]).from_dict(state)
-
-
-class _Untrained:
-    """A tokenizer that learns nothing: its name is all there is to store."""
-
-    name: str
-
-    @classmethod
-    def train(cls, texts: Sequence[str], *, subwords: int) -> Self:
+        Raises:
+          UserError: `subwords` is too small, for a tokenizer that uses it.
+        """
         del texts, subwords
         return cls()
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
+        """The tokenizer whose `to_dict` this is."""
         del state
         return cls()
 
     def to_dict(self) -> dict[str, Any]:
+        """What `from_dict` needs, as JSON values; "name" is the registered name."""
         return {"name": self.name}
 
+    def tokenize(self, text: str) -> list[Token]:
+        """The tokens, in order, with offsets into `text` as it was given."""
+        raise NotImplementedError
 
-class CharacterTokenizer(_Untrained):
+    def detokenize(self, tokens: Sequence[str]) -> str:
+        """The text that these token texts stand for."""
+        raise NotImplementedError
+
+    def display(self, token: str) -> str:
+        """A token's text for a reader: without marks for spaces."""
+        raise NotImplementedError
+
+
+tokenizers: Registry[type[Tokenizer]] = Registry("tokenizer")
+
+
+class CharacterTokenizer(Tokenizer):
     """One token for each character; a token "▁" for each run of white space.
 
     The vocabulary covers any number, name and word spelt with known characters. To choose
@@ -112,8 +79,6 @@ class CharacterTokenizer(_Untrained):
     name = "characters"
 
     def tokenize(self, text: str) -> list[Token]:
-        if SPACE not in text and text.split(maxsplit=1) == [text]:  # nothing to mark
-            return [Token(char, i, i + 1) for i, char in enumerate(text)]
         tokens: list[Token] = []
         for match in re.finditer(r"\S", text):
             position, char = match.start(), match[0]
@@ -135,7 +100,6 @@ _CLOSING = frozenset(",.;:!?)]}%‰°’”»…、。，；：！？）》」�
 _OPENING = frozenset("([{“‘«¿¡（《「『【〈‹„#@")
 _CURRENCY_OR_SIGN = frozenset("-+−±$£€¥₩₹₽₺₴₫฿₪₱₦₡₲₵₸₼₾")
 _TIGHT = frozenset("/\\_~、。，；：！？（）《》「」『』【】〈〉·・々〇ー")
-_QUOTES = frozenset('"')
 
 _TOKENS = re.compile(r"a+(?:['\-]a+)*|[d'\-ip]")
 _CLITIC = re.compile(r"['’](?:s|m|t|d|re|ve|ll)$", re.IGNORECASE)
@@ -179,7 +143,7 @@ class _Classes(dict):
 _CLASSES = _Classes()
 
 
-class WordTokenizer(_Untrained):
+class WordTokenizer(Tokenizer):
     """Words, single digits, punctuation marks.
 
     Cutting. A word is a run of letters and combining marks; an apostrophe or hyphen
@@ -273,7 +237,7 @@ class _Spacing:
         self.before = ""
         self.kind = ""
         self.joined = True
-        self.open_quotes: set[str] = set()
+        self.quoting = False
 
     def expects_space(self, core: str, kind: str) -> bool:
         before, kind_before = self.before, self.kind
@@ -285,13 +249,10 @@ class _Spacing:
             return False
         if len(core) > 1 and core[0] in "'’":
             return False
-        if before in _QUOTES and before in self.open_quotes:
-            return False
-        return not (core in _QUOTES and core in self.open_quotes)
+        return not (self.quoting and '"' in (before, core))
 
     def advance(self, core: str, kind: str, *, joins_next: bool) -> None:
-        if core in _QUOTES:
-            self.open_quotes ^= {core}
+        self.quoting ^= core == '"'
         self.before, self.kind, self.joined = core, kind, joins_next
 
 
@@ -299,7 +260,7 @@ class _Spacing:
 _UNKNOWN = "\n"
 
 
-class SubwordTokenizer:
+class SubwordTokenizer(Tokenizer):
     """Byte-pair encoding (Sennrich et al., 2016) with "▁" at the start of each word.
 
     At most `subwords` pieces, the alphabet included. A digit is always a piece of its

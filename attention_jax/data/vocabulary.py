@@ -4,7 +4,6 @@ import collections
 import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
 
 PAD, BOS, EOS, UNK = range(4)
 SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
@@ -55,16 +54,6 @@ class Vocabulary:
                 )
             tokens.append(self.tokens[number])
         return tokens
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"tokens": list(self.tokens)}
-
-    @classmethod
-    def from_dict(cls, state: dict[str, Any]) -> Self:
-        for number, token in enumerate(state["tokens"]):
-            if not isinstance(token, str):
-                raise TypeError(f"token {number} must be a string, got {token!r:.60}")
-        return cls(tuple(state["tokens"]))
 
 
 def build_vocabulary(

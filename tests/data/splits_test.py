@@ -18,21 +18,14 @@ def singles(count):
 )
 @settings(deadline=None)
 def test_splits_share_no_sentence_and_lose_no_pair(rows, seed):
-    pairs = [Pair(source, target) for source, target in rows]
-    pairs += singles(40)
+    pairs = [Pair(source, target) for source, target in rows] + singles(40)
     splits = split_by_group(pairs, 7, 11, seed)
     assert (len(splits.dev), len(splits.test)) == (7, 11)
-    assert sorted(splits.train + splits.dev + splits.test, key=str) == sorted(
-        pairs, key=str
-    )
+    together = splits.train + splits.dev + splits.test
+    assert sorted(together, key=str) == sorted(pairs, key=str)
     for side in ("source", "target"):
-        seen = [
-            {getattr(pair, side) for pair in split}
-            for split in (splits.train, splits.dev, splits.test)
-        ]
-        assert not seen[0] & seen[1]
-        assert not seen[0] & seen[2]
-        assert not seen[1] & seen[2]
+        train, dev, test = ({getattr(p, side) for p in split} for split in splits[:3])
+        assert not (train & dev or train & test or dev & test)
     assert find_leaks(splits) == []
 
 
@@ -52,24 +45,23 @@ def test_groups_are_the_connected_components(rows):
     assert connected_groups(pairs) == list(expected.values())
 
 
-def test_a_source_equal_to_a_target_connects_nothing():
-    assert len(connected_groups([Pair("a", "b"), Pair("b", "c")])) == 2
-
-
 @pytest.mark.parametrize(
-    ("first", "second"),
-    [("Hello!", "hello"), ("你好！", "你好!"), ("a  b", "A b."), ("Ｔom?", "tom")],
+    ("first", "second", "groups"),
+    [
+        ("Hello!", "hello", 1),
+        ("你好！", "你好!", 1),
+        ("a  b", "A b.", 1),
+        ("Ｔom?", "tom", 1),
+        ("a b", "ab", 2),
+        ("...", "?", 2),
+        ("$5", "5", 2),
+        ("3.5", "35", 2),
+        ("a", "x", 2),  # which is the first pair's target
+    ],
 )
-def test_variants_of_a_sentence_are_one(first, second):
-    assert sentence_key(first) == sentence_key(second)
-    assert len(connected_groups([Pair(first, "x"), Pair(second, "y")])) == 1
-
-
-@pytest.mark.parametrize(
-    ("first", "second"), [("a b", "ab"), ("...", "?"), ("$5", "5"), ("3.5", "35")]
-)
-def test_different_sentences_stay_different(first, second):
-    assert sentence_key(first) != sentence_key(second)
+def test_variants_of_a_sentence_are_one(first, second, groups):
+    assert len({sentence_key(first), sentence_key(second)}) == groups
+    assert len(connected_groups([Pair(first, "x"), Pair(second, "y")])) == groups
 
 
 @pytest.mark.parametrize("side", ["source", "target"])

@@ -177,14 +177,10 @@ def test_processes_that_would_share_nothing_are_refused(config_file, monkeypatch
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--coordinator=localhost:1"], "--num_processes and --process_id must be"),
-        (
-            ["--coordinator=a:1", "--num_processes=2", "--process_id=2"],
-            "--process_id must be below --num_processes, 2, got 2",
-        ),
+        (["--coordinator=a:1"], "belong together; got a:1, None and None"),
         (
             ["--coordinator=nonsense", "--num_processes=2", "--process_id=0"],
-            "--coordinator must be HOST:PORT of process 0, as in 10.0.0.1:1234, got",
+            "belong together; got nonsense, 2 and 0",
         ),
     ],
 )

@@ -70,7 +70,7 @@ def test_nothing_that_is_read_is_replaced(workdir, tmp_path, capsys):
         (("--text=a", "--split=dev"), "got --text and --split"),
         (("--text=a", "--target=b", "--target=c"), "got 2 and 1"),
         (("--input=no.txt", "--target=b"), "got 1 and 0"),
-        (("--text=\udcff",), "--text is not UTF-8"),
+        (("--text=\udcff",), "--text and --target must be UTF-8"),
     ],
 )
 def test_a_wrong_command_line(arguments, message, capsys):

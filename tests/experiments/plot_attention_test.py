@@ -122,5 +122,3 @@ def test_too_many_for_a_picture(workdir, tmp_path, capsys, monkeypatch):
     flags = f"--workdir={workdir}", f"--output={tmp_path / 'a.png'}", "--split=test"
     assert run(*flags, "--num=4") == 2
     assert "has room for 3 sentences, and these are 4" in capsys.readouterr().err
-    assert run(*flags[:2], "--text=ba", "--num=2") == 2
-    assert "--num is of --input or --split" in capsys.readouterr().err

@@ -104,9 +104,3 @@ def test_events_are_what_tensorboard_reads(tmp_path):
         if name not in ("event", "step")
     }
     assert found == pytest.approx(expected, rel=1e-6)
-
-
-def test_nothing_is_written_before_the_first_row(tmp_path):
-    with watch(tmp_path / "events", TrainingConfig(), file=io.StringIO()):
-        pass
-    assert not (tmp_path / "events").exists()

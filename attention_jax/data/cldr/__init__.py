@@ -6,16 +6,16 @@ March 5, 2024"), and with a known word alignment: both sides are rendered part b
 """
 
 import datetime
+import functools
 import random
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable
 
 from babel import Locale, UnknownLocaleError, localedata
 
 from attention_jax.config import DataConfig
 from attention_jax.data.cldr import rendering as render
-from attention_jax.data.cldr.inventory import Inventory, shared_inventory
-from attention_jax.data.cldr.phrases import Phrase, Piece, assemble, relabel
-from attention_jax.data.cldr.rendering import moment
+from attention_jax.data.cldr.rendering import Phrase, assemble, moment
 from attention_jax.data.pairs import Link, Pair
 from attention_jax.data.sources import register_data_source
 from attention_jax.data.splits import Splits, split_covered
@@ -23,7 +23,19 @@ from attention_jax.errors import UserError, unknown_name
 
 # Renders one meaning, drawn once, in whichever locale it is called with.
 Meaning = Callable[[str], Phrase]
+# Codes that both locales have a name for, by kind, in a fixed order; any may be empty.
+Inventory = dict[str, tuple[str, ...]]
 
+# The currencies of most trade, and a few with names and signs of their own.
+_CURRENCIES = (
+    "USD EUR JPY GBP CNY AUD CAD CHF HKD SGD SEK KRW NOK NZD "
+    "INR MXN TWD ZAR BRL DKK PLN THB ILS IDR CZK AED TRY HUF "
+    "CLP SAR PHP MYR RUB UAH VND EGP NGN PKR KES ARS COP PEN"
+)
+# How often each kind is drawn, by the entry of the inventory that it needs.
+_QUANTITIES: dict[str, float] = {"units": 4, "currency_signs": 4, "currencies": 2}
+_NAMES: dict[str, float] = {"territories": 3, "languages": 2}
+_DATES: dict[str, float] = {"date_formats": 8, "time_formats": 1, "relative_units": 2}
 _FIRST_DAY = datetime.date(1950, 1, 1)
 _LAST_DAY = datetime.date(2049, 12, 31)
 _MAX_CHARACTERS = 90
@@ -62,23 +74,19 @@ def generate_pairs(
       seed: equal seeds give equal pairs, and fewer pairs are the first of more.
 
     Raises:
-      UserError: `num_pairs` is not positive, or more than the phrases that were found.
+      UserError: `num_pairs` is more than the phrases that were found.
     """
-    if num_pairs < 1:
-        raise UserError(
-            f"config.data.num_pairs must be at least 1 for cldr, got {num_pairs}"
-        )
     rng = random.Random(seed)
-    draw = _Drawing(shared_inventory(source, target), rng)
+    drawing = _Drawing(shared_inventory(source, target), rng)
     found: dict[str, Pair] = {}
     fruitless = 0
     while len(found) < num_pairs and fruitless < _PATIENCE:
         fruitless += 1
-        meaning = draw.meaning()
+        meaning = drawing.meaning()
         pair = make_pair(meaning(source), meaning(target))
-        if max(len(pair.source), len(pair.target)) > _MAX_CHARACTERS:
-            continue
-        if pair.source and pair.target and pair.source not in found:
+        lengths = len(pair.source), len(pair.target)
+        fits = 0 < min(lengths) and max(lengths) <= _MAX_CHARACTERS
+        if fits and pair.source not in found:
             found[pair.source] = pair
             fruitless = 0
     if len(found) < num_pairs:
@@ -108,37 +116,76 @@ class _Drawing:
     def __init__(self, inventory: Inventory, rng: random.Random):
         self.inventory = inventory
         self.rng = rng
-        quantities = {self.measure: 4, self.money: 4, self.money_in_words: 2}
-        names = {self.territory: 3, self.language: 2}
-        alone = {self.date: 8, self.time: 1, self.relative: 2, **quantities, **names}
-        self._quantities = self._possible(quantities)
-        self._names = self._possible(names)
-        self._alone = self._possible(alone)
-        joined = {self.date_and_time: 6}
+
+        def possible(weights: dict[str, float]) -> dict[str, float]:
+            return {kind: w for kind, w in weights.items() if inventory[kind]}
+
+        self._quantities = possible(_QUANTITIES)
+        self._names = possible(_NAMES)
+        self._alone = possible(_DATES | _QUANTITIES | _NAMES)
+        self._all = {**self._alone, "date and time": 6}
         if self._quantities:
-            joined[self.list_of_quantities] = 4
+            self._all["list of quantities"] = 4
         if self._names:
-            joined[self.list_of_names] = 5
-        joined[self.joined] = 8
-        self._all = {**self._alone, **joined}
+            self._all["list of names"] = 5
+        self._all["joined"] = 8
 
     def meaning(self) -> Meaning:
-        return self._one_of(self._all)()
+        """A phrase of one kind, or two or three of them joined."""
+        kind = self._one_of(self._all)
+        if kind in self._alone:
+            return self.alone(kind)
+        if kind == "date and time":
+            day, clock = self._day(), self._clock()
+            return lambda locale: render.date_and_time(
+                locale, moment(locale, day, "full"), moment(locale, clock, "short")
+            )
+        if kind == "joined":  # two of different kinds, by a dash in any locale
+            first = self._one_of(self._alone)
+            others = {kind: w for kind, w in self._alone.items() if kind != first}
+            items = [self.alone(first), self.alone(self._one_of(others or self._alone))]
+            return lambda locale: render.fill(
+                "{0} – {1}", [item(locale) for item in items]
+            )
+        if kind == "list of names":
+            kind = self._one_of(self._names)
+            items = [self.alone(kind) for _ in range(self.rng.randint(2, 3))]
+        else:
+            kind = self._one_of(self._quantities)
+            items = [self.alone(kind), self.alone(kind)]
+        style = self.rng.choice(("standard", "or"))
+        return lambda locale: render.listing(
+            locale, [item(locale) for item in items], style
+        )
 
-    def _possible(self, weights: dict) -> dict:
-        """The kinds for which the inventory is not empty."""
-        needs = {
-            self.date: self.inventory.date_formats,
-            self.relative: self.inventory.relative_units,
-            self.measure: self.inventory.units,
-            self.money: self.inventory.currency_signs,
-            self.money_in_words: self.inventory.currencies,
-            self.territory: self.inventory.territories,
-            self.language: self.inventory.languages,
-        }
-        return {kind: w for kind, w in weights.items() if needs.get(kind, True)}
+    def alone(self, kind: str) -> Meaning:
+        """A phrase about one of the inventory's codes of a kind."""
+        rng, codes = self.rng, self.inventory[kind]
+        if kind == "date_formats":
+            day, weights = self._day(), [3, 1, 0.2, 0.1][: len(codes)]
+            style = rng.choices(codes, weights)[0]
+            return lambda locale: moment(locale, day, style)
+        if kind == "time_formats":
+            clock = self._clock()
+            return lambda locale: moment(locale, clock, codes[0])
+        code = rng.choice(codes)
+        if kind == "relative_units":
+            count = rng.randint(1, 99) * rng.choice((1, -1))
+            return lambda locale: render.relative(locale, code, count)
+        if kind == "units":
+            value: float = rng.randint(1, 999)
+            if rng.random() < 0.3:
+                value = value / 10
+            return lambda locale: render.measure(locale, value, code)
+        if kind == "currency_signs":
+            cents = rng.randint(1, 10 ** rng.randint(3, 6))
+            return lambda locale: render.money(locale, cents / 100, code)
+        if kind == "currencies":
+            amount = rng.randint(1, 10 ** rng.randint(1, 4))
+            return lambda locale: render.money_in_words(locale, amount, code)
+        return lambda locale: render.name(locale, kind, code)
 
-    def _one_of(self, weights: dict):
+    def _one_of(self, weights: dict[str, float]) -> str:
         return self.rng.choices(list(weights), list(weights.values()))[0]
 
     def _day(self) -> datetime.date:
@@ -148,79 +195,70 @@ class _Drawing:
     def _clock(self) -> datetime.time:
         return datetime.time(self.rng.randrange(24), self.rng.randrange(60))
 
-    def date(self) -> Meaning:
-        formats = self.inventory.date_formats
-        weights = [3, 1, 0.2, 0.1][: len(formats)]
-        day, style = self._day(), self.rng.choices(formats, weights)[0]
-        return lambda locale: moment(locale, day, style)
 
-    def time(self) -> Meaning:
-        clock = self._clock()
-        return lambda locale: moment(locale, clock, "short")
+@functools.cache
+def shared_inventory(source: str, target: str) -> Inventory:
+    """What two Babel locales both localise, without source names that occur twice."""
+    locales = (source, target)
+    tables = [render.load_locale(name) for name in locales]
 
-    def date_and_time(self) -> Meaning:
-        day, clock = self._day(), self._clock()
-        return lambda locale: render.date_and_time(
-            locale,
-            moment(locale, day, "full"),
-            moment(locale, clock, "short"),
-        )
+    def both(
+        rendered: Callable[[str, str], Phrase], codes: Iterable[str]
+    ) -> tuple[str, ...]:
+        """The codes to keep, the first of those that read alike in the source language."""
+        first_with: dict[str, str] = {}
+        for code in codes:
+            if all(_is_localised(rendered(locale, code), code) for locale in locales):
+                first_with.setdefault(assemble(rendered(source, code))[0], code)
+        return tuple(first_with.values())
 
-    def relative(self) -> Meaning:
-        unit = self.rng.choice(self.inventory.relative_units)
-        count = self.rng.randint(1, 99) * self.rng.choice((1, -1))
-        return lambda locale: render.relative(locale, unit, count)
+    def keys(attribute: str, pattern: str) -> list[str]:
+        shared = set.intersection(*(set(getattr(t, attribute)) for t in tables))
+        return sorted(code for code in shared if re.fullmatch(pattern, code))
 
-    def measure(self) -> Meaning:
-        unit = self.rng.choice(self.inventory.units)
-        value: float = self.rng.randint(1, 999)
-        if self.rng.random() < 0.3:
-            value = value / 10
-        return lambda locale: render.measure(locale, value, unit)
+    currencies = _CURRENCIES.split()
+    return {
+        "date_formats": tuple(
+            name
+            for name in ("full", "long", "yMMMM", "MMMMd")
+            if all(render.format_fields(locale, name) for locale in locales)
+        ),
+        "time_formats": ("short",),
+        "relative_units": both(
+            lambda name, unit: render.relative(name, unit, 5), render.SECONDS
+        ),
+        "currencies": both(
+            lambda name, code: render.money_in_words(name, 5, code), currencies
+        ),
+        "currency_signs": both(
+            lambda name, code: render.money(name, 5.0, code), currencies
+        ),
+        "units": both(
+            lambda name, unit: render.measure(name, 5, unit),
+            keys("unit_display_names", "(?!.*(-person|-generic)$).*"),
+        ),
+        "territories": both(
+            lambda name, code: render.name(name, "territories", code),
+            keys("territories", "[A-Z]{2}"),
+        ),
+        "languages": both(
+            lambda name, code: render.name(name, "languages", code),
+            keys("languages", "[a-z]{2}"),
+        ),
+    }
 
-    def money(self) -> Meaning:
-        currency = self.rng.choice(self.inventory.currency_signs)
-        cents = self.rng.randint(1, 10 ** self.rng.randint(3, 6))
-        return lambda locale: render.money(locale, cents / 100, currency)
 
-    def money_in_words(self) -> Meaning:
-        currency = self.rng.choice(self.inventory.currencies)
-        amount = self.rng.randint(1, 10 ** self.rng.randint(1, 4))
-        return lambda locale: render.money_in_words(locale, amount, currency)
+def _is_localised(phrase: Phrase, code: str) -> bool:
+    """Whether the phrase has words, and they are not the code that stands in for them.
 
-    def territory(self) -> Meaning:
-        code = self.rng.choice(self.inventory.territories)
-        return lambda locale: render.territory(locale, code)
-
-    def language(self) -> Meaning:
-        code = self.rng.choice(self.inventory.languages)
-        return lambda locale: render.language(locale, code)
-
-    def list_of_names(self) -> Meaning:
-        kind = self._one_of(self._names)
-        return self._listing([kind() for _ in range(self.rng.randint(2, 3))])
-
-    def list_of_quantities(self) -> Meaning:
-        kind = self._one_of(self._quantities)
-        return self._listing([kind(), kind()])
-
-    def _listing(self, items: Sequence[Meaning]) -> Meaning:
-        styles: tuple[render.ListStyle, ...] = ("standard", "or")
-        style = self.rng.choice(styles)
-        return lambda locale: render.listing(
-            locale, [item(locale) for item in items], style
-        )
-
-    def joined(self) -> Meaning:
-        """Two phrases of different kinds, joined by a dash in any locale."""
-        first = self._one_of(self._alone)
-        others = {kind: w for kind, w in self._alone.items() if kind != first}
-        items = [first(), self._one_of(others or self._alone)()]
-        return lambda locale: (
-            *relabel(items[0](locale), "0"),
-            Piece(" – "),
-            *relabel(items[1](locale), "1"),
-        )
+    CLDR leaves gaps: Babel then writes "5 length-kilometer". A name with digits in it
+    ("liters per 100 kilometers") could not be told from its number.
+    """
+    words = "".join(piece.text for piece in phrase if piece.label != "number").strip()
+    numbers = [piece.text for piece in phrase if piece.label == "number"]
+    is_code = code in words if "-" in code else code == words
+    names_in_number = any(char.isalpha() for text in numbers for char in text)
+    return bool(words) and not is_code and not names_in_number
 
 
 def parse_locale(field: str, name: str) -> str:

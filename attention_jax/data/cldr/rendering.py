@@ -1,23 +1,93 @@
 """One meaning in one language: dates, sums, measures, names, and what joins them.
 
-Each function returns a phrase whose text is what Babel writes, up to invisible marks and
-kinds of space.
+A phrase is labelled pieces of text: a piece's label says which part of the meaning it
+expresses, and the pieces of two languages with equal labels translate each other. A
+phrase's text is what Babel writes, up to invisible marks and kinds of space.
 """
 
 import datetime
 import functools
 import re
 import unicodedata
-from collections.abc import Sequence
-from typing import Any, Literal, cast
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, cast
 
 from babel import Locale, dates, lists, numbers, units
 
-from attention_jax.data.cldr.phrases import Phrase, Piece, around_number, clean, fill
 
-ListStyle = Literal["standard", "or"]
+class Piece(NamedTuple):
+    """Some text, and the part of the meaning it expresses ("" for none)."""
 
-_SECONDS = {
+    text: str
+    label: str = ""
+
+
+Phrase = tuple[Piece, ...]
+
+_DIGITS = re.compile(r"\d(?:.*\d)?", re.DOTALL)
+
+# Directional and other invisible marks, but not the joiners that spelling needs.
+_INVISIBLE = re.compile(
+    "[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
+)
+_SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
+
+
+def clean(text: str) -> str:
+    """Babel's text with plain spaces and without invisible marks.
+
+    CLDR separates "3:07" and "PM" by U+202F and groups digits by U+00A0; a tokenizer
+    and a reader see only that there is a space.
+    """
+    return _SPACES.sub(" ", _INVISIBLE.sub("", text))
+
+
+def assemble(phrase: Iterable[Piece]) -> tuple[str, dict[str, list[tuple[int, int]]]]:
+    """The phrase as text, and for each label the spans [start, end) that have it.
+
+    White space never begins or ends the text or a span, and never doubles.
+    """
+    text = ""
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for piece in phrase:
+        added = piece.text
+        if not text or text.endswith(" "):
+            added = added.lstrip(" ")
+        start = len(text) + len(added) - len(added.lstrip(" "))
+        text += added
+        end = len(text.rstrip(" "))
+        if piece.label and end > start:
+            known = spans.setdefault(piece.label, [])
+            if known and known[-1][1] == start:
+                start = known.pop()[0]
+            known.append((start, end))
+    return text.rstrip(" "), spans
+
+
+def fill(template: str, items: Sequence[Phrase]) -> Phrase:
+    """The template with item i, its labels prefixed by i, in place of each "{i}"."""
+    phrase: list[Piece] = []
+    for index, part in enumerate(re.split(r"\{(\d)\}", template)):
+        if index % 2:
+            for text, label in items[int(part)]:
+                phrase.append(Piece(text, label and f"{part}.{label}"))
+        elif part:
+            phrase.append(Piece(part))
+    return tuple(phrase)
+
+
+def around_number(text: str, label: str) -> Phrase:
+    """The text with its number labelled "number" and the rest labelled `label`."""
+    text = clean(text)
+    number = _DIGITS.search(text)
+    if number is None:
+        return (Piece(text, label),)
+    before, after = text[: number.start()], text[number.end() :]
+    pieces = (Piece(before, label), Piece(number[0], "number"), Piece(after, label))
+    return tuple(piece for piece in pieces if piece.text)
+
+
+SECONDS = {
     "year": 365 * 86_400,
     "month": 30 * 86_400,
     "week": 7 * 86_400,
@@ -26,9 +96,8 @@ _SECONDS = {
     "minute": 60,
     "second": 1,
 }
-RELATIVE_UNITS = tuple(_SECONDS)
 
-# CLDR's pattern letters, by the part of a date or time that they express.
+# CLDR's pattern letters, by the part of a date or time that they express; "" is the era.
 _LETTERS = {
     "year": "y",
     "month": "ML",
@@ -36,7 +105,7 @@ _LETTERS = {
     "weekday": "Ec",
     "hour": "hHKkabB",
     "minute": "m",
-    "era": "G",
+    "": "G",
 }
 _PARTS = {letter: part for part, letters in _LETTERS.items() for letter in letters}
 
@@ -47,7 +116,7 @@ load_locale = functools.cache(Locale.parse)
 def relative(locale: str, unit: str, count: int) -> Phrase:
     """`count` units from now: "in 3 days"; for a negative count "3 days ago"."""
     text = dates.format_timedelta(
-        datetime.timedelta(seconds=count * _SECONDS[unit]),
+        datetime.timedelta(seconds=count * SECONDS[unit]),
         cast(Any, unit),
         threshold=float("inf"),
         add_direction=True,
@@ -83,45 +152,26 @@ def measure(locale: str, value: float, unit: str) -> Phrase:
     return around_number(text, "unit")
 
 
-def territory(locale: str, code: str) -> Phrase:
-    """A country or territory: "France"."""
-    return (Piece(clean(load_locale(locale).territories[code]), "name"),)
+def name(locale: str, table: str, code: str) -> Phrase:
+    """What a locale calls something: of "territories" FR is "France"."""
+    return (Piece(clean(getattr(load_locale(locale), table)[code]), "name"),)
 
 
-def language(locale: str, code: str) -> Phrase:
-    """A language: "French"."""
-    return (Piece(clean(load_locale(locale).languages[code]), "name"),)
-
-
-def listing(locale: str, items: Sequence[Phrase], style: ListStyle) -> Phrase:
+def listing(locale: str, items: Sequence[Phrase], style: str) -> Phrase:
     """The items as CLDR lists them: "A, B, and C" ("standard"), "A or B" ("or")."""
     return fill(_list_template(locale, len(items), style), items)
 
 
 @functools.cache
-def _list_template(locale: str, size: int, style: ListStyle) -> tuple[str | int, ...]:
-    # Private-use characters stand for the items: no pattern contains them.
-    items = [chr(0xE000 + index) for index in range(size)]
-    text = clean(lists.format_list(items, style=style, locale=load_locale(locale)))
-    return tuple(
-        ord(part) - 0xE000 if "\ue000" <= part <= "\ue0ff" else part
-        for part in re.split("([\ue000-\ue0ff])", text)
-        if part
-    )
+def _list_template(locale: str, size: int, style: Any) -> str:
+    items = [f"{{{index}}}" for index in range(size)]
+    return clean(lists.format_list(items, style=style, locale=load_locale(locale)))
 
 
 def date_and_time(locale: str, date: Phrase, time: Phrase) -> Phrase:
     """A full date with a time of day: "Tuesday, March 5, 2024, 3:07 PM"."""
-    return fill(_date_and_time_template(locale), (time, date))
-
-
-@functools.cache
-def _date_and_time_template(locale: str) -> tuple[str | int, ...]:
     pattern = str(dates.get_datetime_format("full", locale=load_locale(locale)))
-    parts = re.split(r"\{([01])\}", clean(pattern.replace("'", "")))
-    return tuple(
-        int(part) if index % 2 else part for index, part in enumerate(parts) if part
-    )
+    return fill(clean(pattern.replace("'", "")), (time, date))
 
 
 @functools.cache
@@ -166,15 +216,14 @@ def moment(
     )
 
 
-def _field(locale: str, field: str, value: datetime.date | datetime.time) -> str:
+def _field(locale: str, field: str, value: Any) -> str:
     part = _PARTS[field[0]]
-    if part == "era":
-        return _field_at(locale, field, datetime.date(2024, 1, 1))
-    if part == "weekday" and isinstance(value, datetime.date):  # from a Monday on
-        day = datetime.date(2024, 1, 1 + value.weekday())
-        return _field_at(locale, field, day)
-    moment: Any = datetime.datetime(2024, 1, 1)
-    return _field_at(locale, field, moment.replace(**{part: getattr(value, part)}))
+    example = datetime.datetime(2024, 1, 1)  # a Monday
+    if part == "weekday":
+        example += datetime.timedelta(value.weekday())
+    elif part:
+        example = cast(Any, example).replace(**{part: getattr(value, part)})
+    return _field_at(locale, field, example)
 
 
 @functools.cache
@@ -186,7 +235,7 @@ def _field_at(locale: str, field: str, moment: datetime.date) -> str:
 def _labelled(locale: str, format_name: str) -> tuple[tuple[str, str, str], ...]:
     """The format's parts with labels, literals cut where their letters touch a field."""
     parts = format_fields(locale, format_name)
-    labels = [_label(part) if kind == "field" else "" for kind, part in parts]
+    labels = [_PARTS[part[0]] if kind == "field" else "" for kind, part in parts]
     result: list[tuple[str, str, str]] = []
     for index, (kind, part) in enumerate(parts):
         if kind == "field":
@@ -207,14 +256,7 @@ def _labelled(locale: str, format_name: str) -> tuple[tuple[str, str, str], ...]
     return tuple(result)
 
 
-def _label(field: str) -> str:
-    part = _PARTS[field[0]]
-    return "" if part == "era" else part
-
-
 def _count_letters(text: str) -> int:
     """The number of letters and combining marks that the text begins with."""
-    for position, char in enumerate(text):
-        if unicodedata.category(char)[0] not in "LM":
-            return position
-    return len(text)
+    categories = "".join(unicodedata.category(char)[0] for char in text)
+    return len(text) - len(categories.lstrip("LM"))
