@@ -10,9 +10,7 @@ from attention_jax.evaluation.plots import Panel, plot_weights, plot_weights_gri
 from attention_jax.evaluation.quality import (
     Metric,
     bleu,
-    chrf,
     exact_match,
-    ter,
     translation_quality,
 )
 from attention_jax.evaluation.significance import (
@@ -57,7 +55,6 @@ __all__ = [
     "attention_files",
     "bleu",
     "bleu_by_length",
-    "chrf",
     "compare",
     "curves",
     "equal_count_edges",
@@ -70,6 +67,5 @@ __all__ = [
     "plot_weights_grid",
     "run_summary",
     "tables",
-    "ter",
     "translation_quality",
 ]

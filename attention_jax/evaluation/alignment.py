@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -145,8 +145,6 @@ class AlignmentErrorRate:
       sure: sure links, |S|.
       found_sure: |A ∩ S|.
       found_possible: |A ∩ P|.
-      found_known: links found of target tokens that have a possible link. The others can
-        only be wrong.
     """
 
     pairs: int
@@ -154,12 +152,6 @@ class AlignmentErrorRate:
     sure: int
     found_sure: int
     found_possible: int
-    found_known: int
-
-    @property
-    def highest_precision(self) -> float | None:
-        """found_known / |A|, the upper bound of `precision`."""
-        return self.found_known / self.found if self.found else None
 
     @property
     def precision(self) -> float | None:
@@ -177,11 +169,11 @@ class AlignmentErrorRate:
         total = self.found + self.sure
         return 1 - (self.found_sure + self.found_possible) / total if total else None
 
-    def to_dict(self) -> dict[str, float | int | None]:
-        """The counts and the rates."""
-        names = ("error_rate", "precision", "recall", "highest_precision")
-        rates = {name: getattr(self, name) for name in names}
-        return {**dataclasses.asdict(self), **rates}
+    @property
+    def rates(self) -> dict[str, float | None]:
+        """The three rates by name."""
+        names = "error_rate", "precision", "recall"
+        return {name: getattr(self, name) for name in names}
 
 
 def alignment_error_rate(
@@ -194,18 +186,10 @@ def alignment_error_rate(
 
     Och & Ney, 2003, aclanthology.org/J03-1002.
     """
-    counts = np.zeros(6, int)
+    counts = np.zeros(5, int)
     for found, gold in pairs:
-        possible = gold.possible | gold.sure
-        known = {t for _, t in possible}
-        counts += [
-            1,
-            len(found),
-            len(gold.sure),
-            len(found & gold.sure),
-            len(found & possible),
-            sum(t in known for _, t in found),
-        ]
+        hits = len(found & gold.sure), len(found & (gold.possible | gold.sure))
+        counts += [1, len(found), len(gold.sure), *hits]
     return AlignmentErrorRate(*counts.tolist())
 
 
@@ -276,46 +260,9 @@ def reference_alignment(
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class ArgmaxAccuracy:
-    """How often the argmax source token is a linked one.
-
-    Attributes:
-      hits: the target tokens of which it is.
-      words: the target tokens that have a link.
-      chance: the expected share of hits if each token attended to one source token drawn
-        at random.
-    """
-
-    hits: int
-    words: int
-    chance: float
-
-    @property
-    def share(self) -> float | None:
-        """hits / words, from 0 to 1; None if there are no words."""
-        return self.hits / self.words if self.words else None
-
-
-@dataclasses.dataclass(frozen=True)
-class AlignmentAccuracy:
-    """The argmax accuracy over exactly translated sentences.
-
-    Attributes:
-      phrases: the number of sentences.
-      all_words: of every linked target token.
-      words_without_digits: of those that hold no digit. A number is often found by its
-        own look; a name or unit has to be learnt.
-    """
-
-    phrases: int
-    all_words: ArgmaxAccuracy
-    words_without_digits: ArgmaxAccuracy
-
-
 def alignment_accuracy(
     sentences: Iterable[tuple[SentenceAttention | Translation, AbstractSet[Link]]],
-) -> AlignmentAccuracy:
+) -> dict[str, Any]:
     """How often argmax_s a_t(s) is linked to t, over target tokens that have links.
 
     Meant for exactly translated sentences: after a wrong token no source token is right. A
@@ -325,36 +272,30 @@ def alignment_accuracy(
     Args:
       sentences: tokens with their attention, and the gold links between the tokens.
 
-    Raises:
-      ValueError: links outside the weights.
+    Returns:
+      JSON values: `phrases`, the number of sentences; `all_words` and, since a number is
+      often found by its own look, `words_without_digits`. Each of these has `hits` of
+      `words`, their `share`, None without words, and `chance`, the expected share of hits
+      if each token attended to one source token drawn at random.
     """
-    number = 0
-    hits, chances, digits = [], [], []
+    number, rows = 0, []
     for number, (sentence, links) in enumerate(sentences, 1):
-        weights = np.asarray(sentence.weights)
-        linked = np.zeros(weights.shape, bool)
-        for s, t in links:
-            if not (0 <= t < weights.shape[0] and 0 <= s < weights.shape[1]):
-                raise ValueError(
-                    f"sentence {number}: link ({s}, {t}) lies outside "
-                    f"{weights.shape[1]} source and {weights.shape[0]} target tokens"
-                )
-            linked[t, s] = True
-        for word, row, here in zip(
-            sentence.target_tokens, weights, linked, strict=True
-        ):
-            if here.any():
-                hits.append(row.max() > 0 and here[row == row.max()].all())
-                chances.append(here.mean())
-                digits.append(any(character.isdigit() for character in word))
-    without = ~np.array(digits, bool)
-    return AlignmentAccuracy(
-        number,
-        _argmax_accuracy(np.array(hits, bool), np.array(chances)),
-        _argmax_accuracy(np.array(hits, bool)[without], np.array(chances)[without]),
-    )
+        for t, row in enumerate(np.asarray(sentence.weights)):
+            linked = [s for s, target in sorted(links) if target == t]
+            if linked:
+                highest = np.flatnonzero(row == row.max())
+                hit = row.max() > 0 and {*highest.tolist()} <= {*linked}
+                digit = any(map(str.isdigit, sentence.target_tokens[t]))
+                rows.append((hit, len(linked) / len(row), digit))
 
+    def accuracy(chosen: list[tuple[Any, float, bool]]) -> dict[str, Any]:
+        hits, words = sum(bool(hit) for hit, _, _ in chosen), len(chosen)
+        chance = sum(chance for _, chance, _ in chosen) / max(words, 1)
+        share = hits / words if words else None
+        return {"hits": hits, "words": words, "chance": chance, "share": share}
 
-def _argmax_accuracy(hits: np.ndarray, chances: np.ndarray) -> ArgmaxAccuracy:
-    chance = float(chances.mean()) if chances.size else 0.0
-    return ArgmaxAccuracy(int(hits.sum()), len(hits), chance)
+    return {
+        "phrases": number,
+        "all_words": accuracy(rows),
+        "words_without_digits": accuracy([row for row in rows if not row[2]]),
+    }

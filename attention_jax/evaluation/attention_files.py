@@ -60,10 +60,9 @@ def save_attention(
     """
     path = pathlib.Path(path)
     suffix = check_suffix(path)
-    header: dict[str, Any] = {"format": FORMAT, "facts": dict(facts or {})}
-    header["sentences"] = []
-    for number, (source, one) in enumerate(zip(sources, translations, strict=True), 1):
-        _check(one, f"sentence {number}")
+    sentences = []
+    for source, one in zip(sources, translations, strict=True):
+        _check(one)
         entry: dict[str, Any] = {
             "source": source,
             "translation": one.text,
@@ -74,20 +73,23 @@ def save_attention(
         if suffix == ".json":
             entry["weights"] = [_numbers(row) for row in one.weights]
             entry["end_weights"] = _numbers(one.end_weights)
-        header["sentences"].append(entry)
+        sentences.append(entry)
+    header = {"format": FORMAT, "facts": dict(facts or {}), "sentences": sentences}
     text = json.dumps(header, ensure_ascii=False, allow_nan=False).encode("utf-8")
     if suffix == ".json":
         write_bytes(path, text + b"\n")
         return
-    empty, stream = [np.zeros(0, np.float32)], io.BytesIO()
-    weights = [np.asarray(one.weights, np.float32) for one in translations]
+    stream = io.BytesIO()
+    shapes = [np.shape(one.weights) for one in translations]
+    empty = np.zeros(0, np.float32)
+    weights = [np.asarray(one.weights, np.float32).ravel() for one in translations]
     ends = [np.asarray(one.end_weights, np.float32) for one in translations]
     np.savez_compressed(
         stream,
         header=np.frombuffer(text, np.uint8),
-        shapes=np.array([one.shape for one in weights], np.int64).reshape(-1, 2),
-        weights=np.concatenate(empty + [one.ravel() for one in weights]),
-        end_weights=np.concatenate(empty + ends),
+        shapes=np.array(shapes, np.int64).reshape(-1, 2),
+        weights=np.concatenate([empty, *weights]),
+        end_weights=np.concatenate([empty, *ends]),
     )
     write_bytes(path, stream.getvalue())
 
@@ -103,32 +105,27 @@ def load_attention(path: str | os.PathLike[str]) -> AttentionFile:
     """
     path = pathlib.Path(path)
     suffix = check_suffix(path)
-    with path.open("rb") as file:
-        try:
-            header, arrays = _read_json(file) if suffix == ".json" else _read_npz(file)
-            translations = [
-                Translation(
-                    text=entry["translation"],
-                    source_tokens=tuple(entry["source_tokens"]),
-                    target_tokens=tuple(entry["target_tokens"]),
-                    weights=weights,
-                    end_weights=end_weights,
-                    log_prob=float(entry["log_prob"]),
-                    score=float(entry["log_prob"]),
-                )
-                for entry, (weights, end_weights) in zip(
-                    header["sentences"], arrays, strict=True
-                )
-            ]
-            for number, one in enumerate(translations, 1):
-                _check(one, f"sentence {number}")
-            sources = tuple(entry["source"] for entry in header["sentences"])
-            facts = dict(header["facts"])
-        except (ValueError, TypeError, LookupError, EOFError) as error:
-            raise _damaged(path, error) from error
-        except (zipfile.BadZipFile, OverflowError, RuntimeError) as error:
-            raise _damaged(path, error) from error
-    return AttentionFile(sources, tuple(translations), facts)
+    data = path.read_bytes()
+    try:
+        header, arrays = _read_json(data) if suffix == ".json" else _read_npz(data)
+        if header["format"] != FORMAT:
+            raise ValueError(f"format must be {FORMAT!r}, got {header['format']!r}")
+        translations = []
+        for entry, (weights, ends) in zip(header["sentences"], arrays, strict=True):
+            source, target = (tuple(entry[f"{s}_tokens"]) for s in ("source", "target"))
+            log_prob = float(entry["log_prob"])
+            text = entry["translation"]
+            translations.append(
+                Translation(text, source, target, weights, ends, log_prob, log_prob)
+            )
+            _check(translations[-1])
+        sources = tuple(entry["source"] for entry in header["sentences"])
+        return AttentionFile(sources, tuple(translations), dict(header["facts"]))
+    except (ValueError, TypeError, LookupError, EOFError) as error:
+        reason = f"no {error}" if isinstance(error, LookupError) else str(error)
+    except (zipfile.BadZipFile, OverflowError, RuntimeError) as error:
+        reason = str(error)
+    raise UserError(f"{path} is damaged or not an attention file: {reason}")
 
 
 def check_suffix(path: pathlib.Path) -> str:
@@ -147,9 +144,8 @@ def check_suffix(path: pathlib.Path) -> str:
 _Arrays = list[tuple[np.ndarray, np.ndarray]]
 
 
-def _read_json(file: io.BufferedIOBase) -> tuple[dict[str, Any], _Arrays]:
-    header = _header(file.read())
-    arrays = []
+def _read_json(data: bytes) -> tuple[dict[str, Any], _Arrays]:
+    header, arrays = json.loads(data.decode("utf-8")), []
     for entry in header["sentences"]:
         ends = np.asarray(entry["end_weights"], np.float32)
         # [] does not say how many columns its rows have.
@@ -158,44 +154,28 @@ def _read_json(file: io.BufferedIOBase) -> tuple[dict[str, Any], _Arrays]:
     return header, arrays
 
 
-def _read_npz(file: io.BufferedIOBase) -> tuple[dict[str, Any], _Arrays]:
-    with np.load(file, allow_pickle=False) as arrays:
-        header = _header(bytes(arrays["header"]))
-        shapes, flat, ends = arrays["shapes"], arrays["weights"], arrays["end_weights"]
-    pieces = np.split(flat, np.cumsum(shapes.prod(axis=1)))[:-1]
-    weights = [one.reshape(shape) for one, shape in zip(pieces, shapes, strict=True)]
+def _read_npz(data: bytes) -> tuple[dict[str, Any], _Arrays]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        header = json.loads(bytes(file["header"]).decode("utf-8"))
+        shapes, flat, ends = file["shapes"], file["weights"], file["end_weights"]
+    weights = np.split(flat, np.cumsum(shapes.prod(axis=1)))[:-1]
+    weights = [one.reshape(shape) for one, shape in zip(weights, shapes, strict=True)]
     end_weights = np.split(ends, np.cumsum(shapes[:, 1]))[:-1]
     return header, list(zip(weights, end_weights, strict=True))
 
 
-def _header(data: bytes) -> dict[str, Any]:
-    header = json.loads(data.decode("utf-8"))
-    if header["format"] != FORMAT:
-        raise ValueError(f"format must be {FORMAT!r}, got {header['format']!r}")
-    return header
-
-
-def _check(one: Translation, place: str) -> None:
+def _check(one: Translation) -> None:
     """Raises ValueError unless the weights are finite and match the tokens."""
     target, source = len(one.target_tokens), len(one.source_tokens)
-    for name, array, shape in (
-        ("weights", one.weights, (target, source)),
-        ("end_weights", one.end_weights, (source,)),
-    ):
-        if np.shape(array) != shape:
+    for name, shape in (("weights", (target, source)), ("end_weights", (source,))):
+        array = np.asarray(getattr(one, name), np.float64)
+        if array.shape != shape or not np.isfinite(array).all():
             raise ValueError(
-                f"{place}: {name} must be {list(shape)} for {target} target and "
-                f"{source} source tokens, got {list(np.shape(array))}"
+                f"{name} of {one.text!r} must be {list(shape)} finite numbers, for "
+                f"{target} target and {source} source tokens; got {list(array.shape)}"
             )
-        if not np.isfinite(np.asarray(array, np.float64)).all():
-            raise ValueError(f"{place}: {name} must be finite numbers")
 
 
 def _numbers(row: Sequence[float] | np.ndarray) -> list[float]:
     """The numbers with as few digits as give the same float32 again."""
     return [float(str(np.float32(number))) for number in row]
-
-
-def _damaged(path: pathlib.Path, error: Exception) -> UserError:
-    reason = f"no {error}" if isinstance(error, LookupError) else error
-    return UserError(f"{path} is damaged or not an attention file: {reason}")

@@ -6,7 +6,6 @@ that were evaluated on the same sentences. Both give a `Comparison`.
 
 import collections
 import dataclasses
-import math
 import os
 import pathlib
 import statistics
@@ -51,24 +50,6 @@ def varying_fields(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def alike_but_for_seed(configs: Sequence[Mapping[str, Any]]) -> list[list[int]]:
-    """The indices of configurations that are equal but for `seed`, in groups, in order.
-
-    Args:
-      configs: each as `flatten` gives it; one without a seed is in no group.
-    """
-    alike = collections.defaultdict(list)
-    for index, config in enumerate(configs):
-        if "seed" in config:
-            alike[repr(sorted(_without_seed(config).items()))].append(index)
-    return list(alike.values())
-
-
-def _without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration's other fields."""
-    return {name: value for name, value in config.items() if name != "seed"}
-
-
 def brief_fields(names: Sequence[str]) -> dict[str, str]:
     """The fields' short names: `score` for `model.score`, if no other field ends so.
 
@@ -91,40 +72,37 @@ def brief_values(values: Sequence[Any]) -> list[str]:
 
 
 class SeedGroup(NamedTuple):
-    """The mean of two runs or more that differ in `config.seed` alone.
+    """The mean of two finished runs or more that differ in `config.seed` alone.
 
     Attributes:
-      names, seeds: of those that are averaged: finished, one a seed.
-      left_out: the number of those that are not: unfinished, or of a seed already counted.
+      names, seeds: of the runs, one a seed.
       mean, deviation: of each figure that all of them have; the sample standard deviation.
     """
 
     names: tuple[str, ...]
     seeds: tuple[int, ...]
-    left_out: int
     mean: dict[str, float]
     deviation: dict[str, float]
 
 
 def seed_groups(runs: "Sequence[RunSummary | System]") -> tuple[SeedGroup, ...]:
     """The groups of runs that differ in `config.seed` alone, of two finished seeds or more."""
+    alike = collections.defaultdict(dict)
+    for run in runs:
+        if run.finished and "seed" in run.config:
+            others = sorted((n, v) for n, v in run.config.items() if n != "seed")
+            alike[repr(others)].setdefault(run.config["seed"], run)
     groups = []
-    for indices in alike_but_for_seed([run.config for run in runs]):
-        by_seed: dict[int, RunSummary | System] = {}
-        for run in (runs[index] for index in indices):
-            if run.finished:
-                by_seed.setdefault(run.config["seed"], run)
-        if len(by_seed) < 2:
-            continue
+    for by_seed in alike.values():
         chosen = list(by_seed.values())
-        values = {n: [run.figures[n] for run in chosen] for n in chosen[0].figures}
-        known = {n: [float(x) for x in xs if x is not None] for n, xs in values.items()}
-        known = {n: xs for n, xs in known.items() if len(xs) == len(chosen)}
+        if len(chosen) < 2:
+            continue
+        values = {n: [run.figures.get(n) for run in chosen] for n in chosen[0].figures}
+        known = {name: xs for name, xs in values.items() if None not in xs}
         groups.append(
             SeedGroup(
                 names=tuple(run.name for run in chosen),
                 seeds=tuple(by_seed),
-                left_out=len(indices) - len(chosen),
                 mean={name: statistics.fmean(xs) for name, xs in known.items()},
                 deviation={name: statistics.stdev(xs) for name, xs in known.items()},
             )
@@ -168,11 +146,8 @@ def compare_runs(paths: Sequence[str | os.PathLike[str]]) -> Comparison:
     directories = [one for path in paths for one in run_directories(path)]
     if not directories:
         raise UserError("paths is empty: there is no run to compare")
-    names = brief_paths(directories)
-    runs = [
-        summarize(path, name=name)
-        for path, name in zip(directories, names, strict=True)
-    ]
+    named = zip(directories, brief_paths(directories), strict=True)
+    runs = [summarize(path, name=name) for path, name in named]
     fields = varying_fields([run.config for run in runs if run.config])
     return Comparison(tuple(runs), tuple(fields), seed_groups(runs))
 
@@ -185,15 +160,10 @@ def sort_runs(comparison: Comparison, metric: str) -> Comparison:
     """
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
-    sign = -1 if METRICS[metric] else 1
-
-    def rank(run: RunSummary) -> float:
-        value = run.figures[metric]
-        return math.inf if value is None else sign * value
-
-    return dataclasses.replace(
-        comparison, runs=tuple(sorted(comparison.runs, key=rank))
-    )
+    known = [run for run in comparison.runs if run.figures[metric] is not None]
+    known.sort(key=lambda run: run.figures[metric], reverse=METRICS[metric])
+    rest = [run for run in comparison.runs if run.figures[metric] is None]
+    return dataclasses.replace(comparison, runs=(*known, *rest))
 
 
 def run_directories(path: str | os.PathLike[str]) -> list[pathlib.Path]:
@@ -253,12 +223,16 @@ class System(NamedTuple):
     config: Mapping[str, Any]
 
     @property
-    def figures(self) -> dict[str, float]:
-        """Each metric's score, and sentences per second."""
-        scores = {metric.name: metric.score for metric in self.evaluation.metrics}
-        return scores | {
-            "sentences_per_second": self.evaluation.sentences_per_second,
-        }
+    def figures(self) -> dict[str, float | None]:
+        """Metrics, sentences per second, statistics of attention and alignment rates."""
+        found = self.evaluation
+        figures: dict[str, float | None] = {m.name: m.score for m in found.metrics}
+        figures["sentences_per_second"] = found.sentences_per_second
+        if found.attention:
+            figures |= dataclasses.asdict(found.attention)
+        if found.aligned:
+            figures |= found.aligned.rates
+        return figures
 
     @property
     def finished(self) -> bool:
@@ -327,10 +301,8 @@ def compare_systems(
       UserError: references that are not the same: the sentences differ, or how the runs
         spell them.
     """
-    if not systems:
-        raise ValueError("systems is empty: there is nothing to compare")
-    names = [system.name for system in systems]
-    if len(set(names)) < len(names):
+    names = {system.name for system in systems}
+    if not systems or len(names) < len(systems):
         raise ValueError(f"systems must have different names, got {', '.join(names)}")
     first = systems[0]
     references = first.evaluation.references

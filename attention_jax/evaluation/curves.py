@@ -1,14 +1,14 @@
 """Line plots: how runs learnt, and BLEU against the length of the source."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from attention_jax.errors import UserError
 from attention_jax.evaluation import fonts
-from attention_jax.evaluation.plots import check_path, save_figure
+from attention_jax.evaluation.plots import save_figure
 from attention_jax.evaluation.run_summary import RunSummary
 from attention_jax.evaluation.significance import LengthBin
 
@@ -44,7 +44,6 @@ def plot_learning_curves(
     runs: Sequence[RunSummary],
     *,
     against: str = "steps",
-    title: str = "",
     panels: Sequence[tuple[str, str, str]] = PANELS,
     path: str | os.PathLike[str] | None = None,
 ) -> "Figure":
@@ -57,7 +56,6 @@ def plot_learning_curves(
     Args:
       runs: of `compare_runs`; at least one.
       against: "steps" or "minutes" of training.
-      title: a line above.
       panels: (event, field, title) of the rows of metrics to draw.
       path: where to save the figure: .png, .pdf or .svg. The folder must exist.
 
@@ -67,41 +65,39 @@ def plot_learning_curves(
     """
     import matplotlib
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
-    if path is not None:
-        check_path(path)
     if not runs:
         raise ValueError("runs is empty: there is nothing to draw")
     if against not in AGAINST:
         choices = ", ".join(AGAINST)
         raise UserError(f"against must be one of {choices}, got {against!r}")
     labels = [run.name + " (no rows yet)" * (not run.rows) for run in runs]
-    letters = fonts.lettering([*labels, title, *(name for _, _, name in panels)])
+    letters = fonts.lettering([*labels, *(name for _, _, name in panels)])
     with matplotlib.rc_context(_style(letters)):
         figure = Figure(figsize=(11.5, 3.6), dpi=150, layout="constrained")
-        styles = [_line_style(number) for number in range(len(runs))]
+        lines = []
         for axes, (event, field, name) in zip(
             figure.subplots(1, len(panels)), panels, strict=True
         ):
-            for run, style in zip(runs, styles, strict=True):
+            for number, run in enumerate(runs):
                 rows = [r for r in run.rows if r["event"] == event and field in r]
-                if event == "train":
-                    style = {**style, "marker": "", "linewidth": 1.2}
                 x = [row["step" if against == "steps" else "minutes"] for row in rows]
-                axes.plot(x, [row[field] for row in rows], **style)
-            _finish(axes, name, AGAINST[against])
+                style = _line_style(number)
+                if event == "train":
+                    style |= {"marker": "", "linewidth": 1.2}
+                lines += axes.plot(x, [row[field] for row in rows], **style)
+            axes.set(title=name, xlabel=AGAINST[against])
+            _scale(axes, name)
         if len(runs) > 1 or not runs[0].rows:
             figure.legend(
-                [Line2D([], [], **style) for style in styles],
+                lines[-len(runs) :],
                 [letters.spell(label) for label in labels],
                 loc="outside right upper",
                 handlelength=3.4,
                 ncols=-(-len(labels) // _LEGEND_ROWS),
             )
-        head = _head(letters, title)
-        if head:
-            figure.suptitle(head, x=0.01, ha="left")
+        if letters.missing:
+            figure.suptitle(letters.note(), x=0.01, ha="left")
         if path is not None:
             save_figure(figure, path)
     return figure
@@ -111,7 +107,6 @@ def plot_length_curves(
     bins: Sequence[LengthBin],
     *,
     unit: str = "tokens",
-    title: str = "",
     path: str | os.PathLike[str] | None = None,
 ) -> "Figure":
     """BLEU in each bin of source lengths, at the bin's mean length, with 95 % intervals.
@@ -119,7 +114,6 @@ def plot_length_curves(
     Args:
       bins: of `bleu_by_length`; at least one.
       unit: what the lengths count.
-      title: a line above.
       path: where to save the figure: .png, .pdf or .svg. The folder must exist.
 
     Raises:
@@ -129,12 +123,10 @@ def plot_length_curves(
     import matplotlib
     from matplotlib.figure import Figure
 
-    if path is not None:
-        check_path(path)
     if not bins:
         raise ValueError("bins is empty: there is nothing to draw")
     names = [estimate.system for estimate in bins[0].bleu]
-    letters = fonts.lettering([*names, title, unit])
+    letters = fonts.lettering([*names, unit])
     positions = [found.mean_length for found in bins]
     with matplotlib.rc_context(_style(letters) | {"axes.grid.axis": "y"}):
         figure = Figure(figsize=(7.2, 4.0), dpi=150, layout="constrained")
@@ -143,19 +135,21 @@ def plot_length_curves(
             style = _line_style(number)
             found = [one.bleu[number] for one in bins]
             low, high = zip(*(estimate.interval for estimate in found), strict=True)
-            colour = style["color"]
-            axes.fill_between(positions, low, high, color=colour, alpha=0.15, lw=0)
+            band = {"color": style["color"], "alpha": 0.15, "lw": 0}
+            axes.fill_between(positions, low, high, **band)
             scores = [estimate.score for estimate in found]
             axes.plot(positions, scores, label=letters.spell(name), **style)
-        axes.set_ylim(bottom=0)
-        axes.set_ylabel("BLEU, with 95 % intervals")
         unit = letters.spell(unit)
-        axes.set_xlabel(f"source length, {unit} (sentences); at the mean of each bin")
+        axes.set_ylim(bottom=0)
+        axes.set(
+            title=letters.note(),
+            ylabel="BLEU, with 95 % intervals",
+            xlabel=f"source length, {unit} (sentences); at the mean of each bin",
+        )
         ticks = [f"{found.name}\n({found.sentences:,})" for found in bins]
         axes.set_xticks(positions, ticks)
         if len(names) > 1:
             axes.legend()
-        axes.set_title(_head(letters, title), loc="left")
         if path is not None:
             save_figure(figure, path)
     return figure
@@ -168,7 +162,6 @@ def _style(letters: fonts.Lettering) -> dict[str, Any]:
         "axes.spines.right": False,
         "axes.grid": True,
         "grid.color": "0.9",
-        "grid.linewidth": 0.7,
         "legend.frameon": False,
         "legend.fontsize": _POINTS - 1,
         "xtick.labelsize": _POINTS - 1,
@@ -189,33 +182,23 @@ def _line_style(number: int) -> dict[str, Any]:
     }
 
 
-def _head(letters: fonts.Lettering, title: str) -> str:
-    lines: Iterable[str] = (letters.spell(title), letters.note())
-    return "\n".join(filter(None, lines))
-
-
-def _finish(axes: "Axes", name: str, label: str) -> None:
-    """Title, scale and label of a panel whose lines are drawn."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+def _scale(axes: "Axes", name: str) -> None:
+    """The scales of a panel whose lines are drawn: a loss that falls far is logarithmic."""
+    from matplotlib.ticker import LogLocator, MaxNLocator
 
     drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
     values = drawn[np.isfinite(drawn)]
-    axes.set_title(name)
-    axes.set_xlabel(label)
     if not values.size:
         axes.set(xticks=[], yticks=[])
-        middle = {"ha": "center", "va": "center", "transform": axes.transAxes}
-        axes.text(0.5, 0.5, "no row yet", color="0.35", **middle)
+        axes.text(0.5, 0.5, "no row yet", ha="center", transform=axes.transAxes)
         return
-    plain = FuncFormatter(lambda value, _: f"{value:,g}")
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(plain)
+    axes.xaxis.set_major_formatter("{x:,g}")
     axes.set_xlim(left=0)
-    low, high = values.min(), values.max()
-    if "loss" in name and 0 < low and high > _WIDE * low:
+    if "BLEU" in name:
+        axes.set_ylim(bottom=0)
+    elif 0 < _WIDE * values.min() < values.max():
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(plain)
-        axes.yaxis.set_minor_formatter(NullFormatter())
-    elif "BLEU" in name:
-        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter("{x:,g}")
+        axes.yaxis.set_minor_formatter("")

@@ -17,9 +17,7 @@ from attention_jax.decoding.translate import Translation
 from attention_jax.errors import UserError
 from attention_jax.evaluation.alignment import (
     Alignment,
-    AlignmentAccuracy,
     AlignmentErrorRate,
-    ArgmaxAccuracy,
     alignment_accuracy,
     check_gold,
     gold_alignment,
@@ -45,7 +43,7 @@ class Evaluation:
 
     Attributes:
       metrics: BLEU, chrF2, exact match and TER, with signatures.
-      alignment: argmax accuracy over the exactly translated sentences; None for a run
+      alignment: `alignment_accuracy` of the exactly translated sentences; None for a run
         without attention or pairs without links.
       statistics: of attention in each translation; empty without attention.
       aligned: attention's links in the forced references against gold ones; None without
@@ -59,7 +57,7 @@ class Evaluation:
     """
 
     metrics: tuple[Metric, ...]
-    alignment: AlignmentAccuracy | None
+    alignment: dict[str, Any] | None
     seconds: float
     translations: tuple[Translation, ...]
     references: tuple[str, ...]
@@ -95,8 +93,13 @@ class Evaluation:
         return {
             "sentences": len(self.translations),
             "metrics": [dataclasses.asdict(metric) for metric in self.metrics],
-            "alignment": self.alignment and _alignment_dict(self.alignment),
-            "aligned": self.aligned and {**self.aligned.to_dict(), "shift": self.shift},
+            "alignment": self.alignment,
+            "aligned": self.aligned
+            and {
+                **dataclasses.asdict(self.aligned),
+                **self.aligned.rates,
+                "shift": self.shift,
+            },
             "attention": attention and dataclasses.asdict(attention),
             "decoding": dataclasses.asdict(self.decoding),
             "seconds": self.seconds,
@@ -145,33 +148,31 @@ def evaluate(
         language=run.config.data.target_language,
         lowercase=run.config.data.lowercase,
     )
-    attends = run.attends
-    linked = attends and any(pair.links for pair in pairs)
+    linked = run.attends and any(pair.links for pair in pairs)
     if alignments is None and linked:
         alignments = [gold_alignment(run, pair) for pair in pairs]
-    aligned = None
-    if attends and alignments is not None:
+    aligned = alignment = None
+    if run.attends and alignments is not None:
         aligned = reference_alignment(run, pairs, alignments, shift=shift)
-    exact = [
-        (translation, gold_links(run, pair))
-        for pair, translation in zip(pairs, translations, strict=True)
-        if translation.target_tokens and is_exact(run, pair, translation)
-    ]
-    alignment = alignment_accuracy(exact) if linked else None
+    if linked:
+        alignment = alignment_accuracy(
+            (translation, gold_links(run, pair))
+            for pair, translation in zip(pairs, translations, strict=True)
+            if translation.target_tokens and is_exact(run, pair, translation)
+        )
+    attentive = translations if run.attends else ()
     return Evaluation(
-        metrics,
-        alignment,
-        seconds,
-        tuple(translations),
-        references,
-        run.config.decoding,
-        tuple(attention_statistics(found.weights) for found in translations)
-        if attends
-        else (),
-        aligned,
-        shift,
-        shapes,
-        compiled - started,
+        metrics=metrics,
+        alignment=alignment,
+        seconds=seconds,
+        translations=tuple(translations),
+        references=references,
+        decoding=run.config.decoding,
+        statistics=tuple(attention_statistics(found.weights) for found in attentive),
+        aligned=aligned,
+        shift=shift,
+        shapes=shapes,
+        compile_seconds=compiled - started,
     )
 
 
@@ -193,17 +194,14 @@ def load_split(
     """The pairs of a run's split, its first `max_sentences` (0: all).
 
     Raises:
-      UserError: no such split, a negative number, or an empty split.
+      UserError: no such split, or an empty one.
       ChangedRunError: the data are no longer those that the run was trained on.
     """
     if split not in SPLITS:
         raise UserError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-    if max_sentences < 0:
-        raise UserError(f"max_sentences must be at least 0, got {max_sentences}")
     splits = load_splits(directory.load_config().data)
     directory.check_same_data(splits)
-    sessions = directory.load_record().get("sessions") or [{}]
-    if "split_hash" not in sessions[-1]:
+    if not _split_hash(directory):
         logging.warning(
             "%s does not say which split the run had: whether it was trained on these "
             "sentences is not known",
@@ -227,9 +225,10 @@ def load_same_split(
     """
     first, *others = directories
     pairs = load_split(first, split, max_sentences=max_sentences)
+    texts = [(pair.source, pair.target) for pair in pairs]
     for other in others:
         theirs = load_split(other, split, max_sentences=max_sentences)
-        if _texts(theirs) != _texts(pairs):
+        if [(pair.source, pair.target) for pair in theirs] != texts:
             raise UserError(
                 f"{first.path} and {other.path} have different {split} sentences "
                 f"({len(pairs):,} and {len(theirs):,}; split hashes "
@@ -239,14 +238,10 @@ def load_same_split(
     return pairs
 
 
-def _texts(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
-    return [(pair.source, pair.target) for pair in pairs]
-
-
 def _split_hash(directory: RunDirectory) -> str:
     """Of the data that the run was last given; "" before it has begun."""
-    sessions = directory.load_record().get("sessions", [])
-    return sessions[-1].get("split_hash", "") if sessions else ""
+    sessions = directory.load_record().get("sessions") or [{}]
+    return sessions[-1].get("split_hash", "")
 
 
 def provenance(
@@ -296,14 +291,3 @@ def write_translations(
         for cells in zip(*columns, strict=True)
     ]
     write_text(pathlib.Path(path), "".join(lines))
-
-
-def _alignment_dict(alignment: AlignmentAccuracy) -> dict[str, Any]:
-    def argmax(accuracy: ArgmaxAccuracy) -> dict[str, Any]:
-        return {**dataclasses.asdict(accuracy), "share": accuracy.share}
-
-    return {
-        "phrases": alignment.phrases,
-        "all_words": argmax(alignment.all_words),
-        "words_without_digits": argmax(alignment.words_without_digits),
-    }

@@ -7,19 +7,19 @@ Matplotlib's own fallback, and the spelling of whatever is left over.
 
 import base64
 import functools
-import importlib.util
 import io
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
+
+import pylopdf_fonts_zh_cn
 
 # Where Chinese, Japanese and Korean begin; a browser has fonts for what is before.
 _EAST_ASIAN = "\u2e80"
 # Fonts whose tables claim characters that they do not draw as text: boxes, mathematical
 # pieces under borrowed code points, and bitmaps that Matplotlib cannot scale.
 _UNFIT = re.compile(r"Last Resort|cm[a-z]+\d+$|STIX(NonUnicode|Size)|.*Color ?Emoji")
-_BUNDLED = "pylopdf_fonts_zh_cn"
 
 
 class Lettering(NamedTuple):
@@ -104,38 +104,32 @@ def web_font(text: str) -> WebFont:
     from fontTools import subset
 
     wanted = {char for char in text if char >= _EAST_ASIAN}
-    path = _bundled_path()
-    data, known = b"", set()
-    if path and wanted:
-        options = subset.Options(
-            flavor="woff", layout_features=[], hinting=False, name_IDs=[]
-        )
-        with subset.load_font(path, options) as font:
-            known = wanted.intersection(map(chr, font.getBestCmap() or ()))
-            if known:
-                subsetter = subset.Subsetter(options)
-                subsetter.populate(unicodes=set(map(ord, known)))
-                subsetter.subset(font)
-                file = io.BytesIO()
-                subset.save_font(font, file, options)
-                data = file.getvalue()
-    letters = {
+    if not wanted:
+        return WebFont("", ())
+    options = subset.Options(
+        flavor="woff", layout_features=[], hinting=False, name_IDs=[]
+    )
+    with subset.load_font(_bundled_path(), options) as font:
+        known = wanted.intersection(map(chr, font.getBestCmap() or ()))
+        subsetter = subset.Subsetter(options)
+        subsetter.populate(unicodes=set(map(ord, known)))
+        subsetter.subset(font)
+        file = io.BytesIO()
+        subset.save_font(font, file, options)
+    missing = (
         char
-        for char in wanted - known
+        for char in sorted(wanted - known)
         if unicodedata.category(char).startswith("L")
         and unicodedata.east_asian_width(char) in "WFH"
-    }
-    encoded = base64.b64encode(data).decode("ascii")
-    url = f"data:font/woff;base64,{encoded}" if data else ""
-    return WebFont(url, tuple(sorted(letters)))
+    )
+    encoded = base64.b64encode(file.getvalue()).decode("ascii")
+    return WebFont(f"data:font/woff;base64,{encoded}" * bool(known), tuple(missing))
 
 
-def _families() -> Iterator[str]:
+def _families() -> list[str]:
     """Families in order of preference."""
-    bundled = _bundled_family()
-    preferred = (*([bundled] if bundled else []), "DejaVu Sans")
-    yield from preferred
-    yield from (family for family in _system_families() if family not in preferred)
+    preferred = [_bundled_family(), "DejaVu Sans"]
+    return list(dict.fromkeys([*preferred, *_system_families()]))
 
 
 def _system_families() -> list[str]:
@@ -150,23 +144,18 @@ def _system_families() -> list[str]:
 
 
 @functools.cache
-def _bundled_family() -> str | None:
+def _bundled_family() -> str:
     """The family of the bundled Chinese font, made known to Matplotlib."""
     from matplotlib import font_manager
 
     path = _bundled_path()
-    if not path:
-        return None
     if all(entry.fname != path for entry in font_manager.fontManager.ttflist):
         font_manager.fontManager.addfont(path)
     return font_manager.get_font(path).family_name
 
 
 def _bundled_path() -> str:
-    # A distribution may leave the font package out and rely on the system's fonts.
-    if importlib.util.find_spec(_BUNDLED) is None:
-        return ""
-    return str(importlib.import_module(_BUNDLED).sans_path())
+    return str(pylopdf_fonts_zh_cn.sans_path())
 
 
 @functools.cache
@@ -175,8 +164,7 @@ def _characters(family: str) -> frozenset[str]:
     from matplotlib import font_manager
 
     try:
-        properties = font_manager.FontProperties(family=family)
-        path = font_manager.findfont(properties, fallback_to_default=False)
+        path = font_manager.findfont(family, fallback_to_default=False)
         font = font_manager.get_font(path)
     except (OSError, ValueError, RuntimeError):
         # A broken font on the machine must not keep the others from being used.

@@ -40,14 +40,6 @@ _PANELS = (
     ("dev", "loss", "dev cross-entropy"),
     ("dev", "bleu", "dev BLEU"),
 )
-_MEANINGS = {
-    "entropy": "spread of a target word's attention, in nats: 0 is one source word",
-    "relative_entropy": "the same as a share of log S: 1 is all source words alike",
-    "covered": "share of source words that got at least half a word's attention",
-    "repeated": "share of attention beyond the first whole one to a source word",
-    "monotonicity": "Kendall's τ of target and argmax source positions: 1 in order",
-    "last_word": "share of attention on the last source word, often the full stop",
-}
 
 
 def collect(
@@ -69,7 +61,6 @@ def collect(
       facts: `provenance` with "split" and "checkpoint".
     """
     sentences = list(_sentences(run, pairs, evaluation))
-    statistics = evaluation.attention
     return {
         "name": summary.name,
         "facts": _facts(run, summary, evaluation, facts),
@@ -79,11 +70,7 @@ def collect(
         "sentences": sentences,
         "curves": _curves(summary),
         "lengths": _lengths(run, evaluation),
-        "statistics": [
-            (name.replace("_", " "), _formatted(getattr(statistics, name)), meaning)
-            for name, meaning in _MEANINGS.items()
-            if statistics is not None
-        ],
+        "statistics": tables.attention_rows(evaluation),
         "environment": [
             ("commit", facts["commit"] or "not a checkout"),
             ("split hash", facts["split_hash"]),
@@ -251,7 +238,3 @@ def _data_url(figure: "Figure") -> str:
     file = io.BytesIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def _formatted(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

@@ -18,7 +18,6 @@ from attention_jax.evaluation import fonts
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.gridspec import GridSpec
     from matplotlib.text import Text
 
 FORMATS = (".png", ".pdf", ".svg")
@@ -27,11 +26,11 @@ FORMATS = (".png", ".pdf", ".svg")
 _POINTS = 10.5
 # Inches: a cell, and the longest side of a panel, which shrinks the cells of long sentences.
 _CELL, _LONGEST = 0.34, 24.0
+# Inches: the room between panels, and at the edge of the figure.
+_GAP = 0.15
 # Inches: the colour bar's width, least and greatest height.
 _BAR_WIDTH, _BAR_HEIGHT = 0.13, (1.3, 4.5)
-# Inches that words and titles around a panel never exceed.
-_ROOM = 9.0
-# Terminal columns. A word of thousands would make a picture of gigabytes.
+# Characters. A word of thousands would make a picture of gigabytes.
 _LONGEST_WORD, _LONGEST_TITLE = 48, 240
 
 
@@ -60,7 +59,7 @@ def plot_weights(
     Row t is the distribution a_t over the source words that target word t attends to. The
     colours run from 0 to 1 (further when weights do), so that figures compare. Characters
     that no installed font draws appear as their code points, and a note says so. Words of
-    more than 48 columns of a terminal, and titles of more than 240, lose their middle.
+    more than 48 characters, and titles of more than 240, lose their middle.
 
     Args:
       weights: any finite numbers; a NumPy or JAX array or nested lists.
@@ -103,8 +102,6 @@ def plot_weights_grid(
     import matplotlib
     from matplotlib.figure import Figure
 
-    if path is not None:
-        check_path(path)
     given = [p if isinstance(p, Panel) else Panel(*p) for p in panels]
     if not given:
         raise ValueError("panels is empty: there is nothing to draw")
@@ -121,30 +118,21 @@ def plot_weights_grid(
     high = max(1.0, *(float(np.max(panel.weights)) for panel in maps))
     cell = min(_CELL, _LONGEST / max(max(np.shape(panel.weights)) for panel in maps))
     with matplotlib.rc_context(letters.rc(_POINTS)):
-        figure = Figure(dpi=150)
-        shapes = [np.shape(panel.weights) for panel in maps]
-        grid = _grid(figure, shapes, min(columns, len(maps)))
-        places = [divmod(i, grid.ncols) for i in range(len(maps))]
-        axes = [figure.add_subplot(grid[place]) for place in places]
-        titles = [
-            _draw(one, panel, letters, (low, high), cell)
-            for panel, one in zip(maps, axes, strict=True)
-        ]
-        bar = figure.colorbar(
-            axes[0].images[0],
-            ax=axes,
-            label="attention weight",
-            fraction=0.01,
-            pad=0.01,
-        )
-        bar.outline.set_visible(False)
-        bar.ax.set_box_aspect(None)
-        bar.ax.yaxis.label.set_fontsize(_POINTS - 1)
-        bar.ax.tick_params(length=2, labelsize=_POINTS - 2)
+        # Of one inch, so that positions are inches until `_arrange` has measured the words.
+        figure = Figure(figsize=(1, 1), dpi=150)
+        axes = [_draw(figure, panel, letters, (low, high), cell) for panel in maps]
+        bar = figure.add_axes((0, 0, _BAR_WIDTH, _BAR_HEIGHT[0]))
+        label = "attention weight"
+        colours = figure.colorbar(axes[0].images[0], cax=bar, label=label)
+        colours.outline.set_visible(False)
+        bar.yaxis.label.set_fontsize(_POINTS - 1)
+        bar.tick_params(length=2, labelsize=_POINTS - 2)
+        middle = {"x": 0.5, "ha": "center"}
         head = _shortened(letters.spell(title), _LONGEST_TITLE)
-        figure.suptitle(head, fontsize=_POINTS + 2.5)
-        figure.supxlabel(letters.note(), fontsize=_POINTS - 3, color="0.35")
-        _arrange(figure, grid, axes, titles, bar.ax, cell)
+        head = figure.text(y=1, s=head, va="top", fontsize=_POINTS + 2.5, **middle)
+        small = {"fontsize": _POINTS - 3, "color": "0.35"}
+        note = figure.text(y=0, s=letters.note(), va="bottom", **small, **middle)
+        _arrange(figure, axes, bar, (head, note), min(columns, len(maps)))
         if path is not None:
             save_figure(figure, path)
     return figure
@@ -169,8 +157,9 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
     """Writes the figure in the format of the suffix, atomically and without a date.
 
     Raises:
-      OSError: it cannot be written; names the file and the reason.
+      UserError, OSError: as `check_path`; it cannot be written; names the file.
     """
+    check_path(path)
     path, data = pathlib.Path(path), io.BytesIO()
     kind = path.suffix[1:].lower()
     # Without dates equal figures make equal files.
@@ -182,27 +171,24 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
 def _checked(panel: Panel, name: str) -> Panel:
     """The panel with float64 weights and lists of words that match them."""
     weights = np.asarray(panel.weights)
-    if weights.ndim != 2:
-        raise ValueError(f"{name}weights must be [T, S], got shape {weights.shape}")
-    if weights.size == 0:
-        raise ValueError(f"{name}weights is empty, got shape {weights.shape}")
+    if weights.ndim != 2 or not weights.size:
+        raise ValueError(
+            f"{name}weights must be [T, S] and not empty, got shape {weights.shape}"
+        )
     weights = weights.astype(np.float64)
     if not np.isfinite(weights).all():
         bad = int(np.size(weights) - np.isfinite(weights).sum())
         raise ValueError(f"{name}weights holds {bad} values that are not finite")
     sides = []
-    for argument, axis in (("target", 0), ("source", 1)):
-        given, wanted = getattr(panel, argument), weights.shape[axis]
-        words = list(given)
-        if isinstance(given, str):
-            # The two readings agree in number only where they are the same.
-            words = given.split()
-            if len(words) != wanted and len("".join(words)) == wanted:
-                words = list("".join(words))
+    for argument, wanted in zip(("target", "source"), weights.shape, strict=True):
+        given = getattr(panel, argument)
+        words = given.split() if isinstance(given, str) else list(given)
+        if isinstance(given, str) and len(words) != wanted == len("".join(words)):
+            words = list("".join(words))
         if len(words) != wanted:
+            side = "rows" if argument == "target" else "columns"
             raise ValueError(
-                f"{name}weights has {wanted} {('rows', 'columns')[axis]} but {argument} "
-                f"has {len(words)} words"
+                f"{name}weights has {wanted} {side} but {argument} has {len(words)} words"
             )
         sides.append(words)
     target, source = sides
@@ -215,42 +201,23 @@ def _checked(panel: Panel, name: str) -> Panel:
     return Panel(weights, source, target, panel.title, panel.links)
 
 
-def _grid(
-    figure: "Figure", shapes: Sequence[tuple[int, ...]], columns: int
-) -> "GridSpec":
-    """A grid for panels of these [T, S], row by row, columns as wide as their widest."""
-    starts = range(0, len(shapes), columns)
-    return figure.add_gridspec(
-        len(starts),
-        columns,
-        width_ratios=[max(s for _, s in shapes[c::columns]) for c in range(columns)],
-        height_ratios=[max(t for t, _ in shapes[r : r + columns]) for r in starts],
-    )
-
-
 def _draw(
-    axes: "Axes",
+    figure: "Figure",
     panel: Panel,
     letters: fonts.Lettering,
     limits: tuple[float, float],
     cell: float,
-) -> "Text":
-    """Draws a panel; returns its title."""
-    from matplotlib import collections
+) -> "Axes":
+    """The axes of a panel with square cells of `cell` inches."""
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
 
-    low, high = limits
-    # `_arrange` makes the cells square.
-    axes.imshow(
-        panel.weights,
-        cmap="viridis",
-        vmin=low,
-        vmax=high,
-        aspect="auto",
-        interpolation="nearest",
-    )
-    size = _POINTS * min(1.0, cell / _CELL)
     source = [_shortened(letters.spell(word)) for word in panel.source]
     target = [_shortened(letters.spell(word)) for word in panel.target]
+    axes = figure.add_axes((0, 0, cell * len(source), cell * len(target)))
+    low, high = limits
+    axes.imshow(panel.weights, "viridis", aspect="auto", vmin=low, vmax=high)
+    size = _POINTS * min(1.0, cell / _CELL)
     axes.tick_params(
         length=0, pad=4, top=True, bottom=False, labeltop=True, labelbottom=False
     )
@@ -266,92 +233,67 @@ def _draw(
     axes.grid(which="minor", color="white", linewidth=0.6, alpha=0.35)
     axes.tick_params(which="minor", length=0)
     axes.spines[:].set_visible(False)
-    outlines = _outlines(panel.links)
+    cells = [Rectangle((s - 0.5, t - 0.5), 1, 1) for s, t in sorted(panel.links)]
     # White within black shows on every colour of the map.
     for colour, width in (("black", 2.6), ("white", 1.3)):
-        axes.add_collection(
-            collections.LineCollection(
-                outlines,
-                colors=colour,
-                linewidths=width * size / _POINTS,
-                capstyle="projecting",
-                clip_on=False,
-            )
-        )
+        style = {"edgecolor": colour, "linewidth": width * size / _POINTS}
+        outline = PatchCollection(cells, facecolor="none", clip_on=False, **style)
+        axes.add_collection(outline)
     title = _shortened(letters.spell(panel.title), _LONGEST_TITLE)
-    return axes.set_title(title, fontsize=_POINTS + 1, pad=9, loc="left")
-
-
-def _outlines(links: AbstractSet[tuple[int, int]]) -> list[list[tuple[float, float]]]:
-    """The borders between linked and other cells, each cell's side a line."""
-    lines = []
-    for s, t in sorted(links):
-        left, right, top, bottom = s - 0.5, s + 0.5, t - 0.5, t + 0.5
-        for neighbour, line in (
-            ((s - 1, t), [(left, top), (left, bottom)]),
-            ((s + 1, t), [(right, top), (right, bottom)]),
-            ((s, t - 1), [(left, top), (right, top)]),
-            ((s, t + 1), [(left, bottom), (right, bottom)]),
-        ):
-            if neighbour not in links:
-                lines.append(line)
-    return lines
+    axes.set_title(title, fontsize=_POINTS + 1, pad=9, loc="left")
+    return axes
 
 
 def _arrange(
     figure: "Figure",
-    grid: "GridSpec",
     panels: Sequence["Axes"],
-    titles: Sequence["Text"],
     bar: "Axes",
-    cell: float,
+    texts: Sequence["Text"],
+    columns: int,
 ) -> None:
-    """Makes the figure as large as square cells of `cell` inches and the words need.
+    """Puts the panels into a grid and makes the figure as large as they need.
 
-    Matplotlib's constrained layout finds the room for the words, which does not depend on
-    the figure's size. The panels then get exactly their own size within their column.
+    The room that words need around the cells is measured; it does not depend on the
+    figure's size. All lengths are inches.
     """
-    from matplotlib.backends import backend_agg
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    widths = cell * np.array(grid.get_width_ratios(), float)
-    heights = cell * np.array(grid.get_height_ratios(), float)
-    heights[-1] += max(0.0, _BAR_HEIGHT[0] - heights.sum())
-    renderer = backend_agg.FigureCanvasAgg(figure).get_renderer()
-    for number, title in enumerate(titles):
-        needed = title.get_window_extent(renderer).width / figure.dpi
-        column = number % len(widths)
-        widths[column] = max(widths[column], needed)
-    grid.set_width_ratios(widths)
-    grid.set_height_ratios(heights)
-    engine = ConstrainedLayoutEngine()
+    renderer = FigureCanvasAgg(figure).get_renderer()
 
-    def lay_out(width: float, height: float) -> np.ndarray:
-        """Sets the figure's size; returns the inches that are not the grid's."""
-        figure.set_size_inches(width, height)
-        engine.execute(figure)
-        share = panels[0].get_position().bounds[2:]
-        own = np.array([width, height]) * share
-        of_first = np.array([widths[0] / widths.sum(), heights[0] / heights.sum()])
-        return np.array([width, height]) - own / of_first
+    def room(axes: "Axes") -> np.ndarray:
+        """Inches to the left, below, to the right and above the axes."""
+        own = axes.get_window_extent(renderer)
+        whole = axes.get_tightbbox(renderer) or own
+        less, more = np.subtract(own.min, whole.min), np.subtract(whole.max, own.max)
+        return np.concatenate([less, more]) / figure.dpi
 
-    room = lay_out(
-        widths.sum() + _ROOM * len(widths), heights.sum() + _ROOM * len(heights)
+    sizes = np.array([axes.get_position().size for axes in panels])
+    around = np.array([room(axes) for axes in panels])
+    left, top = around[:, 0].max(), around[:, 3].max()
+    needed = sizes + around[:, [2, 1]] + (left + _GAP, top + _GAP)
+    starts = range(0, len(panels), columns)
+    widths = [needed[column::columns, 0].max() for column in range(columns)]
+    heights = [needed[first : first + columns, 1].max() for first in starts]
+    xs, ys = np.cumsum([_GAP, *widths]), np.cumsum([top, *heights])
+    bar_height = np.clip(ys[-1] - top - _GAP, *_BAR_HEIGHT)
+    head, note = (
+        np.array(text.get_window_extent(renderer).size) / figure.dpi for text in texts
     )
-    texts = [t.get_window_extent(renderer).width / figure.dpi for t in figure.texts]
-    missing = max(texts, default=0.0) + 0.2 - (widths.sum() + room[0])
-    if missing > 0:
-        widths[-1] += missing
-        grid.set_width_ratios(widths)
-    size = room + [widths.sum(), heights.sum()]
-    lay_out(*size)
-    for axes in panels:
-        box, own = axes.get_position(), axes.images[0].get_size()
-        width, height = cell * own[1] / size[0], cell * own[0] / size[1]
-        axes.set_position((box.x0, box.y1 - height, width, height))
-    box = bar.get_position()
-    height = min(heights.sum(), _BAR_HEIGHT[1]) / size[1]
-    bar.set_position((box.x0, box.y1 - height, _BAR_WIDTH / size[0], height))
+    after_bar, under_bar = room(bar)[[2, 1]]
+    width = max(xs[-1] + _BAR_WIDTH + after_bar, head[0], note[0]) + _GAP
+    below = max(ys[-1], top + bar_height + under_bar) + note[1] + _GAP
+    height = below + head[1] + 2 * _GAP
+    upper = height - head[1] - 2 * _GAP
+    scale = np.array([width, height])
+    figure.set_size_inches(width, height)
+    for number, (axes, size) in enumerate(zip(panels, sizes, strict=True)):
+        row, column = divmod(number, columns)
+        corner = xs[column] + left, upper - ys[row] - size[1]
+        axes.set_position((*(corner / scale), *(size / scale)))
+    corner, size = (xs[-1], upper - top - bar_height), (_BAR_WIDTH, bar_height)
+    bar.set_position((*(corner / scale), *(size / scale)))
+    for text, y in zip(texts, (height - _GAP, _GAP), strict=True):
+        text.set_y(y / height)
 
 
 def _columns(text: str) -> int:
@@ -360,16 +302,6 @@ def _columns(text: str) -> int:
 
 
 def _shortened(text: str, most: int = _LONGEST_WORD) -> str:
-    """The text, or its two ends around "…" where it has more than `most` columns."""
-    if _columns(text) <= most:
-        return text
-    ends = []
-    for characters in (text, reversed(text)):
-        room, end = (most - 1) // 2, ""
-        for character in characters:
-            room -= _columns(character)
-            if room < 0:
-                break
-            end += character
-        ends.append(end)
-    return f"{ends[0]}…{ends[1][::-1]}"
+    """The text, or its two ends around "…" where it has more than `most` characters."""
+    end = (most - 1) // 2
+    return text if len(text) <= most else f"{text[:end]}…{text[-end:]}"

@@ -47,13 +47,24 @@ def translation_quality(
     language: str,
     lowercase: bool = False,
 ) -> tuple[Metric, ...]:
-    """BLEU, chrF2, exact match and TER; arguments and errors are those of `bleu`."""
-    return (
-        bleu(hypotheses, references, language=language, lowercase=lowercase),
-        chrf(hypotheses, references, lowercase=lowercase),
-        exact_match(hypotheses, references, lowercase=lowercase),
-        ter(hypotheses, references, language=language, lowercase=lowercase),
-    )
+    """BLEU, chrF2, exact match and TER; arguments and errors are those of `bleu`.
+
+    chrF2 is sacrebleu's F-score of character n-grams, n ≤ 6, recall × 2. It needs no words,
+    so it compares across segmentations and partly credits inflected forms.
+
+    TER is edits / reference words in %, lower is better: above 100 where translations are
+    longer than their references. An edit inserts, deletes or replaces a word, or moves a run
+    of words. Words are what white space separates; Chinese and Japanese, which have none, are
+    normalised and cut into characters (`norm:yes`, `asian:yes` in the signature). sacrebleu
+    has nothing of the kind for Thai, Lao, Khmer, Burmese and Tibetan: there a phrase counts as
+    a word.
+
+    Popović, 2015, aclanthology.org/W15-3049; Snover et al., 2006,
+    aclanthology.org/2006.amta-papers.25.
+    """
+    metrics = sacrebleu_metrics(language=language, lowercase=lowercase).values()
+    bleu, chrf, ter = (_score(metric, hypotheses, references) for metric in metrics)
+    return bleu, chrf, exact_match(hypotheses, references, lowercase=lowercase), ter
 
 
 def sacrebleu_metrics(
@@ -92,23 +103,12 @@ def bleu(
       language: of the references, e.g. "en" or "zh_Hant".
       lowercase: ignore case.
 
+    Raises:
+      ValueError: unequally many, or none.
+
     Papineni et al., 2002, aclanthology.org/P02-1040; Post, 2018, aclanthology.org/W18-6319.
     """
     metric = sacrebleu_metrics(language=language, lowercase=lowercase)["BLEU"]
-    return _score(metric, hypotheses, references)
-
-
-def chrf(
-    hypotheses: Sequence[str], references: Sequence[str], *, lowercase: bool = False
-) -> Metric:
-    """Corpus chrF2 of sacrebleu: F-score of character n-grams, n ≤ 6, recall × 2.
-
-    Needs no words, so it compares across segmentations and partly credits inflected forms.
-
-    Popović, 2015, aclanthology.org/W15-3049.
-    """
-    # The language says nothing to chrF.
-    metric = sacrebleu_metrics(language="", lowercase=lowercase)["chrF2"]
     return _score(metric, hypotheses, references)
 
 
@@ -116,37 +116,12 @@ def sentence_chrf(
     hypotheses: Sequence[str], references: Sequence[str], *, lowercase: bool = False
 ) -> list[float]:
     """chrF2 of each sentence by itself, 0 to 100: to rank them, not to average."""
-    from sacrebleu.metrics import CHRF
-
-    check_texts(hypotheses, references)
-    metric = CHRF(lowercase=lowercase)
+    # The language says nothing to chrF.
+    metric = sacrebleu_metrics(language="", lowercase=lowercase)["chrF2"]
     return [
         min(float(metric.sentence_score(hypothesis, [reference]).score), 100.0)
         for hypothesis, reference in zip(hypotheses, references, strict=True)
     ]
-
-
-def ter(
-    hypotheses: Sequence[str],
-    references: Sequence[str],
-    *,
-    language: str,
-    lowercase: bool = False,
-) -> Metric:
-    """Translation edit rate of sacrebleu, in %: edits / reference words. Lower is better.
-
-    An edit inserts, deletes or replaces a word, or moves a run of words. Words are what
-    white space separates, as sacrebleu has it by default; Chinese and Japanese, which have
-    none, are normalised and cut into characters (`norm:yes`, `asian:yes` in the signature).
-    sacrebleu has nothing of the kind for Thai, Lao, Khmer, Burmese and Tibetan: there a
-    phrase counts as a word. Above 100 where translations are longer than their references.
-
-    Arguments and errors are those of `bleu`.
-
-    Snover et al., 2006, aclanthology.org/2006.amta-papers.25.
-    """
-    metric = sacrebleu_metrics(language=language, lowercase=lowercase)["TER"]
-    return _score(metric, hypotheses, references)
 
 
 def exact_match(
@@ -154,16 +129,16 @@ def exact_match(
 ) -> Metric:
     """The percentage of translations equal to their reference, but for white space."""
     check_texts(hypotheses, references)
-    matches = [
-        _plain(hypothesis, lowercase) == _plain(reference, lowercase)
-        for hypothesis, reference in zip(hypotheses, references, strict=True)
-    ]
-    case = "lc" if lowercase else "mixed"
-    return Metric(
-        "exact match",
-        100.0 * sum(matches) / len(matches),
-        f"nrefs:1|case:{case}|whitespace:collapsed",
+
+    def plain(text: str) -> str:
+        return " ".join((text.lower() if lowercase else text).split())
+
+    pairs = zip(hypotheses, references, strict=True)
+    matches = sum(
+        plain(hypothesis) == plain(reference) for hypothesis, reference in pairs
     )
+    signature = f"nrefs:1|case:{'lc' if lowercase else 'mixed'}|whitespace:collapsed"
+    return Metric("exact match", 100.0 * matches / len(references), signature)
 
 
 def _score(
@@ -177,20 +152,12 @@ def _score(
     return Metric(found.name, score, str(metric.get_signature()), not error_rate)
 
 
-def _plain(text: str, lowercase: bool) -> str:
-    text = " ".join(text.split())
-    return text.lower() if lowercase else text
-
-
 def check_texts(hypotheses: Sequence[str], references: Sequence[str]) -> None:
-    """Raises TypeError or ValueError unless there is one reference a hypothesis."""
-    for name, texts in (("hypotheses", hypotheses), ("references", references)):
-        if isinstance(texts, str):
-            raise TypeError(f"{name} must be a sequence of sentences, got one string")
-    if len(hypotheses) != len(references):
+    """Raises ValueError unless there is one reference a hypothesis, and at least one."""
+    if isinstance(hypotheses, str) or isinstance(references, str):
+        raise TypeError("hypotheses and references are sequences of sentences")
+    if len(hypotheses) != len(references) or not hypotheses:
         raise ValueError(
-            f"hypotheses and references must be equally many, got {len(hypotheses)} "
-            f"and {len(references)}"
+            f"hypotheses and references must be equally many and at least 1, got "
+            f"{len(hypotheses)} and {len(references)}"
         )
-    if not hypotheses:
-        raise ValueError("hypotheses is empty: there is nothing to score")

@@ -1,6 +1,7 @@
 """The summary of one run's directory, whatever state the run is in."""
 
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -15,13 +16,11 @@ from attention_jax.errors import UserError
 from attention_jax.training.loop import MINUTES, PATIENCE, STEPS, Progress
 from attention_jax.training.run_directory import RunDirectory, config_to_dict, flatten
 
-# What a row of metrics must have to be one, by its event.
+# The numbers that a row of metrics must have to be one, by its event.
 _NEEDED = {
     "train": ("step", "minutes", "loss", "tokens_per_second", "compilations"),
     "dev": ("step", "minutes", "loss", "bleu", "exact_match", "best_step"),
 }
-# Drawn where a row has it.
-_CHARTED = {"cross_entropy"}
 _FIGURES = (
     *("parameters", "step", "minutes", "dev_loss", "dev_bleu", "last_dev_bleu"),
     *("exact_match", "tokens_per_second"),
@@ -83,18 +82,22 @@ def summarize(path: pathlib.Path, *, name: str) -> RunSummary:
     """The summary of the run in `path`; each file that cannot be read is a note."""
     directory, notes = RunDirectory(path), []
 
-    def readable(read: Callable[[], Any]) -> dict[str, Any]:
+    def readable(read: Callable[[], Any], path: pathlib.Path) -> dict[str, Any]:
         try:
-            return read()
+            found = read()
+            if not isinstance(found, dict):
+                raise UserError(f"{path.name}: damaged, not an object")
         except (OSError, ValueError) as error:
             notes.append(str(error).removeprefix(f"{directory.path}{os.sep}"))
             return {}
+        return found
 
-    config = flatten(readable(lambda: _read_object(directory.config_path)))
+    config_path = directory.config_path
+    config = flatten(readable(lambda: read_json(config_path), config_path))
     if config:
         # A run older than a field was made as the field's default makes it.
         config = flatten(config_to_dict(ExperimentConfig())) | config
-    record = readable(directory.load_record)
+    record = readable(directory.load_record, directory.record_path)
     sessions = record.get("sessions") or [{}]
     rows, damaged = read_metrics(directory.metrics_path)
     trained = [row for row in rows if row["event"] == "train"]
@@ -102,10 +105,8 @@ def summarize(path: pathlib.Path, *, name: str) -> RunSummary:
     step = max((row["step"] for row in rows), default=0)
     minutes = max((row["minutes"] for row in rows), default=None)
     ending = _ending(config, dev, step, minutes or 0.0)
-    if ending != "finished":
-        notes.append(ending)
-    if not dev:
-        notes.append("no dev row yet")
+    notes += [] if ending == "finished" else [ending]
+    notes += [] if dev else ["no dev row yet"]
     if damaged:
         numbers = ", ".join(map(str, damaged[:3])) + ", …" * (len(damaged) > 3)
         notes.append(f"{directory.metrics_path.name}: damaged, line {numbers}")
@@ -128,13 +129,6 @@ def summarize(path: pathlib.Path, *, name: str) -> RunSummary:
     )
 
 
-def _read_object(path: pathlib.Path) -> dict[str, Any]:
-    found = read_json(path)
-    if not isinstance(found, dict):
-        raise UserError(f"{path.name}: damaged, not an object")
-    return found
-
-
 def read_metrics(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[int]]:
     """The complete rows of metrics.jsonl, and the line numbers of the damaged ones.
 
@@ -148,8 +142,8 @@ def read_metrics(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[int]]:
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-            needed = _NEEDED[row["event"]]
-            for name in (*needed, *_CHARTED.intersection(row)):
+            # The cross-entropy is drawn where a row has it.
+            for name in (*_NEEDED[row["event"]], *{"cross_entropy"}.intersection(row)):
                 # An integer of hundreds of digits overflows; infinite losses are kept.
                 float(row[name])
                 if isinstance(row[name], str | bool):
@@ -169,13 +163,9 @@ def _finite(rows: Sequence[dict[str, Any]], name: str) -> list[float]:
 
 def _mean_speed(trained: Sequence[dict[str, Any]]) -> float | None:
     """Over lines of equally many steps: as many tokens each, and so the harmonic mean."""
-    before = [0, *(row["compilations"] for row in trained)]
-    compiled = [
-        row["compilations"] > last
-        for row, last in zip(trained, before[:-1], strict=True)
-    ]
-    steady = [r for r, c in zip(trained, compiled, strict=True) if not c] or trained
-    speeds = [s for s in _finite(steady, "tokens_per_second") if s > 0]
+    pairs = itertools.pairwise([{"compilations": 0}, *trained])
+    steady = [row for last, row in pairs if row["compilations"] <= last["compilations"]]
+    speeds = [s for s in _finite(steady or trained, "tokens_per_second") if s > 0]
     return statistics.harmonic_mean(speeds) if speeds else None
 
 

@@ -1,13 +1,13 @@
 """Paired bootstrap: is a difference of scores more than the choice of sentences?"""
 
 import bisect
-import contextlib
 import dataclasses
 import itertools
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
+from unittest import mock
 
 from attention_jax.evaluation.quality import check_texts, sacrebleu_metrics
 
@@ -100,16 +100,14 @@ def paired_bootstrap(
         raise ValueError("systems is empty: there is nothing to test")
     for hypotheses in systems.values():
         check_texts(hypotheses, references)
-    for name in metrics:
-        if name not in METRICS:
-            raise ValueError(f"metrics must be some of {METRICS}, got {name!r}")
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, got {samples}")
-    # sacrebleu takes 0 for "no seed".
-    if seed < 1:
-        raise ValueError(f"seed must be at least 1, got {seed}")
+    if not {*metrics} <= {*METRICS}:
+        raise ValueError(f"metrics must be some of {METRICS}, got {metrics!r}")
+    # sacrebleu takes a seed of 0 for "no seed".
+    if min(samples, seed) < 1:
+        raise ValueError(f"samples and seed must be at least 1, got {samples}, {seed}")
     known = sacrebleu_metrics(language=language, lowercase=lowercase)
-    with _sacrebleu_seed(seed):
+    # sacrebleu takes its seed from the environment, while a test is set up, alone.
+    with mock.patch.dict(os.environ, SACREBLEU_SEED=str(seed)):
         test = PairedTest(
             [(name, list(texts)) for name, texts in systems.items()],
             {name: known[name] for name in metrics},
@@ -120,25 +118,25 @@ def paired_bootstrap(
     signatures, scores = test()
     one_sentence = len(references) == 1
 
-    def p_value(metric: str, found: Any) -> float | None:
-        if found.p_value is None:
-            return None
-        same = found.score == cast(Any, scores[metric][0]).score
-        return 1.0 if same or one_sentence else float(found.p_value)
-
-    return tuple(
-        Estimate(
+    def estimate(system: str, metric: str, found: Any) -> Estimate:
+        p_value = found.p_value
+        if p_value is not None:
+            same = found.score == cast(Any, scores[metric][0]).score
+            p_value = 1.0 if same or one_sentence else float(p_value)
+        return Estimate(
             system,
-            name,
+            metric,
             score=float(found.score),
             mean=float(found.mean),
             half_width=None if one_sentence else float(found.ci),
-            p_value=p_value(name, found),
-            signature=str(signatures[name]),
+            p_value=p_value,
+            signature=str(signatures[metric]),
         )
+
+    return tuple(
+        estimate(system, metric, scores[metric][number])
         for number, system in enumerate(systems)
-        for name in metrics
-        for found in [cast(Any, scores[name][number])]
+        for metric in metrics
     )
 
 
@@ -177,10 +175,11 @@ def equal_count_edges(lengths: Sequence[int], number: int) -> tuple[int, ...]:
     Raises:
       ValueError: no lengths, or `number` below 1.
     """
-    if not lengths:
-        raise ValueError("lengths is empty: there is nothing to cut")
-    if number < 1:
-        raise ValueError(f"number must be at least 1, got {number}")
+    if not lengths or number < 1:
+        raise ValueError(
+            f"lengths must not be empty and number at least 1, got {len(lengths)} "
+            f"lengths and number {number}"
+        )
     ordered = sorted(lengths)
     # More bins than sentences have the edges of a bin for each.
     number = min(number, len(ordered))
@@ -219,25 +218,24 @@ def bleu_by_length(
 
     Bahdanau et al., 2015, arXiv:1409.0473, figure 2.
     """
-    if len(lengths) != len(references):
-        raise ValueError(
-            f"lengths must be {len(references)}, one a reference, got {len(lengths)}"
-        )
+    for name, each in (("lengths", lengths), *systems.items()):
+        if len(each) != len(references):
+            raise ValueError(
+                f"{name} must be {len(references)}, one a reference, got {len(each)}"
+            )
     if any(a >= b for a, b in itertools.pairwise(edges)):
         raise ValueError(f"edges must increase, got {', '.join(map(str, edges))}")
-    for hypotheses in systems.values():
-        check_texts(hypotheses, references)
     members: list[list[int]] = [[] for _ in range(len(edges) + 1)]
     for index, length in enumerate(lengths):
         members[bisect.bisect_left(edges, length)].append(index)
     bins = []
     for indices in filter(None, members):
         own = [lengths[index] for index in indices]
-        chosen = [references[index] for index in indices]
+        # Each system by itself: nothing is tested against a baseline here.
         bleu = tuple(
             paired_bootstrap(
                 {name: [hypotheses[index] for index in indices]},
-                chosen,
+                [references[index] for index in indices],
                 language=language,
                 lowercase=lowercase,
                 metrics=("BLEU",),
@@ -248,18 +246,3 @@ def bleu_by_length(
         )
         bins.append(LengthBin(min(own), max(own), sum(own) / len(own), len(own), bleu))
     return tuple(bins)
-
-
-@contextlib.contextmanager
-def _sacrebleu_seed(seed: int) -> Iterator[None]:
-    """sacrebleu takes its seed from the environment, while a test is set up, alone."""
-    name = "SACREBLEU_SEED"
-    before = os.environ.get(name)
-    os.environ[name] = str(seed)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before

@@ -1,11 +1,11 @@
 """Evaluations and comparisons as tables of text."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from attention_jax.config import DecodingConfig
 from attention_jax.decoding.searches import searches
-from attention_jax.evaluation.alignment import ArgmaxAccuracy
 from attention_jax.evaluation.attention_statistics import LEAST_COVERED
 from attention_jax.evaluation.compare import (
     Comparison,
@@ -15,7 +15,7 @@ from attention_jax.evaluation.compare import (
     brief_values,
 )
 from attention_jax.evaluation.evaluate import Evaluation
-from attention_jax.evaluation.significance import SAMPLES, SEED, Estimate
+from attention_jax.evaluation.significance import SAMPLES, SEED
 
 # Fields that get a column of their own; more are named below the table.
 MOST_FIELDS = 5
@@ -31,11 +31,12 @@ class Table(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A figure of a `Comparison`'s runs: its name, its head and its format."""
+    """A figure of a `Comparison`'s runs: its name, its head, its format and its meaning."""
 
     figure: str
     head: str
     pattern: str = "{:.2f}"
+    meaning: str = ""
 
 
 DEV_COLUMNS = (
@@ -48,6 +49,48 @@ DEV_COLUMNS = (
     Column("exact_match", "exact %", "{:.1f}"),
     Column("tokens_per_second", "tokens/s", "{:,.0f}"),
 )
+# Of attention in the translations, and in forced references against gold alignments.
+STATISTICS = (
+    Column(
+        "entropy",
+        "attention entropy",
+        meaning="nats a target word: 0 is one source word",
+    ),
+    Column(
+        "relative_entropy",
+        "relative entropy",
+        "{:.1%}",
+        "of log S, which is uniform attention",
+    ),
+    Column(
+        "covered",
+        "source covered",
+        "{:.1%}",
+        f"of source words, with {LEAST_COVERED} or more of all attention to them",
+    ),
+    Column(
+        "repeated",
+        "repeated",
+        "{:.1%}",
+        "of attention, beyond the first whole one to a source word",
+    ),
+    Column(
+        "monotonicity",
+        "monotonicity",
+        meaning="Kendall's τ of target order and argmax source word; -1 to 1",
+    ),
+    Column(
+        "last_word",
+        "on the last word",
+        "{:.1%}",
+        "of attention, often the full stop",
+    ),
+)
+RATES = (
+    Column("error_rate", "AER ↓", "{:.1%}", "alignment error rate, references forced"),
+    Column("precision", "precision", "{:.1%}", "links that are sure or possible"),
+    Column("recall", "recall", "{:.1%}", "sure links that are found"),
+)
 
 
 def evaluation_rows(
@@ -59,20 +102,20 @@ def evaluation_rows(
       evaluation: the figures.
       facts: of `evaluate.provenance`.
     """
-    table = score_rows(evaluation, facts) + attention_rows(evaluation)
     versions = facts["versions"]
-    shown = [f"{name} {versions[name]}" for name in ("attention_jax", "jax", "flax")]
+    shown = ("attention_jax", "jax", "flax", "python")
     search = describe_search(evaluation.decoding)
     speed = (
         f"{search}, {evaluation.decoding.batch_size} at a time; not counted: "
         f"{evaluation.compile_seconds:.1f} s for {evaluation.shapes} shapes"
     )
     return [
-        *table,
+        *score_rows(evaluation, facts),
+        *attention_rows(evaluation),
         ("sentences per second", f"{evaluation.sentences_per_second:,.0f}", speed),
         ("seed", str(facts["seed"]), f"of the data: {facts['data']['seed']}"),
         ("split hash", facts["split_hash"][:12], facts["split_hash"]),
-        ("versions", "", ", ".join([*shown, f"python {versions['python']}"])),
+        ("versions", "", ", ".join(f"{name} {versions[name]}" for name in shown)),
         ("device", "", facts["device"]),
     ]
 
@@ -86,68 +129,32 @@ def score_rows(
         for metric in evaluation.metrics
     ]
     if evaluation.alignment is not None:
-        alignment = evaluation.alignment
-        table += [
-            _argmax_row("attention on the linked word", alignment.all_words),
-            _argmax_row("... words without digits", alignment.words_without_digits),
-        ]
-    found = evaluation.aligned
-    if found is None:
-        return table
-    step = "after it" if evaluation.shift else "that predicts it"
-    origin = facts.get("links", "the data")
-    return [
-        *table,
-        (
-            "alignment error rate ↓",
-            _percent(found.error_rate),
-            (
-                f"references forced; a word's link is the argmax of the step {step}; "
-                f"{found.found:,} links, {found.sure:,} sure gold ones from {origin}"
-            ),
-        ),
-        (
-            "... precision",
-            _percent(found.precision),
-            (
-                "links that are sure or possible; at most "
-                f"{_percent(found.highest_precision)}: {found.found_known:,} are of "
-                "words with a gold link"
-            ),
-        ),
-        ("... recall", _percent(found.recall), "sure links that are found"),
-    ]
+        for name, words in (
+            ("attention on the linked word", "all_words"),
+            ("... words without digits", "words_without_digits"),
+        ):
+            found = evaluation.alignment[words]
+            beside = (
+                f"{found['hits']:,} of {found['words']:,} words of exactly translated "
+                f"sentences; {found['chance']:.1%} by chance"
+            )
+            table.append((name, _cell(found["share"], "{:.1%}"), beside))
+    aligned = evaluation.aligned
+    if aligned is not None:
+        step = "after it" if evaluation.shift else "that predicts it"
+        beside = (
+            f"; a word's link is the argmax of the step {step}; {aligned.found:,} links, "
+            f"{aligned.sure:,} sure gold ones from {facts.get('links', 'the data')}"
+        )
+        (name, figure, meaning), *others = _rows(aligned.rates, RATES)
+        table += [(name, figure, meaning + beside), *others]
+    return table
 
 
 def attention_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
     """The statistics of attention in the translations; none without attention."""
     found = evaluation.attention
-    if found is None:
-        return []
-    share = _percent(found.relative_entropy)
-    return [
-        (
-            "attention entropy",
-            _figure(found.entropy),
-            f"nats a target word; {share} % of log S, which is uniform attention",
-        ),
-        (
-            "... source covered",
-            _percent(found.covered),
-            f"% of source words with {LEAST_COVERED} or more of all attention to them",
-        ),
-        (
-            "... repeated",
-            _percent(found.repeated),
-            "% of attention that is beyond the first whole one to a source word",
-        ),
-        (
-            "... monotonicity",
-            _figure(found.monotonicity),
-            "Kendall's τ of target order and argmax source word; -1 to 1",
-        ),
-        ("... on the last word", _percent(found.last_word), "%, often the full stop"),
-    ]
+    return [] if found is None else _rows(dataclasses.asdict(found), STATISTICS)
 
 
 def describe_search(decoding: DecodingConfig) -> str:
@@ -170,9 +177,7 @@ def dev_table(comparison: Comparison) -> Table:
     table = _comparison_table(comparison, title, DEV_COLUMNS, notes)
     table.head.append("notes")
     beside = ["; ".join(run.notes) for run in comparison.runs]
-    for group in comparison.groups:
-        left_out = f"; {group.left_out} left out" * bool(group.left_out)
-        beside.append(f"seeds {', '.join(map(str, group.seeds))}{left_out}")
+    beside += [f"seeds {', '.join(map(str, g.seeds))}" for g in comparison.groups]
     for row, text in zip(table.rows, beside, strict=True):
         row.append(text)
     return table
@@ -189,19 +194,25 @@ def system_tables(
       unit: what source lengths count.
     """
     systems = comparison.runs
-    found = []
+    tables = []
     if len(systems) > 1:
-        metrics = systems[0].evaluation.metrics
-        columns = [Column(metric.name, metric.title) for metric in metrics]
+        columns = [Column(m.name, m.title) for m in systems[0].evaluation.metrics]
         columns.append(Column("sentences_per_second", "sentences/s", "{:,.0f}"))
         notes = _common(systems)
-        found.append(_comparison_table(comparison, title, columns, notes))
+        tables.append(_comparison_table(comparison, title, columns, notes))
     if comparison.baseline is not None:
-        found.append(_differences(comparison))
-    found.append(_by_length(comparison, unit))
-    if len(systems) > 1 and any(system.evaluation.attention for system in systems):
-        found.append(_attention(systems))
-    return found
+        tables.append(_differences(comparison))
+    tables.append(_by_length(comparison, unit))
+    columns = (*STATISTICS, *RATES)
+    columns = [c for c in columns if any(c.figure in s.figures for s in systems)]
+    if len(systems) > 1 and columns:
+        origins = sorted({system.facts.get("links", "the data") for system in systems})
+        note = f"AER, precision and recall: forced references, links from {', '.join(origins)}"
+        rows = [[run.name, *_cells(run.figures, columns)] for run in systems]
+        head = ["run", *(column.head for column in columns)]
+        notes = [note] if columns[-1] in RATES else []
+        tables.append(Table("attention in the translations", head, rows, notes))
+    return tables
 
 
 def _comparison_table(
@@ -211,28 +222,24 @@ def _comparison_table(
     runs, fields = comparison.runs, comparison.fields[:MOST_FIELDS]
     brief = brief_fields(comparison.fields)
     # "–": the run's configuration cannot be read.
-    settings = [brief_values([run.config.get(f, "–") for run in runs]) for f in fields]
-    rows = []
-    for number, run in enumerate(runs):
-        cells = [
-            "–" if run.figures[figure] is None else pattern.format(run.figures[figure])
-            for figure, _, pattern in columns
-        ]
-        rows.append([run.name, *(column[number] for column in settings), *cells])
+    settings = {
+        f: brief_values([run.config.get(f, "–") for run in runs]) for f in fields
+    }
+    rows = [
+        [run.name, *(column[i] for column in settings.values())]
+        + _cells(run.figures, columns)
+        for i, run in enumerate(runs)
+    ]
     names = [run.name for run in runs]
     for group in comparison.groups:
         # Any member has the group's values; only the seed is each run's own.
         member = names.index(group.names[0])
-        own = [
-            "–" if field == "seed" else column[member]
-            for field, column in zip(fields, settings, strict=True)
-        ]
+        own = ["–" if f == "seed" else column[member] for f, column in settings.items()]
+        figures = zip(
+            _cells(group.mean, columns), _cells(group.deviation, columns), strict=True
+        )
         means = [
-            f"{pattern.format(group.mean[figure])} ± "
-            f"{pattern.format(group.deviation[figure])}"
-            if figure in group.mean
-            else "–"
-            for figure, _, pattern in columns
+            f"{mean} ± {deviation}".removesuffix(" ± –") for mean, deviation in figures
         ]
         rows.append([f"mean of {len(group.names)}", *own, *means])
     more = comparison.fields[MOST_FIELDS:]
@@ -262,16 +269,12 @@ def _common(systems: Sequence[System]) -> list[str]:
 
 def _differences(comparison: SystemComparison) -> Table:
     """One row a system and metric, the baseline's first."""
-    baseline = {
-        found.metric: found.score
-        for found in comparison.estimates
-        if found.system == comparison.baseline
-    }
+    estimates = comparison.estimates
+    baseline = {e.metric: e.score for e in estimates if e.system == comparison.baseline}
     titles = {m.name: m.title for m in comparison.runs[0].evaluation.metrics}
     rows = []
-    for found in comparison.estimates:
+    for found in estimates:
         low, high = found.interval
-        difference = found.score - baseline[found.metric]
         tested = found.p_value is not None
         rows.append(
             [
@@ -279,8 +282,8 @@ def _differences(comparison: SystemComparison) -> Table:
                 titles[found.metric],
                 f"{found.score:.2f}",
                 "–" if found.half_width is None else f"{low:.2f} to {high:.2f}",
-                f"{difference:.2f}" if tested else "–",
-                f"{found.p_value:.4f}" if tested else "–",
+                f"{found.score - baseline[found.metric]:.2f}" if tested else "–",
+                _cell(found.p_value, "{:.4f}"),
             ]
         )
     return Table(
@@ -294,65 +297,37 @@ def _differences(comparison: SystemComparison) -> Table:
 
 def _by_length(comparison: SystemComparison, unit: str) -> Table:
     """One row a bin."""
-
-    def cell(estimate: Estimate) -> str:
-        half = estimate.half_width
-        return f"{estimate.score:.2f}" + (f" ± {half:.2f}" if half is not None else "")
-
     names = [system.name for system in comparison.runs]
     heads = [f"BLEU {name}" for name in names] if len(names) > 1 else ["BLEU"]
-    return Table(
-        "BLEU by source length",
-        [f"source {unit}", "sentences", *heads],
+    rows = [
         [
-            [found.name, f"{found.sentences:,}", *map(cell, found.bleu)]
-            for found in comparison.by_length
-        ],
-        ["± is half the 95 % interval of the bootstrap over the bin's sentences"],
-    )
+            found.name,
+            f"{found.sentences:,}",
+            *(
+                f"{e.score:.2f}{_cell(e.half_width, ' ± {:.2f}', '')}"
+                for e in found.bleu
+            ),
+        ]
+        for found in comparison.by_length
+    ]
+    note = "± is half the 95 % interval of the bootstrap over the bin's sentences"
+    head = [f"source {unit}", "sentences", *heads]
+    return Table("BLEU by source length", head, rows, [note])
 
 
-def _attention(systems: Sequence[System]) -> Table:
-    """One row a system: statistics of its attention, and its agreement with gold links."""
-    head = ["run", "entropy", "covered %", "repeated %", "monotonicity", "last word %"]
-    gold = any(system.evaluation.aligned for system in systems)
-    head += ["AER % ↓", "precision %", "recall %"] * gold
-    rows = []
-    for system in systems:
-        evaluation = system.evaluation
-        cells = [figure for _, figure, _ in attention_rows(evaluation)] or ["–"] * 5
-        if gold and (aligned := evaluation.aligned):
-            rates = aligned.error_rate, aligned.precision, aligned.recall
-            cells += map(_percent, rates)
-        elif gold:
-            cells += ["–"] * 3
-        rows.append([system.name, *cells])
-    origins = {system.facts.get("links", "the data") for system in systems}
-    source = ", ".join(sorted(origins))
-    note = (
-        f"AER, precision and recall: in forced references, against links from {source}"
-    )
-    return Table("attention in the translations", head, rows, [note] * gold)
+def _cell(figure: float | None, pattern: str, nothing: str = "–") -> str:
+    return nothing if figure is None else pattern.format(figure)
 
 
-def _argmax_row(name: str, accuracy: ArgmaxAccuracy) -> tuple[str, str, str]:
-    if accuracy.share is None:
-        return name, "–", "no exactly translated sentence has such a word"
-    return (
-        name,
-        f"{100 * accuracy.share:.1f}",
-        (
-            f"{accuracy.hits:,} of {accuracy.words:,} words of exactly translated "
-            f"sentences; {100 * accuracy.chance:.1f} by chance"
-        ),
-    )
+def _cells(figures: Mapping[str, float | None], columns: Sequence[Column]) -> list[str]:
+    """The figures as text; a dash for one that is not known."""
+    return [_cell(figures.get(column.figure), column.pattern) for column in columns]
 
 
-def _percent(share: float | None) -> str:
-    """A share as a percentage, with one digit; a dash for None."""
-    return "–" if share is None else f"{100 * share:.1f}"
-
-
-def _figure(number: float | None) -> str:
-    """A number with two digits; a dash for None."""
-    return "–" if number is None else f"{number:.2f}"
+def _rows(
+    figures: Mapping[str, float | None], columns: Sequence[Column]
+) -> list[tuple[str, str, str]]:
+    """Each figure as a row of its own: name, figure, meaning."""
+    cells = _cells(figures, columns)
+    named = zip(columns, cells, strict=True)
+    return [(column.head, cell, column.meaning) for column, cell in named]

@@ -43,8 +43,8 @@ def score(evaluation, name):
 def test_the_run_has_learnt_its_task(evaluation):
     assert score(evaluation, "exact match") > 80
     assert score(evaluation, "BLEU") > 80
-    assert evaluation.alignment.all_words.share > 0.8
-    assert evaluation.alignment.all_words.chance < 0.5
+    assert evaluation.alignment["all_words"]["share"] > 0.8
+    assert evaluation.alignment["all_words"]["chance"] < 0.5
 
 
 def test_the_figures_are_those_of_the_translations(evaluation, run, pairs):
@@ -52,12 +52,12 @@ def test_the_figures_are_those_of_the_translations(evaluation, run, pairs):
     assert texts == run.translate([pair.source for pair in pairs])
     right = [text == pair.target for text, pair in zip(texts, pairs, strict=True)]
     assert score(evaluation, "exact match") == pytest.approx(100 * sum(right) / 40)
-    assert evaluation.alignment.phrases == sum(right)
+    assert evaluation.alignment["phrases"] == sum(right)
     # Every word of a reversed phrase has its one link.
     words = [
         len(p.target.split()) for p, good in zip(pairs, right, strict=True) if good
     ]
-    assert evaluation.alignment.all_words.words == sum(words)
+    assert evaluation.alignment["all_words"]["words"] == sum(words)
 
 
 def test_only_exactly_translated_phrases_count_for_alignment(run, pairs):
@@ -68,8 +68,8 @@ def test_only_exactly_translated_phrases_count_for_alignment(run, pairs):
     evaluation = evaluate.evaluate(run, wrong)
     assert score(evaluation, "exact match") == 0
     assert evaluation.alignment is not None
-    assert evaluation.alignment.phrases == 0
-    assert evaluation.alignment.all_words.share is None
+    assert evaluation.alignment["phrases"] == 0
+    assert evaluation.alignment["all_words"]["share"] is None
 
 
 def test_gold_links_of_a_reversal(run, pairs):
@@ -111,8 +111,6 @@ def test_the_splits_of_a_run(directory):
 def test_splits_that_there_are_not(directory):
     with pytest.raises(ValueError, match="split must be one of test, dev, train"):
         evaluate.load_split(directory, "valid")
-    with pytest.raises(ValueError, match="at least 0, got -1"):
-        evaluate.load_split(directory, "test", max_sentences=-1)
 
 
 def test_data_that_have_changed_are_refused(directory, tmp_path):
@@ -137,7 +135,7 @@ def test_the_table_has_every_figure(evaluation, directory, run):
     exact = score(evaluation, "exact match")
     assert by_name["exact match"][0] == f"{exact:.2f}"
     assert facts["split_hash"] == by_name["split hash"][1]
-    hits = evaluation.alignment.all_words.hits
+    hits = evaluation.alignment["all_words"]["hits"]
     assert f"{hits:,} of" in by_name["attention on the linked word"][1]
 
 
@@ -158,10 +156,10 @@ def test_attention_is_described_where_there_is_some(evaluation, directory, run):
     assert evaluation.to_dict()["attention"]["entropy"] == mean.entropy
     by_name = {name: cells for name, *cells in evaluation_rows(evaluation, facts)}
     assert by_name["attention entropy"][0] == f"{mean.entropy:.2f}"
-    assert by_name["... monotonicity"][0] == f"{mean.monotonicity:.2f}"
+    assert by_name["monotonicity"][0] == f"{mean.monotonicity:.2f}"
     rate = evaluation.aligned.error_rate
-    assert by_name["alignment error rate ↓"][0] == f"{100 * rate:.1f}"
+    assert by_name["AER ↓"][0] == f"{rate:.1%}"
     without = dataclasses.replace(evaluation, statistics=(), aligned=None)
     names = {name for name, _, _ in evaluation_rows(without, facts)}
-    assert not names & {"attention entropy", "alignment error rate ↓"}
+    assert not names & {"attention entropy", "AER ↓"}
     assert without.to_dict()["attention"] is without.to_dict()["aligned"] is None

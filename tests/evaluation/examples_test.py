@@ -50,9 +50,9 @@ def test_exactly_translated_phrases_are_drawn_with_their_links(evaluated, tmp_pa
         if evaluate.is_exact(run, pair, translation)
     }
     assert set(drawn) <= exact and len(set(drawn)) == 3
-    # The longest reversal crosses most; a lone cell's outline has four sides.
+    # The longest reversal crosses most.
     assert len(drawn[0][0]) == 4
-    assert [len(c.get_paths()) for c in figure.axes[0].collections] == [16, 16]
+    assert [len(c.get_paths()) for c in figure.axes[0].collections] == [4, 4]
 
 
 def test_without_an_exact_translation_the_first_ones_are_drawn(evaluated, tmp_path):

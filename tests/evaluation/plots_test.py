@@ -99,22 +99,13 @@ def test_colours_run_from_0_to_1_and_further_when_weights_do(weights, limits):
     assert image.get_clim() == limits
 
 
-def test_known_links_are_outlined_as_regions():
-    # An L of three cells, and one cell apart.
-    links = {(9, 0), (4, 2), (5, 2), (5, 3)}
+def test_gold_links_are_outlined():
+    links = {(9, 0), (4, 2), (5, 2)}
     axes = plot_weights(uniform(TARGET, SOURCE), SOURCE, TARGET, links=links).axes[0]
-    white, black = ([path.vertices for path in c.get_paths()] for c in axes.collections)
-    np.testing.assert_array_equal(white, black)
-    sides = {frozenset(map(tuple, np.asarray(segment).tolist())) for segment in white}
-    cells = {(s, t) for s in range(-1, 14) for t in range(-1, 8)}
-    borders = set()
-    for (s, t), (ds, dt) in itertools.product(cells, ((1, 0), (0, 1))):
-        if ((s, t) in links) != ((s + ds, t + dt) in links):
-            middle = np.array((s + ds / 2, t + dt / 2))
-            half = np.array((dt, ds)) / 2
-            borders.add(frozenset((tuple(middle - half), tuple(middle + half))))
-    assert sides == borders
-    assert len(sides) == len(white) == 12
+    for outlines in axes.collections:
+        boxes = [path.get_extents() for path in outlines.get_paths()]
+        assert {(box.x0 + 0.5, box.y0 + 0.5) for box in boxes} == links
+        assert {(box.width, box.height) for box in boxes} == {(1, 1)}
 
 
 @pytest.mark.parametrize(
@@ -151,9 +142,8 @@ def test_any_array_of_numbers_is_accepted(weights):
     [
         (np.ones((2, 3)), r"weights has 2 rows but target has 1 words"),
         (np.ones((1, 2)), r"weights has 2 columns but source has 3 words"),
-        (np.ones(3), r"weights must be \[T, S\], got shape \(3,\)"),
-        (np.ones((1, 3, 1)), r"got shape \(1, 3, 1\)"),
-        (np.ones((0, 3)), r"weights is empty, got shape \(0, 3\)"),
+        (np.ones(3), r"weights must be \[T, S\] and not empty, got shape \(3,\)"),
+        (np.ones((0, 3)), r"not empty, got shape \(0, 3\)"),
         ([[1.0, np.nan, np.inf]], "weights holds 2 values that are not finite"),
     ],
 )
@@ -162,20 +152,12 @@ def test_weights_that_cannot_be_drawn(weights, message):
         plot_weights(weights, ["a", "b", "c"], ["d"])
 
 
-@pytest.mark.parametrize("link", [(3, 0), (0, 1), (-1, 0)])
-def test_links_outside_the_words(link):
-    with pytest.raises(
-        ValueError, match=r"links holds .*outside 3 source and 1 target"
-    ):
-        plot_weights([[1, 0, 0]], "a b c", "d", links={link})
-
-
-def test_the_number_of_the_wrong_panel_is_named():
+def test_what_cannot_be_drawn():
+    for link in ((3, 0), (0, 1), (-1, 0)):
+        with pytest.raises(ValueError, match=r"links holds .*outside 3 source and 1"):
+            plot_weights([[1, 0, 0]], "a b c", "d", links={link})
     with pytest.raises(ValueError, match=r"panels\[1\]: weights has 2 columns"):
         plot_weights_grid([([[1]], "a", "b"), ([[1, 0]], "a", "b")])
-
-
-def test_nothing_to_draw():
     with pytest.raises(ValueError, match="panels is empty"):
         plot_weights_grid([])
     with pytest.raises(ValueError, match="columns must be at least 1, got 0"):
@@ -190,12 +172,6 @@ def test_a_figure_file_must_have_a_known_format_and_a_folder(tmp_path):
     check_path(tmp_path / "X.PNG")
 
 
-def test_a_folder_in_the_figures_place_is_named_first(tmp_path):
-    (tmp_path / "x.png").mkdir()
-    with pytest.raises(IsADirectoryError, match=r"x\.png' is a folder, not a file"):
-        check_path(tmp_path / "x.png")
-
-
 def test_a_figure_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "x.png"
     path.write_bytes(b"old")
@@ -207,13 +183,6 @@ def test_a_figure_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatc
     with pytest.raises(OSError, match=r"cannot write .*x\.png: No space left"):
         plot_weights([[1.0]], "a", "b", path=path)
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
-    # Root may write anywhere, so the answer is given here.
-    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
-    with pytest.raises(PermissionError, match=f"{tmp_path}' cannot be written"):
-        check_path(tmp_path / "x.png")
 
 
 def boxes_of(figure):
@@ -289,7 +258,7 @@ def test_words_and_titles_without_end_lose_their_middle():
     [above] = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     [beside] = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert above == "a" * 48
-    assert beside == "国" * 11 + "…" + "z" * 23
+    assert beside == "国" * 23 + "…" + "z" * 23
     assert figure.axes[0].get_title(loc="left") == "t" * 119 + "…" + "t" * 119
     assert max(figure.get_size_inches()) < 40
 

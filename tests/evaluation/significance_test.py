@@ -1,4 +1,4 @@
-"""The paired bootstrap: sacrebleu's, reproducible, and what its p-value is."""
+"""The paired bootstrap, and BLEU in bins of source lengths."""
 
 import os
 
@@ -6,22 +6,18 @@ import numpy as np
 import pytest
 from sacrebleu.metrics import BLEU
 
-from attention_jax.evaluation.quality import translation_quality
-from attention_jax.evaluation.significance import SAMPLES, SEED, paired_bootstrap
+from attention_jax.evaluation.quality import bleu, translation_quality
+from attention_jax.evaluation.significance import (
+    SAMPLES,
+    SEED,
+    bleu_by_length,
+    equal_count_edges,
+    paired_bootstrap,
+)
 
 WORDS = [
-    "the",
-    "a",
-    "cat",
-    "dog",
-    "sat",
-    "ran",
-    "on",
-    "under",
-    "mat",
-    "house",
-    "today",
-    "slowly",
+    *("the", "a", "cat", "dog", "sat", "ran"),
+    *("on", "under", "mat", "house", "today", "slowly"),
 ]
 
 
@@ -157,11 +153,80 @@ def test_what_cannot_be_tested():
 
     with pytest.raises(ValueError, match="systems is empty"):
         test({})
-    with pytest.raises(ValueError, match="equally many, got 2 and 1"):
+    with pytest.raises(ValueError, match="equally many .* got 2 and 1"):
         test({"x": ["a", "b"]})
-    with pytest.raises(ValueError, match="metrics must be some of .* got 'bleu'"):
+    with pytest.raises(ValueError, match="metrics must be some of .* got .'bleu'"):
         test({"x": ["a"]}, metrics=("bleu",))
-    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
-        test({"x": ["a"]}, samples=0)
-    with pytest.raises(ValueError, match="seed must be at least 1, got 0"):
-        test({"x": ["a"]}, seed=0)
+    for wrong in ({"samples": 0}, {"seed": 0}):
+        with pytest.raises(ValueError, match="samples and seed must be at least 1"):
+            test({"x": ["a"]}, **wrong)
+
+
+LENGTHS = [9, 2, 5, 2, 7, 3, 30]
+TEXTS = [f"here are some words number {n} ." for n in range(len(LENGTHS))]
+# Sources of up to 5 tokens are translated well.
+TRANSLATED = [
+    text if length <= 5 else text.replace("some words", "words")
+    for text, length in zip(TEXTS, LENGTHS, strict=True)
+]
+
+
+def bins(edges, systems=None):
+    return bleu_by_length(
+        systems or {"run": TRANSLATED},
+        TEXTS,
+        LENGTHS,
+        edges=edges,
+        language="en",
+        samples=20,
+    )
+
+
+def test_every_sentence_is_in_the_bin_of_its_length():
+    low, middle, high = bins((3, 8))
+    assert [b.name for b in (low, middle, high)] == ["2–3", "5–7", "9–30"]
+    assert [b.sentences for b in (low, middle, high)] == [3, 2, 2]
+    assert middle.mean_length == 6
+    chosen = [2, 4]
+    expected = bleu(
+        [TRANSLATED[i] for i in chosen], [TEXTS[i] for i in chosen], language="en"
+    )
+    [estimate] = middle.bleu
+    assert estimate.score == pytest.approx(expected.score)
+    assert low.bleu[0].score == pytest.approx(100) and high.bleu[0].score < 90
+    assert "bs:20" in estimate.signature
+
+
+def test_one_bin_and_bins_without_sentences():
+    [every] = bins(())
+    whole = bleu(TRANSLATED, TEXTS, language="en")
+    assert every.bleu[0].score == pytest.approx(whole.score)
+    assert [b.name for b in bins((1, 4, 10, 20, 40))] == ["2–3", "5–9", "30"]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "number", "edges"),
+    [
+        (range(1, 11), 2, (5,)),
+        (range(1, 11), 5, (2, 4, 6, 8)),
+        ([4, 4, 4, 4], 3, ()),
+        ([1, 1, 1, 1, 2, 9], 3, (1,)),
+        ([3], 5, ()),
+        ([5, 1], 2, (1,)),
+        ([5, 1], 10**12, (1,)),
+    ],
+)
+def test_equal_counts(lengths, number, edges):
+    assert equal_count_edges(list(lengths), number) == edges
+
+
+def test_what_cannot_be_binned():
+    with pytest.raises(ValueError, match="edges must increase, got 5, 5"):
+        bins((5, 5))
+    with pytest.raises(ValueError, match="lengths must be 7, one a reference, got 1"):
+        bleu_by_length({"x": TRANSLATED}, TEXTS, [1], edges=(), language="en")
+    with pytest.raises(ValueError, match="x must be 7, one a reference, got 1"):
+        bins((), {"x": ["a"]})
+    for lengths, number in (([], 2), ([1], 0)):
+        with pytest.raises(ValueError, match="lengths must not be empty and number"):
+            equal_count_edges(lengths, number)

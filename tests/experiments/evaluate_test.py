@@ -226,7 +226,7 @@ def test_gold_alignments_from_a_file(workdir, tmp_path, capsys):
     assert json.loads(output.read_text())["aligned"] == aligned
     assert aligned["pairs"] == 4 and aligned["error_rate"] < 0.5
     out = capsys.readouterr().out
-    assert "alignment error rate ↓" in out and "sure gold ones from the data" in out
+    assert "AER ↓" in out and "sure gold ones from the data" in out
 
     path.write_text("0-0\n0-9\n0-0\n0-0\n")
     assert run(*few, f"--alignments={path}") == 2

@@ -52,7 +52,7 @@ def test_attention_is_compared_with_links_from_a_file(workdir, tmp_path, capsys)
     arguments = (f"--workdir={workdir}", f"--output={output}", "--max_sentences=2")
     assert run(*arguments, f"--alignments={links}") == 0
     page = output.read_text("utf-8")
-    assert "alignment error rate ↓" in page
+    assert "AER ↓" in page
     assert f"2 sure gold ones from {links}" in page
     links.write_text("0-0\n0-99\n")
     assert run(*arguments, f"--alignments={links}") == 2
