@@ -301,17 +301,15 @@ def check_fields(section: Any, name: str = "config") -> None:
             )
         if dataclasses.is_dataclass(value):
             check_fields(value, full)
-        elif isinstance(value, float) and not math.isfinite(value):
+            continue
+        if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{full} must be finite, got {value}")
-        else:
-            _check_allowed(value, one.metadata["allowed"], full)
-
-
-def _check_allowed(value: Any, allowed: Range | tuple[str, ...], name: str) -> None:
-    if isinstance(allowed, Range):
-        if not allowed.holds(value):
-            if value <= allowed.high >= _TECHNICAL:
-                allowed = allowed._replace(high=math.inf)
-            raise UserError(f"{name} must be {allowed}, got {value}")
-    elif allowed and value not in allowed:
-        raise UserError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        allowed = one.metadata["allowed"]
+        if isinstance(allowed, Range):
+            if not allowed.holds(value):
+                if value <= allowed.high >= _TECHNICAL:
+                    allowed = allowed._replace(high=math.inf)
+                raise UserError(f"{full} must be {allowed}, got {value}")
+        elif allowed and value not in allowed:
+            choices = ", ".join(allowed)
+            raise UserError(f"{full} must be one of {choices}, got {value!r}")
