@@ -32,11 +32,7 @@ from attention_jax.decoding.translate import (
 from attention_jax.errors import UserError, unknown_name
 from attention_jax.models import Model, build_model
 from attention_jax.models.attention_wiring import attends
-from attention_jax.training.checkpoints import (
-    average_params,
-    existing_steps,
-    load_params,
-)
+from attention_jax.training.checkpoints import existing_steps, load_params
 from attention_jax.training.run_directory import RunDirectory
 
 
@@ -207,9 +203,8 @@ class Run:
         )
 
 
-# What `checkpoint` may be: the best one on dev, the last one, and the mean of the last
-# `config.training.keep_checkpoints`.
-CHECKPOINTS = ("best", "last", "average")
+# What `checkpoint` may be: the best one on dev or the last one.
+CHECKPOINTS = ("best", "last")
 
 
 def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Run:
@@ -217,8 +212,7 @@ def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Ru
 
     Args:
       workdir: what `experiments.train` was given.
-      checkpoint: "best" on dev, by `config.training.best_by`; "last"; or "average", the
-        mean of the parameters of the last `config.training.keep_checkpoints`.
+      checkpoint: "best" on dev, by `config.training.best_by`, or "last".
 
     Raises:
       OSError: no such directory, no run in it, no checkpoint yet, or a user's file that
@@ -241,11 +235,8 @@ def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Ru
     model = build_model(config.model, *[len(codec.vocabulary) for codec in codecs])
     path = directory.checkpoints_path
     like = jax.eval_shape(model.init, jax.random.key(0))
-    if checkpoint == "average":
-        params = average_params(path, like, last=config.training.keep_checkpoints)
-    else:
-        step = existing_steps(path)[-1] if checkpoint == "last" else None
-        params = load_params(path, like, step=step, best_by=config.training.best_by)
+    step = existing_steps(path)[-1] if checkpoint == "last" else None
+    params = load_params(path, like, step=step, best_by=config.training.best_by)
     return Run(config, params, model, *codecs)
 
 
