@@ -63,7 +63,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "attention_jax.decoding.sentences": ("attention_jax.decoding.translate",),
     "attention_jax.decoding.greedy": ("attention_jax.decoding.autoregressive",),
     "attention_jax.decoding.sampling": ("attention_jax.decoding.autoregressive",),
-    "attention_jax.decoding.forced": ("attention_jax.decoding.scoring",),
+    "attention_jax.decoding.forced": ("attention_jax.decoding.autoregressive",),
     "attention_jax.training.checkpoint_reading": (
         "attention_jax.training.checkpoints",
     ),
