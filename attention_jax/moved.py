@@ -90,7 +90,7 @@ MOVED: dict[str, tuple[str, ...]] = {
         "attention_jax.training.checkpoints",
     ),
     "attention_jax.training.config_variation": ("attention_jax.evaluation.compare",),
-    "attention_jax.training.development": ("attention_jax.evaluation.dev_evaluation",),
+    "attention_jax.training.development": ("attention_jax.evaluation.evaluate",),
     "attention_jax.training.compilation": ("attention_jax.training.metrics",),
     "attention_jax.training.meter": ("attention_jax.training.metrics",),
     "attention_jax.training.ending": ("attention_jax.training.loop",),
