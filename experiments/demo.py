@@ -104,6 +104,5 @@ if __name__ == "__main__":
             main,
             define_flags,
             required=("workdir",),
-            interrupted="interrupted; the same command continues from the last checkpoint",
         )
     )

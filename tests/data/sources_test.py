@@ -36,23 +36,22 @@ def texts(splits):
     return {(pair.source, pair.target) for pair in every_pair(splits)}
 
 
+cell = st.text(st.characters(codec="utf-8"), min_size=1, max_size=5)
+
+
 @given(
-    st.lists(
-        st.tuples(*[st.text(st.characters(codec="utf-8"), min_size=1, max_size=5)] * 2),
-        min_size=1,
-        max_size=8,
-    ),
+    st.lists(st.tuples(cell, cell), min_size=1, max_size=8),
     st.sampled_from(["\n", "\r\n"]),
     st.sampled_from(["", "\ufeff"]),
 )
 @settings(deadline=None, max_examples=40)
 def test_any_pairs_come_back(tmp_path_factory, rows, end, mark):
-    rows = [[cell.translate(dict.fromkeys(b"\t\r\n")) for cell in row] for row in rows]
-    rows = [(f"s{cell}", f"t{other}") for cell, other in rows]
+    rows = [[text.translate(dict.fromkeys(b"\t\r\n")) for text in row] for row in rows]
+    rows = [(f"s{source}", f"t{target}") for source, target in rows]
     path = tmp_path_factory.mktemp("pairs") / "pairs.tsv"
     write(path, mark + end.join("\t".join(row) for row in rows) + end)
     config = DataConfig(source="tsv", path=str(path), num_dev=0, num_test=0)
-    expected = {tuple(" ".join(cell.split()) for cell in row) for row in rows}
+    expected = {tuple(" ".join(text.split()) for text in row) for row in rows}
     assert texts(load_splits(config)) == expected
 
 
@@ -188,7 +187,6 @@ def test_the_download_is_the_pinned_one(monkeypatch, tmp_path):
     monkeypatch.setattr(tatoeba, "download", lambda *asked: found[asked])
     assert len(texts(load_splits(write_tatoeba(tmp_path, path="")))) == 6
     assert "7745df43beea3501a578e17090277ea2d755cb82" in tatoeba.URL
-    assert tatoeba.SHA256.startswith("3a8ac6cb8cda")
 
 
 # The table of sources
