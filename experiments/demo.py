@@ -42,7 +42,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def main(arguments: types.SimpleNamespace) -> None:
     """Trains, evaluates, shows and draws."""
     # Imported here: all that trains and measures takes a second.
-    from attention_jax.evaluation import evaluate, examples, tables
+    from attention_jax.evaluation import alignment, evaluate, plots, tables
     from attention_jax.experiment import run_experiment
 
     directory = RunDirectory(arguments.workdir)
@@ -57,8 +57,14 @@ def main(arguments: types.SimpleNamespace) -> None:
     run = attention_jax.load_run(directory.path)
     pairs = evaluate.load_split(directory, "test")
     evaluation = evaluate.evaluate(run, pairs)
-    for line in examples.translation_lines(run, pairs, evaluation, number=NUM_SHOWN):
-        print(line)
+    examples = [
+        (pair, found, evaluate.is_exact(run, pair, found))
+        for pair, found in zip(pairs, evaluation.translations, strict=True)
+    ]
+    for pair, found, exact in examples[:NUM_SHOWN]:
+        print(f"  {pair.source}\n    {'✓' if exact else '✗'} {found.text}")
+        if not exact:
+            print(f"    = {pair.target}")
     print()
     facts = evaluate.provenance(directory, run, split="test", checkpoint="best")
     print_table(
@@ -66,7 +72,18 @@ def main(arguments: types.SimpleNamespace) -> None:
         title=f"{len(pairs):,} held-out phrases",
     )
     figure, figures = directory.path / "attention.png", directory.path / "demo.json"
-    examples.draw_examples(run, pairs, evaluation, number=NUM_DRAWN, path=figure)
+    # The longest exactly translated phrases show most of the reordering.
+    longest = sorted(examples, key=lambda one: (one[2], one[1].weights.size))
+    panels = [
+        plots.Panel(
+            found.weights,
+            found.source_tokens,
+            found.target_tokens,
+            links=alignment.gold_links(run, pair) if exact else frozenset(),
+        )
+        for pair, found, exact in longest[: -NUM_DRAWN - 1 : -1]
+    ]
+    plots.plot_weights_grid(panels, path=figure)
     write_json(
         figures, {**evaluation.to_dict(), **facts, "training_minutes": result.minutes}
     )
