@@ -2,7 +2,7 @@
 
 # ruff: noqa: F401 (what is imported here is public, and importing a source registers it)
 from attention_jax.config import DataConfig
-from attention_jax.data import cldr, tatoeba
+from attention_jax.data import cldr
 from attention_jax.data.batches import (
     Batch,
     Examples,
