@@ -165,17 +165,9 @@ class TrainingConfig:
     learning_rate: float = field(2e-3, "Its peak.", Range(0, above=True))
     schedule: str = field(
         "cosine",
-        "constant, cosine, inverse_sqrt or plateau; all after warmup_steps of linear "
-        "warm-up.",
+        "constant, cosine or inverse_sqrt, after warmup_steps of linear warm-up.",
     )
     warmup_steps: int = field(100, "Steps of linear warm-up.", COUNT)
-    plateau_factor: float = field(
-        0.5,
-        "plateau: multiplies the learning rate after plateau_patience evaluations in a "
-        "row without a better one.",
-        Range(0, 1, above=True, below=True),
-    )
-    plateau_patience: int = field(2, "plateau: see plateau_factor.", POSITIVE)
     accumulate: int = field(
         1, "Steps an update, which takes the mean of their gradients.", POSITIVE
     )
@@ -309,17 +301,15 @@ def check_fields(section: Any, name: str = "config") -> None:
             )
         if dataclasses.is_dataclass(value):
             check_fields(value, full)
-        elif isinstance(value, float) and not math.isfinite(value):
+            continue
+        if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{full} must be finite, got {value}")
-        else:
-            _check_allowed(value, one.metadata["allowed"], full)
-
-
-def _check_allowed(value: Any, allowed: Range | tuple[str, ...], name: str) -> None:
-    if isinstance(allowed, Range):
-        if not allowed.holds(value):
-            if value <= allowed.high >= _TECHNICAL:
-                allowed = allowed._replace(high=math.inf)
-            raise UserError(f"{name} must be {allowed}, got {value}")
-    elif allowed and value not in allowed:
-        raise UserError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        allowed = one.metadata["allowed"]
+        if isinstance(allowed, Range):
+            if not allowed.holds(value):
+                if value <= allowed.high >= _TECHNICAL:
+                    allowed = allowed._replace(high=math.inf)
+                raise UserError(f"{full} must be {allowed}, got {value}")
+        elif allowed and value not in allowed:
+            choices = ", ".join(allowed)
+            raise UserError(f"{full} must be one of {choices}, got {value!r}")

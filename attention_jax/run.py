@@ -2,7 +2,8 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable, Sequence
+import reprlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -53,16 +54,13 @@ def with_decoding(config: ExperimentConfig, **fields: Any) -> ExperimentConfig:
     for name in fields:
         if name not in known:
             raise unknown_name("field of config.decoding", name, known)
-    if len(fields) < len(known):
-        search = fields.get("search")
-        if search is None or search in searches.names():
-            search = implied_search(fields, search)
-        if search is not None:
-            fields["search"] = search
+    search = fields.get("search")
+    if len(fields) < len(known) and search in (None, *searches.names()):
+        search = implied_search(fields, search)
+    fields["search"] = config.decoding.search if search is None else search
     decoding = dataclasses.replace(config.decoding, **fields)
-    config = dataclasses.replace(config, decoding=decoding)
-    check_config(config.decoding, config.model)
-    return config
+    check_config(decoding, config.model)
+    return dataclasses.replace(config, decoding=decoding)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -127,15 +125,10 @@ class Run:
           UserError: n_best is below 1 or more than the search gives.
         """
         n_best = check_n_best(self.config.decoding, n_best)
-        first_id = integer("first_id", first_id)
-        if first_id < 0:
-            raise ValueError(f"first_id must be at least 0, got {first_id}")
-        sentences = _check_sentences(sentences)
-        translations = [[NOTHING] for _ in sentences]
-        found = decode_sentences(self._translator, sentences, n_best, first_id)
-        for index, best in found:
-            translations[index] = best
-        return translations
+        first_id, sentences = integer("first_id", first_id), _check_sentences(sentences)
+        translator = self._translator
+        found = dict(decode_sentences(translator, sentences, n_best, first_id))
+        return [found.get(index, [NOTHING]) for index in range(len(sentences))]
 
     def force(self, pairs: Sequence[Pair]) -> list[Translation]:
         """The attention and the log-probability of each pair's target.
@@ -147,11 +140,8 @@ class Run:
         Raises:
           UserError: a pair is too long for memory; names it.
         """
-        pairs = list(pairs)
-        translations = [NOTHING] * len(pairs)
-        for index, found in force_pairs(self._translator, pairs):
-            translations[index] = found
-        return translations
+        found = dict(force_pairs(self._translator, pairs))
+        return [found.get(index, NOTHING) for index in range(len(pairs))]
 
     def compile(self, sentences: Sequence[str], n_best: int = 1) -> int:
         """Compiles what translating these sentences needs, by translating a few.
@@ -191,19 +181,15 @@ class Run:
                 "this run has no attention to show: its config.model.attention is "
                 f"{self.config.model.attention}"
             )
-        sides = [("source", source, self.source_codec)]
-        if target is not None:
-            sides.append(("target", target, self.target_codec))
-        for name, text, codec in sides:
-            if not codec.tokens(_check_text(name, text)):
-                raise UserError(f"{name} has no words: {text!r}")
+        if not self.source_codec.tokens(source):
+            raise UserError(f"source has no words: {source!r}")
         if target is None:
             [found] = self.decode([source])
-        else:
+        elif self.target_codec.tokens(target):
             [found] = self.force([Pair(source, target)])
-        return SentenceAttention(
-            found.source_tokens, found.target_tokens, found.weights
-        )
+        else:
+            raise UserError(f"target has no words: {target!r}")
+        return SentenceAttention(*found[1:4])
 
     @property
     def attends(self) -> bool:
@@ -243,8 +229,6 @@ def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Ru
         choices = ", ".join(map(repr, CHECKPOINTS))
         raise UserError(f"checkpoint must be one of {choices}, got {checkpoint!r}")
     directory = RunDirectory(workdir)
-    if directory.path.is_file():
-        raise NotADirectoryError(f"{directory.path} is a file, not a run directory")
     if not directory.path.is_dir():
         raise FileNotFoundError(f"there is no run directory {directory.path}")
     config = directory.load_config()
@@ -253,10 +237,8 @@ def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Ru
             f"the run in {directory.path} stopped while it was being set up: it has no "
             f"{directory.codecs_path.name}; the same training command starts it again"
         )
-    source_codec, target_codec = load_codecs(directory.codecs_path)
-    model = build_model(
-        config.model, len(source_codec.vocabulary), len(target_codec.vocabulary)
-    )
+    codecs = load_codecs(directory.codecs_path)
+    model = build_model(config.model, *[len(codec.vocabulary) for codec in codecs])
     path = directory.checkpoints_path
     like = jax.eval_shape(model.init, jax.random.key(0))
     if checkpoint == "average":
@@ -264,18 +246,13 @@ def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Ru
     else:
         step = existing_steps(path)[-1] if checkpoint == "last" else None
         params = load_params(path, like, step=step, best_by=config.training.best_by)
-    return Run(config, params, model, source_codec, target_codec)
+    return Run(config, params, model, *codecs)
 
 
 def _check_sentences(given: Any) -> list[str]:
     """A list of what may be any iterable of strings, but is not one string itself."""
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        kind = "one string" if isinstance(given, str) else repr(given)
-        raise TypeError(f"sentences must be a sequence of strings, got {kind}")
-    return [_check_text(f"sentences[{i}]", text) for i, text in enumerate(given)]
-
-
-def _check_text(name: str, text: Any) -> str:
-    if not isinstance(text, str):
-        raise TypeError(f"{name} must be a string, got {text!r}")
-    return text
+    sentences = list(given)
+    if isinstance(given, str) or not all(isinstance(text, str) for text in sentences):
+        shown = reprlib.repr(given)
+        raise TypeError(f"sentences must be a sequence of strings, got {shown}")
+    return sentences

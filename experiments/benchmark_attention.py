@@ -159,6 +159,5 @@ if __name__ == "__main__":
         cli.run(
             main,
             define_flags,
-            interrupted="interrupted; the file of --output has what was measured",
         )
     )

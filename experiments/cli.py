@@ -43,7 +43,6 @@ def run(
     *,
     required: Sequence[str] = (),
     positional: str = "",
-    interrupted: str = "interrupted",
     argv: Sequence[str] | None = None,
 ) -> int:
     """Parses the command line, calls `main(arguments)` and returns the exit status.
@@ -57,7 +56,6 @@ def run(
       required: names of flags that must be given and not be empty.
       positional: what arguments without a dash are, e.g. "DIR...", for `--help`; when
         empty such arguments are an error.
-      interrupted: the sentence for Ctrl-C.
       argv: program and arguments; sys.argv by default.
     """
     if argv is None:
@@ -84,7 +82,7 @@ def run(
     except UserError as error:
         return _report(error.args[0], 2)
     except KeyboardInterrupt:
-        return _report(interrupted, 130)
+        return _report("interrupted", 130)
     except BrokenPipeError:
         _discard_output()  # the reader (head, less) has what it wanted
         return 0

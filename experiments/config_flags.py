@@ -48,34 +48,32 @@ def define_config(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "config",
         None,
-        "Python file whose get_config() returns an ExperimentConfig; FILE.py:VARIANT "
-        "passes VARIANT to it.",
+        "Python file whose get_config() returns an ExperimentConfig.",
         flag_values=flag_values,
     )
     define_fields(flag_values, ExperimentConfig, "config.")
 
 
 def load_configs(
-    argument: str, flags_given: Mapping[str, Any] = types.MappingProxyType({})
+    path: str, flags_given: Mapping[str, Any] = types.MappingProxyType({})
 ) -> list[ExperimentConfig] | dict[str, ExperimentConfig]:
-    """What get_config() of `FILE.py` or `FILE.py:VARIANT` returns; one alone as a list.
+    """What get_config() of a file returns; one configuration alone as a list.
 
     Args:
-      argument: of --config.
+      path: the file.
       flags_given: values of flags by name; those called `config.section.field` that are not
         None override the field in every configuration.
 
     Raises:
       UserError: the file is missing, raises (names the line), or returns something else.
     """
-    path, *variant = argument.split(":", 1)
     if not os.path.isfile(path):
         files = sorted(map(str, pathlib.Path("configs").glob("*.py")))
         raise UserError(
             f"--config: there is no file {path}{nearest(path, files, cutoff=0.3)}"
         )
     try:
-        found = runpy.run_path(path)["get_config"](*variant)
+        found = runpy.run_path(path)["get_config"]()
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == path]
@@ -106,18 +104,18 @@ def load_configs(
 
 
 def load_config(
-    argument: str, flags_given: Mapping[str, Any] = types.MappingProxyType({})
+    path: str, flags_given: Mapping[str, Any] = types.MappingProxyType({})
 ) -> ExperimentConfig:
-    """The one configuration of `FILE.py` or `FILE.py:VARIANT`, as `load_configs`.
+    """The configuration of a file that returns one, as `load_configs`.
 
     Raises:
       UserError: as `load_configs`, or it returns several.
     """
-    found = load_configs(argument, flags_given)
+    found = load_configs(path, flags_given)
     if isinstance(found, dict) or len(found) > 1:
         raise UserError(
-            f"{argument} is a sweep of {len(found)} runs: use "
-            f"python -m experiments.sweep --config={argument} --workdir=DIR"
+            f"{path} is a sweep of {len(found)} runs: use "
+            f"python -m experiments.sweep --config={path} --workdir=DIR"
         )
     return found[0]
 

@@ -2,9 +2,8 @@
 
 import contextlib
 import pathlib
-import sys
 from collections.abc import Callable, Iterator
-from typing import Any, TextIO
+from typing import Any
 
 import rich.console
 import rich.progress
@@ -23,9 +22,7 @@ ENDINGS = {
 
 
 @contextlib.contextmanager
-def watch(
-    events: pathlib.Path, training: TrainingConfig, *, file: TextIO | None = None
-) -> Iterator[Log]:
+def watch(events: pathlib.Path, training: TrainingConfig) -> Iterator[Log]:
     """A `log` for `train` that shows each row, and writes event files for TensorBoard.
 
     The numbers of a row are scalars called event/name, at its step. A resumed run writes a
@@ -35,9 +32,8 @@ def watch(
     Args:
       events: the folder for event files.
       training: of the run that is shown.
-      file: where rows are shown; stderr by default.
     """
-    console = rich.console.Console(file=file or sys.stderr, highlight=False)
+    console = rich.console.Console(stderr=True, highlight=False)
     bar = rich.progress.Progress(
         rich.progress.TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
         rich.progress.BarColumn(bar_width=16),

@@ -73,9 +73,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(arguments: types.SimpleNamespace) -> int:
     """Runs the given configurations in `arguments.workdir`."""
-    stem = pathlib.Path(arguments.config.partition(":")[0]).stem
-    loaded = load_configs(arguments.config, vars(arguments))
-    configs = name_runs(loaded, single=stem)
+    configs = name_runs(load_configs(arguments.config, vars(arguments)))
     workdir = RunDirectory(arguments.workdir).path
     check_sweep(configs, workdir, arguments.only)
     # First, since a kill may have come between a run's result and the table.
@@ -101,17 +99,12 @@ def main(arguments: types.SimpleNamespace) -> int:
 
 def name_runs(
     configs: Sequence[ExperimentConfig] | Mapping[str, ExperimentConfig],
-    *,
-    single: str = "run",
 ) -> dict[str, ExperimentConfig]:
     """The configurations by name, in order.
 
     A mapping has its names. Those of a sequence say in which fields they differ,
-    `score=dot+seed=1`; with a field more or less that differs, they all change.
-
-    Args:
-      configs: those of the sweep.
-      single: what the only one of a sequence is called.
+    `score=dot+seed=1`; with a field more or less that differs, they all change. One alone is
+    called `run`.
 
     Raises:
       UserError: two have one name, as equal ones have, or it is not a plain file name.
@@ -119,7 +112,7 @@ def name_runs(
     if isinstance(configs, Mapping):
         names, values = list(configs), list(configs.values())
     else:
-        names, values = _derived_names(configs, single), list(configs)
+        names, values = _derived_names(configs), list(configs)
     seen = set()
     for name in names:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -137,14 +130,14 @@ def name_runs(
     return dict(zip(names, values, strict=True))
 
 
-def _derived_names(configs: Sequence[ExperimentConfig], single: str) -> list[str]:
+def _derived_names(configs: Sequence[ExperimentConfig]) -> list[str]:
     flat = [flatten(config_to_dict(config)) for config in configs]
     parts: list[list[str]] = [[] for _ in flat]
     for field, brief in brief_fields(varying_fields(flat)).items():
         texts = brief_values([config[field] for config in flat])
         for own, text in zip(parts, texts, strict=True):
             own.append(f"{brief}={text}")
-    names = ["+".join(own) or single for own in parts]
+    names = ["+".join(own) for own in parts]
     return [_UNFIT.sub("-", name)[:120].lstrip(".-=+@") or "run" for name in names]
 
 
@@ -320,6 +313,5 @@ if __name__ == "__main__":
             main,
             define_flags,
             required=("config", "workdir"),
-            interrupted="interrupted; the same command continues where it stopped",
         )
     )

@@ -118,6 +118,5 @@ if __name__ == "__main__":
             main,
             define_flags,
             required=("config", "workdir"),
-            interrupted="interrupted; the same command resumes from the last checkpoint",
         )
     )

@@ -21,7 +21,7 @@ import io
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from absl import flags
 
@@ -145,14 +145,8 @@ def main(arguments: types.SimpleNamespace) -> None:
         )
 
 
-class Stream(Protocol):
-    """What is used of a binary stream: a read that returns as soon as it has bytes."""
-
-    def read1(self, size: int, /) -> bytes: ...
-
-
 def arriving_lines(
-    stream: Stream, prepare: Callable[[int, bytes], T]
+    stream: io.BufferedReader, prepare: Callable[[int, bytes], T]
 ) -> Iterator[tuple[int, list[T]]]:
     """The number of the first line, and the lines, that each read of a stream completes.
 

@@ -2,13 +2,13 @@
 
 from attention_jax.decoding.autoregressive import (
     Sampling,
+    force_decode,
     greedy_decode,
     sample_decode,
 )
 from attention_jax.decoding.base import Decoded, Limits, length_limits
 from attention_jax.decoding.beam import Ranking, beam_decode
 from attention_jax.decoding.penalties import coverage_penalties, length_penalties
-from attention_jax.decoding.scoring import force_decode
 from attention_jax.decoding.searches import check_config, register_search
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Greedy search and sampling: one hypothesis a sentence, extended a token at a time."""
+"""One hypothesis a sentence: greedy search, sampling, and one that is given (forced)."""
 
 import functools
 from typing import Any, NamedTuple
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from attention_jax.data.batches import Batch
 from attention_jax.data.vocabulary import BOS, EOS, PAD
 from attention_jax.decoding.base import (
     Decoded,
@@ -101,21 +102,21 @@ def sample(
     model: Model, params: Params, request: Request, rng: Array, sampling: Sampling
 ) -> Decoded:
     """`sample_decode` of a request."""
-    if not sampling.temperature > 0:
-        raise ValueError(f"temperature must be above 0, got {sampling.temperature}")
-    if sampling.top_k < 0:
-        raise ValueError(f"top_k must be at least 0, got {sampling.top_k}")
-    if not 0 < sampling.top_p <= 1:
-        raise ValueError(f"top_p must be above 0 and at most 1, got {sampling.top_p}")
+    temperature, top_k, top_p = sampling
+    if not (temperature > 0 and top_k >= 0 and 0 < top_p <= 1):
+        raise ValueError(
+            "temperature must be above 0, top_k at least 0, and top_p above 0 and at "
+            f"most 1, got {sampling}"
+        )
     # How many tokens are sorted is static; other temperatures do not compile anew.
     return search(
         model,
         params,
         request,
         rng,
-        jnp.float32(sampling.temperature),
-        None if sampling.top_p == 1 else jnp.float32(sampling.top_p),
-        top_k=int(sampling.top_k),
+        jnp.float32(temperature),
+        None if top_p == 1 else jnp.float32(top_p),
+        top_k=int(top_k),
     )
 
 
@@ -247,3 +248,35 @@ def in_nucleus(logits: Float[Array, " W"], top_p: Float[ArrayLike, ""]) -> Array
     needed = first | (jnp.cumsum(falling) - falling < top_p)
     least = jnp.min(jnp.where(needed, falling, jnp.inf))
     return probs >= least
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def force_decode(model: Model, params: Params, batch: Batch) -> Decoded:
+    """The log-probability and the attention of each of the batch's targets.
+
+        log p(w | source) = Σ_t log p(w_t | w_1..w_{t-1}, source), EOS included
+
+    One pass of teacher forcing, all steps at once. A search that finds these tokens finds
+    this log_prob, to rounding.
+
+    Args:
+      model: from `build_model`. params: its parameters.
+      batch: sources and targets; a row whose target has length 0 is padding, all 0.
+
+    Returns:
+      `Decoded`, [B], with the targets as tokens; scores are log_probs.
+    """
+    logits, weights = model.apply(params, batch)
+    targets, lengths = batch.target_outputs, batch.target_lengths
+    inside = jnp.arange(targets.shape[1])[None] < lengths[:, None]
+    chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    log_probs = jnp.minimum(chosen - log_sum_exp(logits), 0)
+    total = jnp.sum(jnp.where(inside, log_probs, 0), axis=1)
+    num_tokens = jnp.sum(inside & (targets != EOS), axis=1)
+    return Decoded(
+        jnp.where(inside, targets, PAD),
+        num_tokens.astype(jnp.int32),
+        total,
+        total,
+        jnp.where(inside[..., None], weights, 0),
+    )

@@ -126,39 +126,31 @@ def make_request(
       TypeError: tokens, lengths or a number that are not integers.
       ValueError: a number or a length out of its range, or shapes that do not fit.
     """
-    max_length, slots = integer("max_length", max_length), integer("slots", slots)
-    n_best = integer("n_best", n_best)
-    # Under jit, too, the values of a NumPy array are known.
-    known = None if isinstance(source_lengths, jax.core.Tracer) else source_lengths
+    max_length = integer("max_length", max_length, least=1)
+    slots, n_best = integer("slots", slots), integer("n_best", n_best, least=1)
+    given = source_lengths
     source, source_lengths = jnp.asarray(source), jnp.asarray(source_lengths)
     for name, array in (("source", source), ("source_lengths", source_lengths)):
         if not jnp.issubdtype(array.dtype, jnp.integer):
             raise TypeError(f"{name} must hold integers, got {array.dtype}")
-    if source.ndim != 2 or source_lengths.shape != source.shape[:1]:
+    if source.ndim != 2 or source_lengths.shape != source.shape[:1] or not len(source):
         raise ValueError(
-            f"source must be [B, S] and source_lengths [B], but the shapes are "
-            f"{source.shape} and {source_lengths.shape}"
+            "source must be [B, S] with at least one row, and source_lengths [B], but "
+            f"the shapes are {source.shape} and {source_lengths.shape}"
         )
     batch, width = source.shape
-    if not batch:
-        raise ValueError("source must have at least one row, got none")
-    if max_length < 1:
-        raise ValueError(f"max_length must be at least 1, got {max_length}")
-    if known is not None:
-        known = np.asarray(known)
-        wrong = np.flatnonzero((known < 0) | (known > width))
-        if wrong.size:
-            raise ValueError(
-                f"source_lengths must be at least 0 and at most {width}, the width of "
-                f"source, got {known[wrong[0]]} in row {wrong[0]}"
-            )
-    if slots < 0:
-        raise ValueError(f"slots must be at least 0, got {slots}")
+    # Under jit, too, the values of a NumPy array are known.
+    if not isinstance(given, jax.core.Tracer):
+        for row, length in enumerate(np.asarray(given)):
+            if not 0 <= length <= width:
+                raise ValueError(
+                    f"source_lengths must be at least 0 and at most {width}, the width "
+                    f"of source, got {length} in row {row}"
+                )
     if limits is None:
         limits = Limits(np.zeros(batch, np.int32), np.full(batch, max_length, np.int32))
     ids = jnp.arange(batch) if ids is None else jnp.asarray(ids)
-    by_row = {f"limits.{name}": limit for name, limit in limits._asdict().items()}
-    for name, array in {**by_row, "ids": ids}.items():
+    for name, array in {**limits._asdict(), "ids": ids}.items():
         if jnp.shape(array) != (batch,):
             raise ValueError(
                 f"{name} must be [{batch}], one per row of source, but its shape is "
@@ -172,14 +164,19 @@ def make_request(
     )
 
 
-def integer(name: str, number: Any) -> int:
-    """The number as Python's own; TypeError, with its name, if it is not an integer."""
-    try:
-        if not isinstance(number, bool):
-            return operator.index(number)
-    except TypeError:
-        pass
-    raise TypeError(f"{name} must be an integer, got {number!r}")
+def integer(name: str, number: Any, *, least: int = 0) -> int:
+    """The number as Python's own.
+
+    Raises:
+      TypeError: it is not an integer; names it.
+      ValueError: it is below `least`.
+    """
+    if isinstance(number, bool) or not hasattr(number, "__index__"):
+        raise TypeError(f"{name} must be an integer, got {number!r}")
+    number = operator.index(number)
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, got {number}")
+    return number
 
 
 def may_follow(

@@ -85,20 +85,13 @@ def beam_search(
     model: Model, params: Params, request: Request, beam_size: int, ranking: Ranking
 ) -> Decoded:
     """`beam_decode` of a request."""
-    beam_size = integer("beam_size", beam_size)
-    if beam_size < 1:
-        raise ValueError(f"beam_size must be at least 1, got {beam_size}")
-    if not 1 <= request.n_best <= beam_size:
+    beam_size = integer("beam_size", beam_size, least=1)
+    if request.n_best > beam_size:
         raise ValueError(
-            f"n_best must be at least 1 and at most beam_size, {beam_size}; "
-            f"got {request.n_best}"
+            f"n_best must be at most beam_size, {beam_size}; got {request.n_best}"
         )
-    length_penalties.get(ranking.length)
-    coverage_penalties.get(ranking.coverage)
-    for name in ("alpha", "beta"):
-        value = getattr(ranking, name)
-        if not value >= 0:
-            raise ValueError(f"ranking.{name} must be at least 0, got {value}")
+    if not (ranking.alpha >= 0 and ranking.beta >= 0):
+        raise ValueError(f"alpha and beta must be at least 0, got {ranking}")
     # Only the names are static: other exponents and weights do not compile anew.
     return _search(
         model,
@@ -174,14 +167,18 @@ def _search(
     # come with the beam in front, as they are made.
     step_all = jax.vmap(model.step, in_axes=(None, None, 1, 1), out_axes=(1, 0, 1))
 
+    length_penalty = length_penalties.get(length)
+    coverage_penalty = coverage_penalties.get(coverage)
+
     def divisor(num_tokens: Array) -> Array:
         """The length penalty of a number of tokens and EOS."""
-        penalty = length_penalties.get(length)
-        return penalty((num_tokens + 1).astype(jnp.float32), alpha)
+        return length_penalty((num_tokens + 1).astype(jnp.float32), alpha)
 
     def begin(item: _Item) -> _Search:
         batch = len(item.lengths)
         in_beam, kept = (batch, beam_size), (batch, request.n_best)
+        none, zeros = jnp.full(kept, -jnp.inf), jnp.zeros(kept, jnp.int32)
+        unwritten = jnp.zeros((batch, steps, beam_size), jnp.int32)
         # In the beginning there is one hypothesis, without tokens.
         first = (jnp.arange(beam_size)[None] == 0) & (item.lengths > 0)[:, None]
 
@@ -194,16 +191,11 @@ def _search(
             jnp.full(in_beam, BOS, jnp.int32),
             jnp.where(first, 0.0, -jnp.inf),
             None if coverage == "none" else jnp.zeros((*in_beam, num_keys)),
-            _Finished(
-                jnp.full(kept, -jnp.inf),
-                jnp.full(kept, -jnp.inf),
-                jnp.zeros(kept, jnp.int32),
-                jnp.zeros(kept, jnp.int32),
-            ),
+            _Finished(none, none, zeros, zeros),
             BackPointers(
-                jnp.zeros((batch, steps, beam_size), jnp.int32),
-                jnp.zeros((batch, steps, beam_size), jnp.int32),
-                jnp.zeros((batch, steps, beam_size, num_keys), jnp.float32),
+                unwritten,
+                unwritten,
+                jnp.zeros((*unwritten.shape, num_keys), jnp.float32),
             ),
         )
 
@@ -222,7 +214,7 @@ def _search(
         if state.coverage is not None:
             valid = jnp.arange(num_keys)[None] < item.lengths[:, None]
             seen = state.coverage + weights
-            scores += beta * coverage_penalties.get(coverage)(seen, valid[:, None])
+            scores += beta * coverage_penalty(seen, valid[:, None])
         finished = _merge(state.finished, scores, ending, time)
         bound = jnp.max(log_probs, axis=1) / divisor(jnp.asarray(item.limits.longest))
         done = finished.scores[:, -1] >= bound

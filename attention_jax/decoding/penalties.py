@@ -71,16 +71,13 @@ def summary_coverage_penalty(
     return -jnp.sum(jnp.where(valid, jnp.maximum(coverage - 1.0, 0), 0), axis=-1)
 
 
-for _name, _length in (
-    ("none", no_length_penalty),
-    ("gnmt", gnmt_length_penalty),
-    ("plain", plain_length_penalty),
+for _name, _length, _coverage in (
+    ("none", no_length_penalty, no_coverage_penalty),
+    ("gnmt", gnmt_length_penalty, gnmt_coverage_penalty),
 ):
     length_penalties.register(_name, _length, function=_length)
-
-for _name, _coverage in (
-    ("none", no_coverage_penalty),
-    ("gnmt", gnmt_coverage_penalty),
-    ("summary", summary_coverage_penalty),
-):
     coverage_penalties.register(_name, _coverage, function=_coverage)
+length_penalties.register("plain", plain_length_penalty, function=plain_length_penalty)
+coverage_penalties.register(
+    "summary", summary_coverage_penalty, function=summary_coverage_penalty
+)

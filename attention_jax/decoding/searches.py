@@ -23,17 +23,16 @@ class Search(NamedTuple):
 
     Attributes:
       decode: (model, params, request, config) -> Decoded [B, N].
-      most: the largest N that a configuration gives; None if there is no largest.
+      most: the largest N that a configuration gives, and how many hypotheses of a sentence
+        are held at a time; None if there is no largest, and N are held.
       fields: of the configuration that are about this search alone.
       describe: how it searches, in a few words.
-      hypotheses: how many of a sentence it holds at a time, for N translations.
     """
 
     decode: Callable[[Model, Params, Request, DecodingConfig], Decoded]
     most: Callable[[DecodingConfig], int | None]
     fields: tuple[str, ...] = ()
     describe: Callable[[DecodingConfig], str] = lambda config: config.search
-    hypotheses: Callable[[DecodingConfig, int], int] = lambda config, n_best: n_best
 
 
 searches = Registry[Search]("search")
@@ -117,7 +116,6 @@ register_search(
             "coverage_beta",
         ),
         describe=describe_beam,
-        hypotheses=lambda config, n_best: config.beam_size,
     ),
 )
 register_search(
@@ -139,29 +137,29 @@ def check_config(config: DecodingConfig, model: ModelConfig) -> None:
         disagree; names the field.
     """
     check_fields(config, "config.decoding")
-    with named("config.decoding.search"):
-        searches.get(config.search)
-    with named("config.decoding.length_penalty"):
-        length_penalties.get(config.length_penalty)
-    with named("config.decoding.coverage_penalty"):
-        coverage_penalties.get(config.coverage_penalty)
+    names = {
+        "search": searches,
+        "length_penalty": length_penalties,
+        "coverage_penalty": coverage_penalties,
+    }
+    for field, registry in names.items():
+        with named(f"config.decoding.{field}"):
+            registry.get(getattr(config, field))
     if config.max_length_ratio == 0 and config.max_length_offset == 0:
         raise UserError(
             "config.decoding.max_length_ratio and config.decoding.max_length_offset "
             "must not both be 0: every output would be empty"
         )
-    if attends(model):
-        return
-    if config.coverage_penalty != "none":
-        raise UserError(
-            f"config.decoding.coverage_penalty {config.coverage_penalty} is about "
-            f"attention, but config.model.attention is {model.attention}"
-        )
-    if config.replace_unknown:
-        raise UserError(
-            "config.decoding.replace_unknown needs attention, but "
-            f"config.model.attention is {model.attention}"
-        )
+    needing = {
+        "coverage_penalty": config.coverage_penalty != "none",
+        "replace_unknown": config.replace_unknown,
+    }
+    for field, needed in needing.items():
+        if needed and not attends(model):
+            raise UserError(
+                f"config.decoding.{field} needs attention, but config.model.attention "
+                f"is {model.attention}"
+            )
 
 
 def implied_search(fields: Collection[str], search: str | None) -> str | None:
@@ -171,14 +169,13 @@ def implied_search(fields: Collection[str], search: str | None) -> str | None:
       UserError: one is about another search than `search`, or than one before it.
     """
     for name in searches.names():
-        for field in searches.get(name).fields:
-            if field in fields and search not in (None, name):
+        for field in [one for one in searches.get(name).fields if one in fields]:
+            if search not in (None, name):
                 raise UserError(
                     f"config.decoding.{field} is about search {name}, but the search is "
                     f"{search}"
                 )
-            if field in fields:
-                search = name
+            search = name
     return search
 
 
@@ -189,7 +186,7 @@ def check_n_best(config: DecodingConfig, n_best: int) -> int:
       TypeError: it is not an integer.
       UserError: the search does not give as many translations.
     """
-    n_best = integer("n_best", n_best)
+    n_best = integer("n_best", n_best, least=-(2**31))
     most = searches.get(config.search).most(config)
     if n_best < 1 or (most is not None and n_best > most):
         limit = "" if most is None else f" and at most {most}"

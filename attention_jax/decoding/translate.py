@@ -12,8 +12,8 @@ from attention_jax.data.codec import TextCodec
 from attention_jax.data.pairs import Pair
 from attention_jax.data.tokenization import SPACE
 from attention_jax.data.vocabulary import UNK
+from attention_jax.decoding.autoregressive import force_decode
 from attention_jax.decoding.base import Limits, length_limits, make_request
-from attention_jax.decoding.scoring import force_decode
 from attention_jax.decoding.searches import searches
 from attention_jax.errors import UserError
 from attention_jax.models.base import Model
@@ -204,7 +204,7 @@ def _longest(decoding: DecodingConfig, source_length: int) -> int:
 def _array_sizes(translator: Translator, width: int, n_best: int) -> tuple[int, int]:
     """A step's logits and the attention weights kept, for one sentence of this width."""
     decoding = translator.decoding
-    hypotheses = searches.get(decoding.search).hypotheses(decoding, n_best)
+    hypotheses = searches.get(decoding.search).most(decoding) or n_best
     logits = hypotheses * len(translator.target_codec.vocabulary)
     return logits, hypotheses * width * (_longest(decoding, width) + 1)
 

@@ -1,6 +1,7 @@
-"""The recurrent encoder-decoder: encoder, bridge and decoder as nnx modules."""
+"""The recurrent encoder-decoder: encoder, bridge, readouts and decoder as nnx modules."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +9,17 @@ from flax import nnx
 
 from attention_jax.config import ModelConfig
 from attention_jax.functions.params import fan_in_normal
-from attention_jax.models.attention_wiring import Memory
+from attention_jax.functions.registry import Registry
+from attention_jax.models.attention_wiring import (
+    Constants,
+    DecoderState,
+    Memory,
+    Plan,
+    StepInputs,
+    wirings,
+)
 from attention_jax.models.base import ModelOutput
-from attention_jax.models.decoder import Decoder
+from attention_jax.nn.attention import Attention
 from attention_jax.nn.layers import dropout, init_embedding, linear
 from attention_jax.nn.recurrent import (
     RecurrentLayer,
@@ -19,19 +28,8 @@ from attention_jax.nn.recurrent import (
     state_fields,
     zero_state,
 )
+from attention_jax.nn.scan import product_with
 from attention_jax.types import Array, Float, Int
-
-
-class Encoded(NamedTuple):
-    """An encoded sentence.
-
-    Attributes:
-      states: h_1..h_S, zero at padding; D is H, or 2H for two directions (forward first).
-      final: the top layer's last valid state, the directions side by side.
-    """
-
-    states: Float[Array, "B S D"]
-    final: Any
 
 
 class Encoder(nnx.Module):
@@ -70,10 +68,12 @@ class Encoder(nnx.Module):
         source: Int[Array, "B S"],
         lengths: Int[Array, " B"],
         rng: Array | None = None,
-    ) -> Encoded:
-        """The states of every token and the final state; dropout only if `rng` is given.
+    ) -> tuple[Float[Array, "B S D"], Any]:
+        """The states h_1..h_S and the final state; dropout only if `rng` is given.
 
-        A row of length 0 has zero states and a zero final state.
+        States are zero at padding, D is H, or 2H for two directions (forward first). The
+        final state is the top layer's last valid one, the directions side by side; zero
+        for a row of length 0.
         """
         valid = jnp.arange(source.shape[1])[:, None] < lengths[None]
         x = jnp.take(self.embedding[...], source.T, axis=0)
@@ -89,7 +89,7 @@ class Encoder(nnx.Module):
                 x, final = ways[0](x, start, valid)
                 finals = [final]
         final = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-1), *finals)
-        return Encoded(jnp.moveaxis(x, 0, 1), final)
+        return jnp.moveaxis(x, 0, 1), final
 
 
 class Bridge(nnx.Module):
@@ -135,6 +135,213 @@ class Bridge(nnx.Module):
         )
 
 
+# A readout is made by (features_size, size, rngs=...); `size` attribute: its own width.
+readouts = Registry[Callable[..., "LinearReadout | TanhReadout"]]("readout")
+
+
+class LinearReadout(nnx.Module):
+    """The features as they are: logits = W [o_t ; s_t] + b. `size` is not used."""
+
+    def __init__(self, features_size: int, size: int, *, rngs: nnx.Rngs):
+        del size, rngs
+        self.size = features_size
+
+    def __call__(self, features: Float[Array, "... F"]) -> Float[Array, "... F"]:
+        return features
+
+
+class TanhReadout(nnx.Module):
+    """The attentional vector: logits = W h̃_t + b, h̃_t = tanh(W_c [o_t ; s_t]).
+
+    Source: Luong, Pham and Manning 2015, arXiv:1508.04025, equation 5.
+    """
+
+    def __init__(self, features_size: int, size: int, *, rngs: nnx.Rngs):
+        self.size = size
+        shape = (features_size, size)
+        self.combine = nnx.Param(fan_in_normal(rngs.params(), shape, jnp.float32))
+
+    def __call__(self, features: Float[Array, "... F"]) -> Float[Array, "... R"]:
+        return jnp.tanh(linear(features, self.combine[...]))
+
+
+readouts.register("linear", LinearReadout, function=LinearReadout)
+readouts.register("tanh", TanhReadout, function=TanhReadout)
+
+
+class Decoder(nnx.Module):
+    """Embedding, stacked cells, attention by a wiring, readout, vocabulary projection.
+
+    A wiring whose features are h̃_t uses `TanhReadout`'s W_c in its step, whatever the
+    configured readout. Dropout is on embeddings, between layers and on the readout's
+    features; `attention_dropout` on the attention weights. With tied embeddings the
+    projection is the embedding's transpose.
+
+    Args:
+      config: see `ModelConfig`.
+      source_size: D, the width of the encoder's states.
+      vocabulary: W.
+    """
+
+    def __init__(
+        self, config: ModelConfig, source_size: int, vocabulary: int, *, rngs: nnx.Rngs
+    ):
+        self.cell = cells.get(config.cell)
+        self.wiring = wirings.get(config.attention)
+        self.dropout_rate = config.dropout
+        self.attention_dropout = config.attention_dropout
+        self.tied_embeddings = config.tied_embeddings
+        self.embedding = nnx.Param(
+            init_embedding(rngs.params(), vocabulary, config.embedding_size)
+        )
+        size = config.decoder_size
+        readout_size = config.readout_size or size
+        widths = {"": 0, "context": source_size, "attentional": readout_size}
+        lowest = config.embedding_size + widths[self.wiring.feeds]
+        self.layers = nnx.Dict()
+        for i in range(config.decoder_layers):
+            self.layers[f"layer_{i}"] = RecurrentLayer(
+                self.cell, size if i else lowest, size, rngs=rngs
+            )
+        if self.wiring.attends:
+            alignment_size = config.alignment_size
+            self.attention = Attention(
+                size,
+                source_size,
+                score=config.score,
+                normalizer=config.normalizer,
+                rngs=rngs,
+                **({"alignment_size": alignment_size} if alignment_size else {}),
+            )
+        make_readout = readouts.get(config.readout)
+        if self.wiring.attentional:
+            make_readout = TanhReadout
+        features_size = size + source_size * self.wiring.attends
+        self.readout = make_readout(features_size, readout_size, rngs=rngs)
+        if not self.tied_embeddings:
+            shape = (self.readout.size, vocabulary)
+            self.projection = nnx.Param(
+                fan_in_normal(rngs.params(), shape, jnp.float32)
+            )
+        self.projection_bias = nnx.Param(jnp.zeros(vocabulary))
+
+    def remember(
+        self,
+        states: Float[Array, "B S D"],
+        lengths: Int[Array, " B"],
+        cells: tuple[Any, ...],
+    ) -> Memory:
+        """The source as the decoder reads it: keys prepared once, the state at t = 0."""
+        keys = self.attention.prepare(states) if self.wiring.attends else None
+        batch = states.shape[0]
+        fed = None
+        if self.wiring.attentional:
+            fed = jnp.zeros((batch, self.readout.size), states.dtype)
+        start = DecoderState(cells, fed, jnp.zeros(batch, jnp.int32))
+        return Memory(keys, states, lengths, start)
+
+    def __call__(
+        self,
+        memory: Memory,
+        tokens: Int[Array, "B T"],
+        rng: Array | None = None,
+    ) -> tuple[Float[Array, "B T W"], Float[Array, "B T S"]]:
+        """Logits and weights of every step, given the previous tokens (teacher forcing)."""
+        embedding_rng, between_rng, attention_rng, readout_rng = (
+            (None,) * 4 if rng is None else jax.random.split(rng, 4)
+        )
+        x = jnp.take(self.embedding[...], tokens.T, axis=0)
+        x = dropout(x, self.dropout_rate, embedding_rng)
+        inputs = StepInputs(
+            self._project(x), self._between(tokens.T.shape, x.dtype, between_rng), None
+        )
+        features, weights = self.wiring.unroll(
+            self.wiring,
+            self._plan(),
+            self._weights(),
+            self._constants(memory),
+            memory.state,
+            inputs,
+            attention_rng if self.attention_dropout else None,
+        )
+        return self._logits(features, readout_rng), weights
+
+    def step(
+        self, memory: Memory, state: DecoderState, tokens: Int[Array, " B"]
+    ) -> tuple[DecoderState, Float[Array, "B W"], Float[Array, "B S"]]:
+        """One step without dropout: the new state, logits and weights."""
+        projected = self._project(jnp.take(self.embedding[...], tokens, axis=0))
+        state, (features, weights) = self.wiring.step(
+            self._plan(),
+            product_with(self._weights()),
+            self._constants(memory),
+            state,
+            StepInputs(projected, (None,) * (len(self.layers) - 1), None),
+        )
+        return state, self._logits(features, None), weights
+
+    def _project(self, x: Float[Array, "... E"]) -> Float[Array, "... G*H"]:
+        """x_t W_x + b: the rows of the lowest layer's matrix that the embedding meets."""
+        layer = self.layers["layer_0"]
+        return linear(x, layer.w_input[...][: x.shape[-1]], layer.bias[...])
+
+    def _between(
+        self, steps: tuple[int, ...], dtype: Any, rng: Array | None
+    ) -> tuple[Array | None, ...]:
+        """The multipliers of dropout between layers, for all steps."""
+        higher = list(self.layers.values())[1:]
+        if rng is None or self.dropout_rate == 0:
+            return (None,) * len(higher)
+        rngs = jax.random.split(rng, max(len(higher), 1))
+        return tuple(
+            dropout(jnp.ones((*steps, layer.size), dtype), self.dropout_rate, one)
+            for layer, one in zip(higher, rngs, strict=False)
+        )
+
+    def _plan(self) -> Plan:
+        if not self.wiring.attends:
+            return Plan(self.cell, None, None, 0.0)
+        attention = self.attention
+        return Plan(
+            self.cell, attention.score, attention.normalizer, self.attention_dropout
+        )
+
+    def _weights(self) -> dict[str, Array]:
+        """The matrices that a step multiplies with, by the names wirings use."""
+        weights = {}
+        embedding_size = self.embedding[...].shape[1]
+        for i, layer in enumerate(self.layers.values()):
+            weights[f"hidden_{i}"] = layer.w_hidden[...]
+            if i:
+                weights[f"input_{i}"] = layer.w_input[...]
+            elif layer.w_input[...].shape[0] > embedding_size:
+                weights["feed"] = layer.w_input[...][embedding_size:]
+        if self.wiring.attentional and isinstance(self.readout, TanhReadout):
+            weights["combine"] = self.readout.combine[...]
+        return weights
+
+    def _constants(self, memory: Memory) -> Constants:
+        biases = tuple(
+            (layer.bias[...], layer.full_hidden_bias())
+            for layer in self.layers.values()
+        )
+        params = self.attention.arrays() if self.wiring.attends else {}
+        return Constants(memory, params, biases)
+
+    def _logits(
+        self, features: Float[Array, "... F"], rng: Array | None
+    ) -> Float[Array, "... W"]:
+        features = dropout(features, self.dropout_rate, rng)
+        if not self.wiring.attentional:
+            features = self.readout(features)
+        if self.tied_embeddings:
+            kernel = self.embedding[...].T
+        else:
+            kernel = self.projection[...]
+        logits = linear(features, kernel, self.projection_bias[...])
+        return logits.astype(jnp.float32)
+
+
 class EncoderDecoder(nnx.Module):
     """A recurrent encoder-decoder with attention, built from a `ModelConfig`.
 
@@ -161,10 +368,8 @@ class EncoderDecoder(nnx.Module):
         rng: Array | None = None,
     ) -> Memory:
         """The source as the decoder reads it."""
-        encoded = self.encoder(source, source_lengths, rng)
-        return self.decoder.remember(
-            encoded.states, source_lengths, self.bridge(encoded.final)
-        )
+        states, final = self.encoder(source, source_lengths, rng)
+        return self.decoder.remember(states, source_lengths, self.bridge(final))
 
     def __call__(self, batch: Any, rng: Array | None = None) -> ModelOutput:
         """Teacher forcing on a `Batch`; only its source and target_inputs are read."""

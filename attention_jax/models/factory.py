@@ -16,8 +16,7 @@ from attention_jax.functions.normalizer import get_normalizer
 from attention_jax.functions.score import get_score, init_score_params
 from attention_jax.models.attention_wiring import DecoderState, Memory, wirings
 from attention_jax.models.base import Model, ModelOutput, Params
-from attention_jax.models.decoder import readouts
-from attention_jax.models.encoder_decoder import EncoderDecoder
+from attention_jax.models.encoder_decoder import EncoderDecoder, readouts
 from attention_jax.nn.recurrent import cells
 from attention_jax.types import Array
 
@@ -55,11 +54,6 @@ def build_model(
         that cannot be tied.
     """
     check_fields(config, "model")
-    if min(source_vocabulary, target_vocabulary) < 1:
-        raise UserError(
-            "source_vocabulary and target_vocabulary must be at least 1, got "
-            f"{source_vocabulary} and {target_vocabulary}"
-        )
     found = {}
     for field, look_up in _LOOKUPS.items():
         with named(f"model.{field}"):
@@ -152,20 +146,18 @@ def _check_score(config: ModelConfig, score: Any, normalizer: Any) -> None:
         try:
             jax.eval_shape(functools.partial(attend_with, one))
         except Exception as error:
-            what = f"model.{field}={getattr(config, field)}"
+            message = f"model.{field}={getattr(config, field)}"
             if errors.error_location(error):
-                message = f"{what} raised {errors.format_error(error)}"
+                message += f" raised {errors.format_error(error)}"
             elif isinstance(error, TypeError | ValueError):
-                message = f"{what}: {errors.first_line(error)}"
+                message += f": {errors.first_line(error)}"
             else:
                 raise
             if field == "score" and config.decoder_size != source_size:
-                both = config.bidirectional
                 message += (
                     f" (queries have width model.decoder_size={config.decoder_size}, "
-                    f"keys the encoder's output width {'2 x ' * both}"
-                    f"model.encoder_size={config.encoder_size}"
-                    f"{f' = {source_size}' * both})"
+                    f"keys the encoder's output width {'2 x ' * config.bidirectional}"
+                    f"model.encoder_size={config.encoder_size} = {source_size})"
                 )
             raise UserError(message) from error
 
@@ -177,8 +169,6 @@ def _check_tied(config: ModelConfig) -> None:
     ):
         raise UserError(
             "model.tied_embeddings needs model.readout=tanh with model.readout_size="
-            f"model.embedding_size={config.embedding_size}, but got "
-            f"model.readout={config.readout} and model.readout_size="
-            f"{config.readout_size}"
-            + ("" if config.readout_size else f" (the decoder's {size})")
+            f"model.embedding_size={config.embedding_size}, got "
+            f"model.readout={config.readout} of size {size}"
         )

@@ -151,7 +151,6 @@ class Checkpoints:
             params=found["params"],
             opt_state=found["optimizer"],
             averages=found.get("averages"),
-            rate_scale=None if like.rate_scale is None else jnp.ones(()),
         )
         return state, progress
 
@@ -178,8 +177,12 @@ class Checkpoints:
             except DamagedCheckpointError as error:
                 damaged[str(step)] = str(error)
                 continue
-            if damaged and jax.process_index() == 0:
-                self._move_away(list(damaged))
+            aside = self._path.with_name("damaged_checkpoints")
+            for name in damaged if jax.process_index() == 0 else ():
+                aside.mkdir(exist_ok=True)
+                taken = len(list(aside.glob(f"{name}*")))
+                number = f"-{taken + 1}" if taken else ""
+                (self._path / name).rename(aside / f"{name}{number}")
             self._manager.reload()
             return state, progress, damaged
         for reason in damaged.values():
@@ -188,13 +191,6 @@ class Checkpoints:
                 "train anew in another workdir"
             )
         return None
-
-    def _move_away(self, names: list[str]) -> None:
-        aside = self._path.with_name("damaged_checkpoints")
-        aside.mkdir(exist_ok=True)
-        for name in names:
-            taken = len(list(aside.glob(f"{name}*")))
-            (self._path / name).rename(aside / f"{name}{f'-{taken + 1}' * bool(taken)}")
 
 
 class _LastAndBest(checkpoint_managers.PreservationPolicy):
@@ -209,14 +205,8 @@ class _LastAndBest(checkpoint_managers.PreservationPolicy):
     def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
         """Whether to keep each of the checkpoints, the newest of which come last."""
         steps = [checkpoint.step for checkpoint in checkpoints]
-        kept, metrics = set(steps[-self._keep :]), []
-        for step in steps:
-            try:
-                metrics.append(_read_manifest(self._path / str(step))["metrics"])
-            except DamagedCheckpointError:
-                kept.add(step)
-            except FileNotFoundError:
-                continue  # Its deletion was under way when the process was killed.
+        metrics, damaged = _read_metrics(self._path, steps)
+        kept = {*steps[-self._keep :], *damaged}
         if metrics:
             kept.add(_best(metrics, self._best_by)["step"])
         return [step in kept for step in steps]
@@ -280,15 +270,27 @@ def best_metrics(path: pathlib.Path, best_by: str) -> dict[str, Any]:
       FileNotFoundError: there is no checkpoint.
       DamagedCheckpointError: the metrics of one cannot be read: it might be the best.
     """
-    found = []
-    for step in existing_steps(path):
-        try:
-            found.append(_read_manifest(path / str(step))["metrics"])
-        except FileNotFoundError:
-            continue  # Its trainer is deleting it.
+    found, damaged = _read_metrics(path, existing_steps(path))
+    for error in damaged.values():
+        raise error
     if not found:
         raise FileNotFoundError(f"{path} holds no checkpoint yet")
     return _best(found, best_by)
+
+
+def _read_metrics(
+    path: pathlib.Path, steps: list[int]
+) -> tuple[list[dict[str, Any]], dict[int, DamagedCheckpointError]]:
+    """The metrics of these steps, and the errors of those that are damaged."""
+    metrics, damaged = [], {}
+    for step in steps:
+        try:
+            metrics.append(_read_manifest(path / str(step))["metrics"])
+        except DamagedCheckpointError as error:
+            damaged[step] = error
+        except FileNotFoundError:
+            continue  # It is being deleted, or was when its trainer was killed.
+    return metrics, damaged
 
 
 def _best(metrics: list[dict[str, Any]], best_by: str) -> dict[str, Any]:
@@ -299,9 +301,8 @@ def _best(metrics: list[dict[str, Any]], best_by: str) -> dict[str, Any]:
 
     def rank(one: dict[str, Any]) -> tuple[float, int]:
         value = -one["dev_bleu"] if best_by == "bleu" else one["dev_loss"]
-        return (
-            (value, one["step"]) if math.isfinite(value) else (math.inf, -one["step"])
-        )
+        measured = math.isfinite(value)
+        return (value, one["step"]) if measured else (math.inf, -one["step"])
 
     return min(metrics, key=rank)
 
@@ -347,20 +348,20 @@ def _read_manifest(place: pathlib.Path) -> dict[str, Any]:
     try:
         manifest = json.loads((place / "manifest" / "metadata").read_bytes())
         if manifest["format"] == 1:
-            manifest["metrics"] = json.loads((place / "metrics/metrics").read_bytes())
-            manifest["progress"] = json.loads(
-                (place / "progress/metadata").read_bytes()
-            )
-        facts = {name: manifest.get(name) for name in ("metrics", "progress")}
-        digests = {name: manifest["digests"][name] for name in facts}
+            for file in (place / "metrics/metrics", place / "progress/metadata"):
+                manifest[file.parent.name] = json.loads(file.read_bytes())
         later = f"{_by(place, manifest)} has format {manifest['format']}"
+        wrong = [
+            name
+            for name in ("metrics", "progress")
+            if json_digest(manifest.get(name)) != manifest["digests"][name]
+        ]
     except (AttributeError, ValueError, TypeError, LookupError) as error:
         raise _damaged(place, f"its metrics or digests: {error}") from error
     if manifest["format"] not in (1, FORMAT):
         raise IncompatibleCheckpointError(f"{later}; this version reads {FORMAT}")
-    for name, value in facts.items():
-        if json_digest(value) != digests[name]:
-            raise _damaged(place, f"its {name} are not what was written (SHA-256)")
+    for name in wrong:
+        raise _damaged(place, f"its {name} are not what was written (SHA-256)")
     return manifest
 
 

@@ -4,22 +4,16 @@ import contextlib
 import math
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from attention_jax.atomic_write import append_lines
 from attention_jax.config import TrainingConfig
 from attention_jax.data.batches import eval_batches
 from attention_jax.training.checkpoints import Checkpoints
-from attention_jax.training.metrics import (
-    NO_SUMS,
-    CompilationCounter,
-    Meter,
-    MeterSums,
-)
+from attention_jax.training.metrics import CompilationCounter, Meter, MeterSums
 from attention_jax.training.optimizer import make_schedule
 from attention_jax.training.run_directory import RunDirectory
 from attention_jax.training.setup import Experiment
@@ -31,7 +25,7 @@ Log = Callable[[dict[str, Any]], None]
 # Why a run ends: every step is made; dev no longer improves; max_minutes; should_stop.
 STEPS, PATIENCE, MINUTES, STOPPED = "steps", "patience", "minutes", "stopped"
 # Steps left out of a profile: they compile and fill caches.
-PROFILE_WARMUP = 10
+_PROFILE_WARMUP = 10
 
 
 class DevTranslations(NamedTuple):
@@ -74,8 +68,7 @@ class Progress(NamedTuple):
     compilation_seconds: float = 0.0
     best_bleu: float = -math.inf  # dev BLEU where the run was best
     without_gain: int = 0  # evaluations since then
-    reductions: int = 0  # of the learning rate, by the schedule `plateau`
-    meter: MeterSums = NO_SUMS  # since the last line of the log
+    meter: MeterSums = MeterSums()  # since the last line of the log
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -94,18 +87,9 @@ class Progress(NamedTuple):
         by_bleu = training.best_by == "bleu"
         if bleu > self.best_bleu if by_bleu else loss < self.best_loss:
             return self._replace(
-                best_loss=loss,
-                best_bleu=bleu,
-                best_step=step,
-                without_gain=0,
+                best_loss=loss, best_bleu=bleu, best_step=step, without_gain=0
             )
-        waited = self.without_gain + 1
-        reduces = (
-            training.schedule == "plateau" and waited % training.plateau_patience == 0
-        )
-        return self._replace(
-            without_gain=waited, reductions=self.reductions + int(reduces)
-        )
+        return self._replace(without_gain=self.without_gain + 1)
 
     def reason_to_end(self, training: TrainingConfig, step: int) -> str:
         """Why a run ends after `step` updates, "" if it goes on."""
@@ -117,23 +101,13 @@ class Progress(NamedTuple):
 
 
 class Session(NamedTuple):
-    """What stays the same from one start of training to its end.
-
-    Attributes:
-      experiment: data, model and optimiser.
-      run: where rows of metrics and samples are written.
-      checkpoints: where the state is saved.
-      sharding: how arrays lie on the devices.
-      evaluate: translates dev sentences; None: only the dev loss is evaluated.
-      log: receives each row.
-      should_stop: asked after every step.
-    """
+    """What stays the same from one start of training to its end."""
 
     experiment: Experiment
     run: RunDirectory
     checkpoints: Checkpoints
     sharding: DataSharding
-    evaluate: EvaluateParams | None
+    evaluate: EvaluateParams | None  # None: only the dev loss is evaluated
     log: Log
     should_stop: Callable[[], bool]
 
@@ -152,7 +126,7 @@ def run_steps(session: Session, state: TrainState, progress: Progress) -> TrainR
       NonFiniteLossError: the loss or a gradient overflowed.
       OSError: the disk is full; what was saved before stays.
     """
-    experiment, sharding = session.experiment, session.sharding
+    experiment, sharding, run = session.experiment, session.sharding, session.run
     batches, training = experiment.batches, experiment.config.training
     train_step = make_train_step(
         experiment.model,
@@ -166,18 +140,25 @@ def run_steps(session: Session, state: TrainState, progress: Progress) -> TrainR
     earlier_minutes, started = progress.minutes, time.perf_counter()
     alone = jax.process_count() == 1
     step, meter = int(state.step), Meter(progress.meter)
+    first_traced = step + _PROFILE_WARMUP
+    last_traced = first_traced + experiment.config.profile
     reason = progress.reason_to_end(training, step)
-    state = sharding.replicate(with_rate(state, training, progress))
+    state = sharding.replicate(state)
     with (
         CompilationCounter(
             "train_step",
             count=progress.compilations,
             seconds=progress.compilation_seconds,
         ) as compilations,
-        _profile(session, first_step=step) as before_step,
+        contextlib.ExitStack() as trace,
     ):
         while not reason:
-            before_step(step)
+            if step == first_traced < last_traced:
+                trace.enter_context(
+                    jax.profiler.trace(run.profile_path, create_perfetto_trace=True)
+                )
+            elif step == last_traced:
+                trace.close()
             state, metrics = train_step(state, sharding.shard_batch(batches.at(step)))
             step += 1
             meter.add(step, metrics)
@@ -203,35 +184,41 @@ def run_steps(session: Session, state: TrainState, progress: Progress) -> TrainR
                     "event": "train",
                     **where,
                     **meter.report(),
-                    "learning_rate": float(learning_rate(before))
-                    * training.plateau_factor**progress.reductions,
+                    "learning_rate": float(learning_rate(before)),
                     "padding_share": batches.padding_share,
                     "compilations": progress.compilations,
                     "compilation_seconds": progress.compilation_seconds,
                     "minutes": progress.minutes,
                 }
-                session.record(session.run.metrics_path, row)
+                session.record(run.metrics_path, row)
                 meter.restart()
             measured = {}
             if last or step % training.eval_every == 0:
                 with meter.paused():
                     params = sharding.local(state.evaluated_params)
-                    scores = dev_loss(params)
-                    found = session.evaluate(params) if session.evaluate else None
-                scores |= found.scores if found else {}
+                    scores, translations = dev_loss(params), ()
+                    if session.evaluate:
+                        found = session.evaluate(params)
+                        scores |= found.scores
+                        translations = found.translations
                 loss, bleu = scores["loss"], scores.get("bleu", -math.inf)
                 progress = progress.evaluated(training, step, loss=loss, bleu=bleu)
                 measured = {"dev_loss": loss, "dev_bleu": bleu}
-                if state.rate_scale is not None:
-                    scale = with_rate(state, training, progress).rate_scale
-                    state = state._replace(rate_scale=sharding.replicate(scale))
                 row = {"event": "dev", **where, **scores}
                 row |= {"best_step": progress.best_step, "minutes": progress.minutes}
-                session.record(session.run.metrics_path, row)
-                samples = _samples(
-                    experiment, found.translations if found else (), step
-                )
-                session.record(session.run.samples_path, *samples)
+                session.record(run.metrics_path, row)
+                shown = zip(experiment.splits.dev, translations, strict=False)
+                samples = [
+                    {
+                        "event": "sample",
+                        "step": step,
+                        "source": pair.source,
+                        "reference": pair.target,
+                        "hypothesis": translation,
+                    }
+                    for pair, translation in [*shown][: training.num_samples]
+                ]
+                session.record(run.samples_path, *samples)
                 if not reason and progress.reason_to_end(training, step) == PATIENCE:
                     reason = PATIENCE
             improved = bool(measured) and progress.best_step == step
@@ -240,22 +227,8 @@ def run_steps(session: Session, state: TrainState, progress: Progress) -> TrainR
                 with meter.paused():
                     session.checkpoints.save(state, progress.to_json(), **measured)
     return TrainResult(
-        step=step,
-        minutes=progress.minutes,
-        reason=reason,
-        best_step=progress.best_step,
-        best_loss=progress.best_loss,
+        step, progress.minutes, reason, progress.best_step, progress.best_loss
     )
-
-
-def with_rate(
-    state: TrainState, training: TrainingConfig, progress: Progress
-) -> TrainState:
-    """The state with the factor of the learning rate that the evaluations have led to."""
-    if state.rate_scale is None:
-        return state
-    scale = training.plateau_factor**progress.reductions
-    return state._replace(rate_scale=jnp.asarray(scale, jnp.float32))
 
 
 def _make_dev_loss(experiment: Experiment) -> Callable[[Any], dict[str, float]]:
@@ -265,57 +238,13 @@ def _make_dev_loss(experiment: Experiment) -> Callable[[Any], dict[str, float]]:
 
     def evaluate(params: Any) -> dict[str, float]:
         per_batch = [eval_step(params, batch) for batch in batches]
-
-        def total(name: str) -> float:
-            return math.fsum(float(getattr(sums, name)) for sums in per_batch)
-
-        tokens = total("tokens")
+        total = {
+            name: math.fsum(float(getattr(sums, name)) for sums in per_batch)
+            for name in ("cross_entropy", "correct", "tokens")
+        }
         return {
-            "loss": total("cross_entropy") / tokens,
-            "accuracy": total("correct") / tokens,
+            "loss": total["cross_entropy"] / total["tokens"],
+            "accuracy": total["correct"] / total["tokens"],
         }
 
     return evaluate
-
-
-def _samples(
-    experiment: Experiment, translations: Sequence[str], step: int
-) -> list[dict[str, Any]]:
-    """The first `num_samples` dev sentences with their translations."""
-    shown = translations[: experiment.config.training.num_samples]
-    return [
-        {
-            "event": "sample",
-            "step": step,
-            "source": pair.source,
-            "reference": pair.target,
-            "hypothesis": translation,
-        }
-        for pair, translation in zip(experiment.splits.dev, shown, strict=False)
-    ]
-
-
-@contextlib.contextmanager
-def _profile(session: Session, *, first_step: int) -> Iterator[Callable[[int], None]]:
-    """Traces `config.profile` steps for TensorBoard and Perfetto.
-
-    Its value is to be called before each step. Leaving it ends the trace.
-    """
-    begin, tracing = first_step + PROFILE_WARMUP, False
-    end = begin + session.experiment.config.profile
-
-    def before_step(step: int) -> None:
-        nonlocal tracing
-        if step == begin < end:
-            path = session.run.profile_path
-            jax.profiler.start_trace(path, create_perfetto_trace=True)
-            tracing = True
-        elif tracing and step == end:
-            tracing = False
-            jax.profiler.stop_trace()
-
-    try:
-        yield before_step
-    finally:
-        if tracing:
-            jax.profiler.stop_trace()

@@ -35,9 +35,6 @@ class MeterSums(NamedTuple):
     seconds: float = 0.0
 
 
-NO_SUMS = MeterSums()
-
-
 class Meter:
     """Adds up the metrics of steps, each read one step late.
 
@@ -45,14 +42,13 @@ class Meter:
     dispatched keeps the device busy.
     """
 
-    def __init__(self, sums: MeterSums = NO_SUMS):
+    def __init__(self, sums: MeterSums = MeterSums()):  # noqa: B008 - immutable
         self._pending: tuple[int, StepMetrics] | None = None
-        self.restart(sums)
+        self._sums, self._since = sums, time.perf_counter()
 
-    def restart(self, sums: MeterSums = NO_SUMS) -> None:
-        """Goes on from `sums`, by default from nothing, and counts time from now."""
-        self._sums = sums
-        self._since = time.perf_counter()
+    def restart(self) -> None:
+        """Forgets the sums and counts time from now."""
+        self._sums, self._since = MeterSums(), time.perf_counter()
 
     def add(self, step: int, metrics: StepMetrics) -> None:
         """Takes the metrics of update number `step`, and reads those of the one before.
@@ -72,18 +68,12 @@ class Meter:
         for name, value in (("loss", sums[0]), ("gradient", norm)):
             if not math.isfinite(value):
                 raise NonFiniteLossError(name, step, value)
-        old = self._sums
-        self._sums = MeterSums(
-            old.objective + sums[0],
-            old.cross_entropy + sums[1],
-            old.correct + sums[2],
-            old.tokens + sums[3],
-            max(old.largest_norm, norm),
-            old.seconds,
-        )
+        *old, largest, seconds = self._sums
+        totals = [before + new for before, new in zip(old, sums, strict=True)]
+        self._sums = MeterSums._make([*totals, max(largest, norm), seconds])
 
     def read(self) -> MeterSums:
-        """The sums up to now, for `restart` to go on from; waits for the device."""
+        """The sums up to now, for another meter to go on from; waits for the device."""
         self._flush()
         now = time.perf_counter()
         seconds = self._sums.seconds + now - self._since

@@ -38,15 +38,6 @@ def constant(step, *, warmup_steps, steps):
     return jnp.ones_like(step)
 
 
-@register_schedule("plateau")
-def plateau(step, *, warmup_steps, steps):
-    """1, times `plateau_factor` for each time that evaluations had stopped improving.
-
-    The factor is not a function of the step: the loop counts the evaluations.
-    """
-    return constant(step, warmup_steps=warmup_steps, steps=steps)
-
-
 @register_schedule("cosine")
 def cosine(step, *, warmup_steps, steps):
     """½ (1 + cos(π (step − warmup) / (steps − warmup))): 1 to 0 over the run
@@ -117,21 +108,15 @@ def make_optimizer(config: TrainingConfig) -> optax.GradientTransformation:
     def matrices(params: Any) -> Any:
         return jax.tree.map(lambda array: jnp.ndim(array) >= 2, params)
 
-    clip = (
-        optax.clip_by_global_norm(config.clip_norm)
-        if config.clip_norm > 0.0
-        else optax.identity()
-    )
+    clip = optax.clip_by_global_norm(config.clip_norm)
     adam = optax.adamw(
         lambda updates: schedule(updates * every),
         weight_decay=config.weight_decay,
         mask=matrices,
     )
-    chain = optax.chain(clip, adam)
+    chain = optax.chain(clip if config.clip_norm else optax.identity(), adam)
     if every > 1:
-        chain = optax.MultiSteps(
-            chain, every_k_schedule=every
-        ).gradient_transformation()
+        chain = optax.MultiSteps(chain, every).gradient_transformation()
 
     def update(updates, state, params=None):
         # Optax raises a Python float to an integer count, which strict promotion forbids.

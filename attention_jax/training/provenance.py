@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, commit, device; digests of files and arrays."""
+"""Where a result comes from: versions, commit, device; digests of arrays."""
 
 import hashlib
 import importlib.metadata
@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-PACKAGES = (
+_PACKAGES = [
     "attention_jax",
     "jax",
     "jaxlib",
@@ -19,64 +19,40 @@ PACKAGES = (
     "optax",
     "orbax-checkpoint",
     "numpy",
-)
+]
 
 
-def versions() -> dict[str, str]:
-    """Python's and the packages' versions."""
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), **found}
+def environment() -> dict[str, Any]:
+    """Versions, commit, device and operating system."""
+    devices = jax.devices()
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {
+        "versions": {"python": platform.python_version(), **versions},
+        "commit": _git_commit(),
+        # As in "NVIDIA H100 80GB HBM3 x1".
+        "device": f"{devices[0].device_kind} x{len(devices)}",
+        "system": f"{platform.system()} {platform.machine()}",
+    }
 
 
-def git_commit() -> str:
+def _git_commit() -> str:
     """The commit of the checkout this package is in, "+changes" appended when it has
     uncommitted ones; "" outside a checkout of this project."""
-    package = pathlib.Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:
-        answer = subprocess.run(
-            ["git", "-C", str(package), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-        return answer.stdout.strip()
+        command = ["git", "-C", str(pathlib.Path(__file__).parents[1]), *arguments]
+        return subprocess.check_output(
+            command, stderr=subprocess.DEVNULL, text=True, timeout=10
+        ).strip()
 
     try:
         # Installed inside an environment, the package may lie below another project's
         # checkout, whose commit says nothing about this code.
         git("ls-files", "--error-unmatch", "__init__.py")
-        commit = git("rev-parse", "HEAD")
         changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + "+changes" * bool(changed)
     except (OSError, subprocess.SubprocessError):
         return ""
-    return commit + "+changes" * bool(changed)
-
-
-def device() -> str:
-    """The first device, e.g. "cpu x1" or "NVIDIA H100 80GB HBM3 x1"."""
-    devices = jax.devices()
-    return f"{devices[0].device_kind} x{len(devices)}"
-
-
-def environment() -> dict[str, Any]:
-    """Versions, commit, device and operating system."""
-    return {
-        "versions": versions(),
-        "commit": git_commit(),
-        "device": device(),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-
-
-def file_hash(path: pathlib.Path) -> str:
-    """The file's SHA-256, in hexadecimal.
-
-    Raises:
-      OSError: the file cannot be read.
-    """
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def tree_digest(tree: Any) -> str:

@@ -16,6 +16,7 @@ import contextlib
 import copy
 import dataclasses
 import datetime
+import hashlib
 import os
 import pathlib
 import socket
@@ -28,14 +29,16 @@ from absl import logging
 from attention_jax.atomic_write import read_json, write_json
 from attention_jax.config import ExperimentConfig, check_fields
 from attention_jax.data.splits import Splits, split_hash
-from attention_jax.errors import UserError, unknown_name
+from attention_jax.errors import UserError, named, unknown_name
 from attention_jax.functions.import_reference import split_reference, users_module
-from attention_jax.training.provenance import environment, file_hash
+from attention_jax.training.provenance import environment
 
 # Differences named when two configurations differ: the rest is counted.
 _SHOWN = 5
 # Fields of earlier versions, which a stored configuration may still have.
-REMOVED_FIELDS: frozenset[str] = frozenset()
+REMOVED_FIELDS = frozenset(
+    {"config.training.plateau_factor", "config.training.plateau_patience"}
+)
 
 
 class ChangedRunError(UserError):
@@ -74,14 +77,16 @@ class RunDirectory:
 
         As far as config.json and record.json can be read, whatever else is wrong in them.
         """
-        found: list[Any] = []
-        with contextlib.suppress(OSError, ValueError, LookupError, AttributeError):
-            found += [read_json(self.config_path)["data"].get("path")]
-            found += [read_json(self.config_path)["data"].get("target_path")]
-        with contextlib.suppress(OSError, ValueError, LookupError):
-            found += [one["path"] for one in self.load_record()["user_files"].values()]
-        names = [name for name in found if name and isinstance(name, str)]
-        return {pathlib.Path(name).resolve() for name in names if "\0" not in name}
+        found: set[pathlib.Path] = set()
+        wrong = (OSError, ValueError, TypeError, LookupError, AttributeError)
+        with contextlib.suppress(*wrong):
+            data = read_json(self.config_path)["data"]
+            names = [data[name] for name in ("path", "target_path") if data.get(name)]
+            found |= {pathlib.Path(name).resolve() for name in names}
+        with contextlib.suppress(*wrong):
+            files = self.load_record()["user_files"].values()
+            found |= {pathlib.Path(one["path"]).resolve() for one in files}
+        return found
 
     def exists(self) -> bool:
         """Whether a run was started here."""
@@ -110,9 +115,8 @@ class RunDirectory:
             ) from error
         try:
             lock.acquire()
-            self.lock_path.write_text(
-                f"process {os.getpid()} on {socket.gethostname()}\n", "utf-8"
-            )
+            holder = f"process {os.getpid()} on {socket.gethostname()}"
+            self.lock_path.write_text(f"{holder}\n", "utf-8")
         except filelock.Timeout:
             holder = self.lock_path.read_text("utf-8").strip() or "another process"
             raise WorkdirInUseError(
@@ -139,7 +143,7 @@ class RunDirectory:
         """
         config = with_absolute_paths(config)
         files = {
-            name: {"path": str(file), "sha256": file_hash(file)}
+            name: {"path": str(file), "sha256": _file_hash(file)}
             for name, file in _user_files(config).items()
         }
         self.path.mkdir(parents=True, exist_ok=True)
@@ -156,15 +160,13 @@ class RunDirectory:
         if not self.exists():
             raise FileNotFoundError(f"{self.path} holds no run: it has no config.json")
         stored = read_json(self.config_path)
-        try:
+        with named(str(self.config_path)):
             config = config_from_dict(stored)
-        except UserError as error:
-            raise type(error)(f"{self.config_path}: {error}") from error
         found = _user_files(config)
         for name, one in self.load_record().get("user_files", {}).items():
             file = found.get(name) or pathlib.Path(one["path"])
             try:
-                changed = file_hash(file) != one["sha256"]
+                changed = _file_hash(file) != one["sha256"]
             except OSError as error:
                 raise type(error)(
                     f"the run in {self.path} needs {file} (config.{name}), which cannot "
@@ -181,25 +183,28 @@ class RunDirectory:
         """`section.field: stored -> given` where a run begun here differs from `config`."""
         if not self.exists():
             return []
-        found = differences(self.load_config(), with_absolute_paths(config))
+        before = flatten(config_to_dict(self.load_config()))
+        after = flatten(config_to_dict(with_absolute_paths(config)))
         # Which steps are traced changes nothing of what a run computes.
-        return [one for one in found if not one.startswith("profile:")]
+        after["profile"] = before["profile"]
+        return [
+            f"{name}: {before[name]!r} -> {after[name]!r}"
+            for name in before
+            if before[name] != after[name]
+        ]
 
     def check_same_config(self, config: ExperimentConfig) -> None:
         """Raises ChangedRunError unless a run begun here has the same configuration."""
         changed = self.changes(config)
-        if not changed:
-            return
-        more = len(changed) - _SHOWN
-        listed = "; ".join(changed[:_SHOWN] + [f"and {more} more"] * (more > 0))
-        # The one that people change on purpose.
-        longer = any(one.startswith("training.steps:") for one in changed)
-        fixed = " (the learning rate follows training.steps: it is fixed at the start)"
-        raise ChangedRunError(
-            f"{self.path} holds a run of another configuration ({listed}); "
-            f"give this one a workdir of its own{fixed * longer}, or allow the change "
-            "(experiments.train: --allow_changed_config)"
-        )
+        if changed:
+            more = len(changed) - _SHOWN
+            listed = "; ".join(changed[:_SHOWN] + [f"and {more} more"] * (more > 0))
+            raise ChangedRunError(
+                f"{self.path} holds a run of another configuration ({listed}); "
+                "give this one a workdir of its own (training.steps, which the learning "
+                "rate follows, is fixed at the start too), or allow the change "
+                "(experiments.train: --allow_changed_config)"
+            )
 
     def check_same_data(self, splits: Splits) -> None:
         """Raises ChangedRunError unless the data is what the run was last trained on."""
@@ -246,23 +251,15 @@ class RunDirectory:
 
 
 def _is_record(value: Any) -> bool:
-    """Whether what others read of a record is of the right kind where it is there."""
+    """Whether `value` has the sessions and the files of a record, where it has any."""
     try:
-        files = value.get("user_files", {}).values()
-        return (
-            isinstance(value.get("sessions", []), list)
-            and all(
-                isinstance(one.get("split_hash", ""), str)
-                and isinstance(one.get("parameters", 0), int)
-                for one in value.get("sessions", [])
-            )
-            and all(
-                isinstance(one["sha256"], str) and "\0" not in one["path"]
-                for one in files
-            )
-        )
-    except (AttributeError, LookupError, TypeError):
+        files = [{**one} for one in value.get("user_files", {}).values()]
+        sessions = [{**one} for one in value.get("sessions", [])]
+    except (AttributeError, TypeError):
         return False
+    texts = [one.get("split_hash", "") for one in sessions]
+    texts += [one.get(name) for one in files for name in ("path", "sha256")]
+    return all(isinstance(one, str) and "\0" not in one for one in texts)
 
 
 def config_to_dict(config: ExperimentConfig) -> dict[str, Any]:
@@ -308,16 +305,6 @@ def _fill(section: Any, values: Any, prefix: str) -> None:
         )
 
 
-def differences(stored: ExperimentConfig, given: ExperimentConfig) -> list[str]:
-    """`section.field: stored -> given` for each field in which the two differ."""
-    before, after = flatten(config_to_dict(stored)), flatten(config_to_dict(given))
-    return [
-        f"{name}: {before[name]!r} -> {after[name]!r}"
-        for name in before
-        if before[name] != after[name]
-    ]
-
-
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested dicts as one dict with dotted names."""
     flat = {}
@@ -357,6 +344,10 @@ def _user_files(config: ExperimentConfig) -> dict[str, pathlib.Path]:
         elif place and function and (file := users_module(place)):
             files[f"model.{field}"] = file
     return files
+
+
+def _file_hash(path: pathlib.Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _absolute(path: str | os.PathLike[str]) -> pathlib.Path:

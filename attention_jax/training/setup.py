@@ -45,11 +45,11 @@ def prepare(
     """
     splits = load_splits(config.data)
     if codecs_path is None:
-        source_codec, target_codec = build_codecs(config.data, splits.train)
+        codecs = build_codecs(config.data, splits.train)
     else:
-        source_codec, target_codec = load_codecs(codecs_path)
+        codecs = load_codecs(codecs_path)
     examples = keep_short(
-        encode_pairs(splits.train, source_codec, target_codec),
+        encode_pairs(splits.train, *codecs),
         config.data.max_source_length,
         config.data.max_target_length,
     )
@@ -61,23 +61,20 @@ def prepare(
         )
     if not splits.dev:
         raise UserError("there are no dev pairs: config.data.num_dev is too small")
+    batches = TrainBatches(
+        examples,
+        batch_size=config.training.batch_size,
+        seed=config.seed,
+        num_buckets=config.data.num_buckets,
+    )
+    sizes = [len(codec.vocabulary) for codec in codecs]
     return Experiment(
-        config=config,
-        splits=splits,
-        source_codec=source_codec,
-        target_codec=target_codec,
-        batches=TrainBatches(
-            examples,
-            batch_size=config.training.batch_size,
-            seed=config.seed,
-            num_buckets=config.data.num_buckets,
-        ),
-        dev=encode_pairs(splits.dev, source_codec, target_codec),
-        model=build_model(
-            config.model,
-            len(source_codec.vocabulary),
-            len(target_codec.vocabulary),
-        ),
+        config,
+        splits,
+        *codecs,
+        batches,
+        dev=encode_pairs(splits.dev, *codecs),
+        model=build_model(config.model, *sizes),
         optimizer=make_optimizer(config.training),
     )
 

@@ -10,8 +10,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from attention_jax.config import TrainingConfig
 from attention_jax.errors import UserError
 
-_AXIS = "data"
-
 
 class DataSharding(NamedTuple):
     """Where a step's inputs and outputs belong.
@@ -77,10 +75,10 @@ def make_sharding(training: TrainingConfig) -> DataSharding:
             f"{len(devices)}, with config.training.data_parallel, "
             f"got {training.batch_size}"
         )
-    mesh = Mesh(np.array(devices), (_AXIS,))
+    mesh = Mesh(np.array(devices), ("data",))
     return DataSharding(
         replicated=NamedSharding(mesh, PartitionSpec()),
-        by_row=NamedSharding(mesh, PartitionSpec(_AXIS)),
+        by_row=NamedSharding(mesh, PartitionSpec("data")),
     )
 
 

@@ -1,4 +1,4 @@
-"""One update of the parameters, and one evaluation of the loss: pure functions, jitted."""
+"""The loss, one update of the parameters and one evaluation: pure functions, jitted."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,8 +9,64 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from attention_jax.config import TrainingConfig
-from attention_jax.training.loss import TokenSums, mean_objective, token_sums
 from attention_jax.training.sharding import ONE_DEVICE, DataSharding
+
+
+class TokenSums(NamedTuple):
+    """Sums over the tokens of one batch; sums of several batches add up.
+
+    Means are sums / `tokens`. A padding row (target length 0) adds nothing.
+    """
+
+    objective: Float[Array, ""]  # label-smoothed cross entropy, nats
+    cross_entropy: Float[Array, ""]  # -log p(token), nats
+    correct: Float[Array, ""]  # tokens than which none has a larger logit
+    tokens: Float[Array, ""]  # tokens and one end of sentence per target
+
+
+def token_sums(
+    logits: Float[Array, "B T W"],
+    targets: Int[Array, "B T"],
+    target_lengths: Int[Array, " B"],
+    *,
+    label_smoothing: float = 0.0,
+) -> TokenSums:
+    """The sums of the per-token losses over the first `target_lengths` tokens of each row.
+
+        cross_entropy = −log p(y),   p = softmax(logits)
+        objective     = (1 − ε) · cross_entropy + ε · mean_w(−log p(w))
+
+    ε = `label_smoothing` in [0, 1) spreads that much of the target's probability evenly
+    over the vocabulary (Szegedy et al. 2016); 0 is plain cross entropy. Equal to optax's
+    smooth_labels followed by softmax_cross_entropy, without its [B, T, W] one-hot labels.
+    """
+    steps = jnp.arange(targets.shape[1], dtype=target_lengths.dtype)
+    where = steps[None, :] < target_lengths[:, None]
+    cross_entropy = optax.losses.softmax_cross_entropy_with_integer_labels(
+        logits, targets
+    )
+    objective = cross_entropy
+    if label_smoothing:
+        uniform = jax.nn.logsumexp(logits, axis=-1) - jnp.mean(logits, axis=-1)
+        objective = (1.0 - label_smoothing) * cross_entropy + label_smoothing * uniform
+    # Several times as fast as comparing argmax, whose reduction carries the indices.
+    at_target = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    correct = at_target >= jnp.max(logits, axis=-1)
+
+    def total(values: Array) -> Float[Array, ""]:
+        return jnp.sum(values.astype(jnp.float32), where=where)
+
+    return TokenSums(
+        objective=total(objective),
+        cross_entropy=total(cross_entropy),
+        correct=total(correct),
+        tokens=jnp.sum(where.astype(jnp.float32)),
+    )
+
+
+def mean_objective(sums: TokenSums) -> Float[Array, ""]:
+    """What training minimises: the objective per token; 0 for a batch of padding rows."""
+    return sums.objective / jnp.maximum(sums.tokens, 1.0)
 
 
 class TrainState(NamedTuple):
@@ -23,7 +79,6 @@ class TrainState(NamedTuple):
     params: Any  # nested dict of float32 arrays
     opt_state: optax.OptState
     averages: Any = None  # like params, their moving averages; None without
-    rate_scale: Float[Array, ""] | None = None  # times the learning rate; None: 1
 
     @property
     def evaluated_params(self) -> Any:
@@ -50,10 +105,9 @@ def init_state(
     Args:
       model, optimizer: whose state.
       seed: of the parameters.
-      training: says whether there are averages and a factor of the learning rate; by
-        default there are neither.
+      training: says whether there are averages; by default there are none.
     """
-    params_rng, _ = _run_rngs(seed)
+    params_rng, _ = jax.random.split(jax.random.key(seed))
     params = model.init(params_rng)
     state = TrainState(
         step=jnp.zeros((), jnp.int32), params=params, opt_state=optimizer.init(params)
@@ -61,15 +115,7 @@ def init_state(
     if training is not None and training.ema_decay:
         # A copy: donated, no two arrays of a state may share their memory.
         state = state._replace(averages=jax.tree.map(jnp.array, params))
-    if training is not None and training.schedule == "plateau":
-        state = state._replace(rate_scale=jnp.ones(()))
     return state
-
-
-def _run_rngs(seed: int) -> tuple[jax.Array, jax.Array]:
-    """The PRNG keys of a run's parameters and of its dropout."""
-    params_rng, dropout_rng = jax.random.split(jax.random.key(seed))
-    return params_rng, dropout_rng
 
 
 def make_train_step(
@@ -97,7 +143,7 @@ def make_train_step(
     dtype = jnp.dtype(training.compute_dtype)
 
     def train_step(state: TrainState, batch) -> tuple[TrainState, StepMetrics]:
-        _, dropout_rng = _run_rngs(seed)
+        _, dropout_rng = jax.random.split(jax.random.key(seed))
         rng = jax.random.fold_in(dropout_rng, state.step)
 
         def objective(params):
@@ -114,31 +160,23 @@ def make_train_step(
 
         gradients, sums = jax.grad(objective, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        if state.rate_scale is not None:
-            # Adam's update is proportional to the learning rate, weight decay included.
-            updates = jax.tree.map(lambda update: state.rate_scale * update, updates)
         params = optax.apply_updates(state.params, updates)
         metrics = StepMetrics(sums, optax.tree.norm(gradients))
         averages = state.averages
         if averages is not None:
+            # min(decay, (1 + t) / (10 + t)): the first ones forget the random start.
             every = training.accumulate
-            share = 1.0 - _decay(training.ema_decay, state.step // every)
+            t = (state.step // every).astype(jnp.float32)
+            share = 1.0 - jnp.minimum(training.ema_decay, (1.0 + t) / (10.0 + t))
             if every > 1:
                 # The parameters move with every `accumulate`-th batch only.
                 share = jnp.where((state.step + 1) % every == 0, share, 0.0)
             averages = jax.tree.map(
                 lambda old, new: old + share * (new - old), averages, params
             )
-        step = state.step + 1
-        return TrainState(step, params, opt_state, averages, state.rate_scale), metrics
+        return TrainState(state.step + 1, params, opt_state, averages), metrics
 
     return jax.jit(train_step, donate_argnums=0, out_shardings=sharding.replicated)
-
-
-def _decay(ema_decay: float, updates: Array) -> Float[Array, ""]:
-    """min(decay, (1 + t) / (10 + t)): the first averages forget their random start."""
-    t = updates.astype(jnp.float32)
-    return jnp.minimum(ema_decay, (1.0 + t) / (10.0 + t))
 
 
 def make_eval_step(model) -> Callable[[Any, Any], TokenSums]:

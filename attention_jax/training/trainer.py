@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 
@@ -27,9 +26,6 @@ from attention_jax.training.run_directory import RunDirectory, with_absolute_pat
 from attention_jax.training.setup import Experiment, describe, prepare
 from attention_jax.training.sharding import make_sharding
 from attention_jax.training.step import init_state
-
-# Pairs named in the message about a loss that is not finite; a file has them all.
-_NAMED = 8
 
 
 def train(
@@ -113,7 +109,7 @@ def train(
             checkpoints,
             sharding,
             evaluate(experiment) if evaluate else None,
-            log if first_process else _silent,
+            log if first_process else lambda row: None,
             should_stop,
         )
         result = _resume(session, command, changed)
@@ -134,11 +130,7 @@ def _resume(
         seed=config.seed,
         training=config.training,
     )
-    progress, damaged = Progress(), {}
-    found = checkpoints.resume(state)
-    if found is not None:
-        state, progress, damaged = found
-        progress = Progress.from_json(progress)
+    state, progress, damaged = checkpoints.resume(state) or (state, {}, {})
     first_step, facts = int(state.step), describe(experiment, state.params)
     if jax.process_index() == 0:
         for path in (run.metrics_path, run.samples_path):
@@ -154,7 +146,7 @@ def _resume(
         run.add_session(command, first_step=first_step, **facts)
         session.log({"event": "start", "step": first_step, **facts})
     try:
-        return run_steps(session, state, progress)
+        return run_steps(session, state, Progress.from_json(progress))
     except NonFiniteLossError as error:
         raise _explained(error, session) from error
 
@@ -166,33 +158,21 @@ def _explained(error: NonFiniteLossError, session: Session) -> NonFiniteLossErro
     batch's pairs, each with its place among the training pairs.
     """
     experiment, path = session.experiment, session.run.non_finite_path
-    batch = experiment.batches.at(error.step - 1)
-    ids = [int(one) for one in batch.example_ids if one >= 0]
+    batch, train = experiment.batches.at(error.step - 1), experiment.splits.train
+    pairs = [
+        {"id": int(one), "source": train[one].source, "target": train[one].target}
+        for one in batch.example_ids
+        if one >= 0
+    ]
     if jax.process_index() == 0:
-        train_pairs = experiment.splits.train
-        pairs = [
-            {
-                "id": one,
-                "source": train_pairs[one].source,
-                "target": train_pairs[one].target,
-            }
-            for one in ids
-        ]
         facts = {"step": error.step, "what": error.what, "value": str(error.value)}
         write_json(path, {**facts, "pairs": pairs})
-    named = ", ".join(map(str, ids[:_NAMED]))
-    more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
     steps = session.checkpoints.steps()
-    last = f"the last good one is step {steps[-1]}" if steps else "there is none"
+    last = f"the last good checkpoint is of step {steps[-1]}; " if steps else ""
     return NonFiniteLossError(
         error.what,
         error.step,
         error.value,
-        f"; its batch has the training pairs {named}{more} ({path.name} "
-        f"lists them); of the checkpoints {last}; a lower config.training."
-        "learning_rate or config.training.clip_norm may help",
+        f"; {path.name} lists the {len(pairs)} training pairs of its batch; {last}"
+        "a lower config.training.learning_rate or config.training.clip_norm may help",
     )
-
-
-def _silent(row: dict[str, Any]) -> None:
-    del row

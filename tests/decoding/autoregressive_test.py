@@ -79,19 +79,6 @@ def test_equals_a_python_loop(wiring):
         assert not np.any(leaf[LENGTHS.index(0)])
 
 
-def test_batch_order_and_padding_do_not_matter():
-    model, params = make()
-    source, lengths = sources()
-    whole = greedy(model, params)
-    order = np.random.default_rng(0).permutation(len(LENGTHS))
-    wider = jnp.pad(source[order], ((0, 2), (0, 5)), constant_values=3)
-    part = greedy(model, params, (wider, jnp.pad(lengths[order], (0, 2))))
-    np.testing.assert_array_equal(part.tokens[:8], whole.tokens[order])
-    np.testing.assert_allclose(part.log_probs[:8], whole.log_probs[order], atol=1e-5)
-    expected = np.pad(whole.weights[order], ((0, 2), (0, 0), (0, 5)))
-    np.testing.assert_allclose(part.weights, expected, atol=1e-5)
-
-
 def test_a_second_call_does_not_compile():
     model, params = make()
     source, lengths = sources()
@@ -234,16 +221,6 @@ def test_a_sentence_draws_by_its_id_alone():
     assert (changed.tokens != whole.tokens).any()
 
 
-def test_equal_sources_draw_differently_by_default():
-    model, params = make()
-    source, lengths = sources((6,) * 8)
-    same = jnp.broadcast_to(source[:1], source.shape)
-    found = sample_decode(
-        model, params, same, lengths, max_length=MAX_LENGTH, rng=jax.random.key(0)
-    )
-    assert len({tuple(row) for row in found.tokens.tolist()}) > 1
-
-
 def test_the_narrowest_sampling_is_greedy_search():
     model, params = make()
     expected = greedy(model, params)
@@ -277,15 +254,16 @@ def test_pad_and_bos_are_never_drawn():
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    "settings",
     [
-        (Sampling(temperature=0.0), "temperature must be above 0, got 0.0"),
-        (Sampling(temperature=float("nan")), "temperature must be above 0"),
-        (Sampling(top_k=-1), "top_k must be at least 0, got -1"),
-        (Sampling(top_p=0.0), "top_p must be above 0 and at most 1, got 0.0"),
-        (Sampling(top_p=1.5), "top_p must be above 0 and at most 1"),
+        Sampling(float("nan")),
+        Sampling(top_k=-1),
+        Sampling(top_p=0),
+        Sampling(top_p=1.5),
     ],
 )
-def test_numbers_out_of_range(settings, message):
-    with pytest.raises(ValueError, match=message):
+def test_numbers_out_of_range(settings):
+    with pytest.raises(
+        ValueError, match=r"temperature must be above 0.* got Sampling\("
+    ):
         drawn(*make(), settings)

@@ -1,7 +1,5 @@
 """Small models whose translations vary, and searches written as plain loops."""
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,21 +80,9 @@ class Stepper:
             self.known[words] = self._advance(state, words[-1])
         return self.known[words][1:]
 
-    def log_prob(self, words):
-        """log p(words, EOS | source)."""
-        whole = (*words, EOS)
-        return sum(self(whole[:t])[0][word] for t, word in enumerate(whole))
-
     def attention(self, words):
         """The attention of each step, the one that chose EOS included."""
         return np.stack([self(words[:t])[1] for t in range(len(words) + 1)])
-
-
-def every_translation(vocabulary, max_length):
-    """Every sequence of words that a search may give."""
-    words = [word for word in range(vocabulary) if word not in (PAD, BOS, EOS)]
-    for length in range(max_length + 1):
-        yield from itertools.product(words, repeat=length)
 
 
 def slow_beam(stepper, *, vocabulary, beam_size, shortest, longest, score):

@@ -17,10 +17,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 GOOD = """
 from attention_jax.config import ExperimentConfig
-def get_config(variant=""):
-    config = ExperimentConfig(seed=7)
-    config.model.cell = variant or config.model.cell
-    return config
+def get_config():
+    return ExperimentConfig(seed=7)
 """
 
 
@@ -121,11 +119,6 @@ def test_every_field_can_be_overridden(folder):
     assert load(parsed([*BASE, *overrides])) == expected
 
 
-def test_config_variant_reaches_get_config(folder):
-    arguments = parsed(["--config=configs/good.py:gru", "--workdir=w"])
-    assert load(arguments).model.cell == "gru"
-
-
 MISTAKES = {
     "unknown field": (
         ["--config.model.scroe=dot"],
@@ -178,10 +171,6 @@ CONFIG_FILES = {
         GOOD + "def get_config(): return [ExperimentConfig()] * 2",
         "is a sweep of 2 runs: use python -m experiments.sweep --config=configs/bad.py",
     ),
-    "wants a variant": (
-        "def get_config(variant):\n    pass\n",
-        "missing 1 required positional argument: 'variant'",
-    ),
 }
 
 
@@ -206,11 +195,11 @@ def raising(error):
         (UserError("--a needs --b"), 2, "--a needs --b"),
         (UnknownNameError("unknown\ncolour 'red'"), 2, "unknown colour 'red'"),
         (OSError(28, "No space left", "w/x"), 1, "[Errno 28] No space left: 'w/x'"),
-        (KeyboardInterrupt(), 130, "stopped; run me again"),
+        (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
 def test_errors_that_are_one_line(folder, capsys, error, status, message):
-    found = run(BASE, raising(error), interrupted="stopped; run me again")
+    found = run(BASE, raising(error))
     assert found == status
     assert error_line(capsys) == message
 

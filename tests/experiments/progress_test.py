@@ -1,6 +1,7 @@
 """What training shows and writes as it goes."""
 
 import io
+import sys
 
 import pytest
 from tensorboardX.proto.event_pb2 import Event
@@ -57,15 +58,16 @@ class Terminal(io.StringIO):
         return True
 
 
-def shown(tmp_path, file):
-    with watch(tmp_path / "events", TrainingConfig(steps=20), file=file) as log:
+def shown(tmp_path, monkeypatch, file):
+    monkeypatch.setattr(sys, "stderr", file)
+    with watch(tmp_path / "events", TrainingConfig(steps=20)) as log:
         for row in ROWS:
             log(row)
     return file.getvalue()
 
 
-def test_lines_where_there_is_no_terminal(tmp_path):
-    lines = shown(tmp_path, io.StringIO()).splitlines()
+def test_lines_where_there_is_no_terminal(tmp_path, monkeypatch):
+    lines = shown(tmp_path, monkeypatch, io.StringIO()).splitlines()
     assert lines[0].startswith("data: 100 training, 10 dev and 10 test pairs; vocabul")
     assert "resuming after step 5" in lines
     assert any(line.startswith("skipped checkpoint 7") for line in lines)
@@ -82,12 +84,12 @@ def test_lines_where_there_is_no_terminal(tmp_path):
 
 def test_a_bar_on_a_terminal(tmp_path, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
-    text = shown(tmp_path, Terminal())
+    text = shown(tmp_path, monkeypatch, Terminal())
     assert "\x1b[" in text and "step 20/20" in text and "dev after step 20" in text
 
 
-def test_events_are_what_tensorboard_reads(tmp_path):
-    shown(tmp_path, io.StringIO())
+def test_events_are_what_tensorboard_reads(tmp_path, monkeypatch):
+    shown(tmp_path, monkeypatch, io.StringIO())
     [file] = (tmp_path / "events").iterdir()
     data, found = file.read_bytes(), {}
     while data:

@@ -26,7 +26,6 @@ from attention_jax.training.metrics import NonFiniteLossError
 from attention_jax.training.optimizer import make_optimizer
 from attention_jax.training.run_directory import (
     ChangedRunError,
-    WorkdirInUseError,
 )
 from attention_jax.training.setup import prepare
 from attention_jax.training.step import init_state, make_eval_step
@@ -260,18 +259,6 @@ def test_sigterm_saves_and_exits(
     assert measured(workdir) == measured(undisturbed)
 
 
-def test_a_second_process_in_the_workdir_is_refused(finished, config):
-    workdir, _, _ = finished
-    message = (
-        f"is being trained in by process {os.getpid()} on .*; wait for it, or give"
-    )
-    with (
-        RunDirectory(workdir).lock(),
-        pytest.raises(WorkdirInUseError, match=message),
-    ):
-        run_experiment(config, workdir)
-
-
 def test_a_flipped_bit_in_the_last_checkpoint_changes_nothing_in_the_end(
     finished, config, tmp_path
 ):
@@ -353,14 +340,9 @@ def test_early_stopping_ends_the_run_for_good(config, tmp_path):
     assert [row["event"] for row in rows] == ["start", "end"]
 
 
-def test_averages_and_plateau_survive_a_restart(config, tmp_path):
-    config.training.ema_decay, config.training.schedule = 0.9, "plateau"
-    config.training.plateau_patience, config.training.eval_every = 1, 4
-    config.training.learning_rate, config.training.steps = 0.5, 24
-    rows = []
-    train(config, tmp_path / "whole", log=rows.append)
-    rates = [row["learning_rate"] for row in rows if row["event"] == "train"]
-    assert rates[-1] < 0.5
+def test_averages_survive_a_restart(config, tmp_path):
+    config.training.ema_decay, config.training.steps = 0.9, 24
+    train(config, tmp_path / "whole")
     for stop in (6, 15, 99):
         asked = iter(range(1, 99))
         train(
@@ -458,7 +440,7 @@ def test_a_loss_that_is_not_finite_names_its_step_and_the_good_checkpoint(
 ):
     config.training.learning_rate, config.training.schedule = 1e37, "inverse_sqrt"
     config.training.checkpoint_every = 1
-    message = r"of step (\d+) is .*training pairs \d+, .* and 8 more .* is step \d+; a"
+    message = r"of step \d+ is .*lists the 16 training pairs .* is of step \d+; a lower"
     with pytest.raises(NonFiniteLossError, match=message) as error:
         train(config, tmp_path / "run")
     good = last_state(tmp_path / "run").step

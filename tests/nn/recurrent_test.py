@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from attention_jax.errors import DuplicateNameError, UnknownNameError
 from attention_jax.nn.layers import linear
 from attention_jax.nn.recurrent import (
     RecurrentLayer,
@@ -92,22 +91,6 @@ def test_both_ways_in_one_loop_are_one_scan_each(cell):
     chex.assert_trees_all_close(states, expected_states, atol=1e-6)
 
 
-def test_gru_equals_flax():
-    layer, params = layer_and_params("gru")
-    # Flax's has no bias inside the reset gate.
-    layer.hidden_bias[...] = jnp.zeros(H)
-    theirs = nnx.GRUCell(INPUT, H, rngs=nnx.Rngs(0))
-    theirs.dense_i.kernel[...] = params["w_input"]
-    theirs.dense_i.bias[...] = params["bias"]
-    theirs.dense_h.kernel[...] = params["w_hidden"]
-    state = start("gru")
-    outputs, _ = layer(inputs(), state)
-    carry = state.hidden
-    for t, x in enumerate(inputs()):
-        carry, y = theirs(carry, x)
-        np.testing.assert_allclose(outputs[t], y, atol=2e-6)
-
-
 def test_initial_parameters():
     layer = RecurrentLayer(cells.get("lstm"), INPUT, H, rngs=nnx.Rngs(0))
     gates = np.split(np.asarray(layer.bias[...]), 4)
@@ -134,10 +117,3 @@ def test_a_new_cell_is_one_function(monkeypatch):
         projected = linear(x, layer.w_input[...], jnp.full(H, 0.5))
         hidden = jnp.tanh(projected + hidden @ layer.w_hidden[...])
         np.testing.assert_allclose(outputs[t], hidden, atol=1e-6)
-
-
-def test_unknown_and_taken_names():
-    with pytest.raises(UnknownNameError, match="unknown cell 'lstn'.*'lstm'"):
-        cells.get("lstn")
-    with pytest.raises(DuplicateNameError, match="lstm"):
-        register_cell("lstm", state=tuple, initial_bias=(0.0,))(lambda a, b, c: c)

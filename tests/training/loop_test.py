@@ -1,4 +1,4 @@
-"""What the loop remembers besides the arrays: the best step, patience, reductions."""
+"""What the loop remembers besides the arrays: the best step, patience."""
 
 import json
 import math
@@ -53,11 +53,3 @@ def test_why_a_run_ends(changes, reason):
     training = TrainingConfig(**{"steps": 9} | changes)
     progress = Progress(minutes=2.0, without_gain=2)
     assert progress.reason_to_end(training, 5) == reason
-
-
-def test_plateau_reduces_after_each_plateau_patience_evaluations_without_gain():
-    training = TrainingConfig(schedule="plateau", plateau_patience=2)
-    losses = [3.0, 4.0, 4.0, 4.0, 4.0, 2.0, 3.0, 3.0]
-    found = [after(training, losses[:n]).reductions for n in range(1, 9)]
-    assert found == [0, 0, 1, 1, 2, 2, 2, 3]
-    assert after(TrainingConfig(), losses).reductions == 0

@@ -3,9 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from attention_jax.training.loss import TokenSums
 from attention_jax.training.metrics import Meter, NonFiniteLossError
-from attention_jax.training.step import StepMetrics
+from attention_jax.training.step import StepMetrics, TokenSums
 
 
 class Unread:

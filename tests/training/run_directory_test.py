@@ -16,7 +16,6 @@ from attention_jax.training.run_directory import (
     WorkdirInUseError,
     config_from_dict,
     config_to_dict,
-    differences,
 )
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -68,9 +67,7 @@ def test_a_field_of_an_earlier_version_is_left_out(monkeypatch):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("steps", "3", "steps must be of type int"),
         ("steps", 3.5, "steps must be of type int"),
-        ("steps", None, "steps must be of type int"),
         ("steps", -1, "steps must be at least 1, got -1"),
         ("stepss", 3, "unknown field 'config.training.stepss'. Did you mean"),
     ],
@@ -82,16 +79,6 @@ def test_an_error_in_a_stored_config_names_its_file(tmp_path, field, value, mess
     directory.config_path.write_text(json.dumps(values), encoding="utf-8")
     with pytest.raises(ValueError, match=rf"config\.json: .*{message}"):
         directory.load_config()
-
-
-def test_differences_are_listed_field_by_field():
-    before, after = ExperimentConfig(), ExperimentConfig()
-    assert differences(before, after) == []
-    after.model.score, after.seed = "additive", 3
-    assert differences(before, after) == [
-        "seed: 0 -> 3",
-        "model.score: 'dot' -> 'additive'",
-    ]
 
 
 def test_making_one_touches_nothing(tmp_path):
@@ -127,19 +114,6 @@ def test_changed_score_file_is_a_warning_and_an_unchanged_one_is_not(tmp_path, c
     file.write_text(SCORE + "# another\n")
     run.load_config()
     assert "scores.py (config.model.score) has changed" in caplog.text
-
-
-def test_a_moved_score_file_is_named_with_its_field(tmp_path):
-    file = tmp_path / "scores.py"
-    file.write_text(SCORE)
-    run = RunDirectory(tmp_path / "run")
-    run.save_config(ExperimentConfig(model=ModelConfig(score=f"{file}:my_score")))
-    file.unlink()
-    message = (
-        rf"needs {file} \(config\.model\.score\), which .* No such file.*put it bac"
-    )
-    with pytest.raises(FileNotFoundError, match=message):
-        run.load_config()
 
 
 def test_a_users_module_is_recorded_and_its_change_is_a_warning(
@@ -237,28 +211,17 @@ def test_missing_score_file_is_an_os_error_before_anything_is_written(tmp_path):
     assert not run.path.exists()
 
 
-def test_registered_names_and_modules_are_left_alone(tmp_path):
-    for score in ("dot", "package.module:function"):
-        run = RunDirectory(tmp_path / score[:3])
-        run.save_config(ExperimentConfig(model=ModelConfig(score=score)))
-        assert run.load_config().model.score == score
-
-
-def test_sessions_accumulate_with_their_environment(tmp_path):
-    run = RunDirectory(tmp_path / "run")
-    run.save_config(ExperimentConfig())
-    run.add_session(["train", "--a"], first_step=0, seed=3)
-    run.add_session(["train", "--b"], first_step=50, seed=3)
-    first, second = run.load_record()["sessions"]
-    assert first["command"] == ["train", "--a"]
-    assert (first["first_step"], second["first_step"]) == (0, 50)
-    assert first["versions"].keys() >= {"python", "jax", "attention_jax"}
-    assert first["device"]
-
-
 @pytest.mark.parametrize(
     "text",
-    ["[]", '{"sessions": 3}', '{"sessions": [null]}', '{"user_files": {"a": {}}}'],
+    [
+        "[]",
+        '{"sessions": 3}',
+        '{"sessions": {"a": 1}}',
+        '{"sessions": [null]}',
+        '{"sessions": [{"split_hash": 5}]}',
+        '{"user_files": {"a": {}}}',
+        '{"user_files": {"a": {"path": 5, "sha256": "0"}}}',
+    ],
 )
 def test_a_damaged_record_is_named(tmp_path, text):
     run = RunDirectory(tmp_path / "run")
@@ -320,19 +283,3 @@ def test_what_a_run_was_made_from_is_known_whatever_else_is_wrong(tmp_path):
     run.config_path.write_text("{")
     run.record_path.write_text('{"user_files": 5}')
     assert run.sources() == set()
-
-
-@pytest.mark.parametrize(
-    "record",
-    [
-        '{"sessions": {"a": 1}}',
-        '{"sessions": [5]}',
-        '{"sessions": [{"split_hash": 5}]}',
-        '{"sessions": [{"parameters": "x"}]}',
-        '{"user_files": {"a": {"path": 5, "sha256": "0"}}}',
-    ],
-)
-def test_a_record_of_another_kind(record, tmp_path):
-    RunDirectory(tmp_path).record_path.write_text(record)
-    with pytest.raises(ValueError, match="damaged, not the record"):
-        RunDirectory(tmp_path).load_record()
