@@ -125,7 +125,9 @@ def prepare_jax(
     """
 
     def gradient(query: Any, keys: Any, values: Any, cotangent: Any, extra: Any) -> Any:
-        context, pull = jax.vjp(lambda *data: attend(*data, extra), query, keys, values)
+        context, pull = jax.vjp(
+            lambda q, k, v: attend(q, k, v, extra), query, keys, values
+        )
         return (context, *pull(cotangent))
 
     def forward(query: Any, keys: Any, values: Any, cotangent: Any, extra: Any) -> Any:
