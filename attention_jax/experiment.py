@@ -6,7 +6,7 @@ from typing import Any
 from attention_jax import data, models
 from attention_jax.config import ExperimentConfig, check_fields
 from attention_jax.decoding import searches
-from attention_jax.evaluation.dev_evaluation import dev_evaluation
+from attention_jax.evaluation.evaluate import dev_evaluation
 from attention_jax.training import optimizer
 from attention_jax.training.loop import TrainResult, train
 

@@ -16,7 +16,7 @@ from absl import flags
 
 from attention_jax import evaluation
 from attention_jax.atomic_write import write_json
-from attention_jax.errors import UserError, named
+from attention_jax.errors import UserError
 from experiments import cli
 from experiments.outputs import check_apart, check_output, check_picture, print_table
 
@@ -32,13 +32,6 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         ("metric", "Sort by it, best first, e.g. dev_bleu; a wrong one lists all."),
     ):
         flags.DEFINE_string(name, None, text, flag_values=flag_values)
-    flags.DEFINE_enum(
-        "against",
-        "steps",
-        ["steps", "minutes"],
-        "What the figure's curves are drawn against.",
-        flag_values=flag_values,
-    )
 
 
 def main(arguments: types.SimpleNamespace) -> None:
@@ -48,22 +41,19 @@ def main(arguments: types.SimpleNamespace) -> None:
         raise UserError("name the directories of runs: DIR DIR ...")
     if arguments.figure is not None:
         check_picture(arguments.figure)
-    comparison = evaluation.compare.compare_runs(arguments.positional)
+    comparison = evaluation.compare.compare_runs(
+        arguments.positional, metric=arguments.metric
+    )
     check_apart(
         {"output": arguments.output, "figure": arguments.figure},
         runs=[run.path for run in comparison.runs],
     )
-    if arguments.metric is not None:
-        with named("--metric"):
-            comparison = evaluation.compare.sort_runs(comparison, arguments.metric)
     table = evaluation.tables.dev_table(comparison)
     print_table(table.rows, head=table.head, title=table.title)
     for line in table.notes:
         print(line)
     if arguments.figure is not None:
-        evaluation.curves.plot_learning_curves(
-            comparison.runs, against=arguments.against, path=arguments.figure
-        )
+        evaluation.curves.plot_learning_curves(comparison.runs, path=arguments.figure)
         print(f"wrote {arguments.figure}")
     if output:
         write_json(output, comparison.to_dict())

@@ -65,17 +65,11 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     run_flags.define_max_sentences(flag_values, 0)
     run_flags.define_split(flag_values)
     run_flags.define_checkpoint(flag_values)
-    flags.DEFINE_integer(
-        "length_bins",
-        6,
-        "BLEU by source length: this many bins of about as many sentences each.",
-        lower_bound=1,
-        flag_values=flag_values,
-    )
     flags.DEFINE_list(
         "length_edges",
-        None,
-        "... or bins by the longest length of each but the last: 5,10,20.",
+        [],
+        "BLEU by source length: the longest length of each bin but the last, 5,10,20; "
+        "by default 6 bins of about as many sentences each.",
         flag_values=flag_values,
     )
     define_alignments(flag_values)
@@ -88,7 +82,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     translations = check_output(arguments.translations, "translations")
     written = {n: getattr(arguments, n) for n in ("output", "translations", "figure")}
     check_apart(written, read={"alignments": arguments.alignments})
-    edges = length_edges(arguments.length_edges or [])
+    edges = length_edges(arguments.length_edges)
     if arguments.figure is not None:
         check_picture(arguments.figure)
     runs = runs_to_measure(arguments)
@@ -103,30 +97,28 @@ def main(arguments: types.SimpleNamespace) -> None:
         # Before any work, though each is read later.
         existing_steps(run.directory.checkpoints_path)
         with named(str(run.directory.path)):
-            config = run.directory.load_config()
-            run_flags.with_search_of(config, arguments, search=run.search)
+            run_flags.with_search_of(
+                run.directory.load_config(), arguments, search=run.search
+            )
     systems = []
     for number, run in enumerate(runs, 1):
         if len(runs) > 1:
             which = f"run {number} of {len(runs)}: {run.name}"
             print(which, file=sys.stderr, flush=True)
         systems.append(measure(run, gold, arguments))
+    tested = bool(arguments.baseline or arguments.baseline_search)
     comparison = evaluation.compare.compare_systems(
-        systems,
-        baseline=bool(arguments.baseline or arguments.baseline_search),
-        edges=edges,
-        bins=arguments.length_bins,
+        systems, baseline=tested, edges=edges
     )
+    first = systems[0]
     whose = arguments.workdir[0] if len(systems) == 1 else f"{len(systems)} runs"
     title = f"{whose}, {arguments.split}, {len(pairs):,} sentences"
     if len(systems) == 1:
-        one = systems[0]
-        rows = evaluation.tables.evaluation_rows(one.evaluation, one.facts)
+        rows = evaluation.tables.evaluation_rows(first.evaluation, first.facts)
         print_table(rows, title=title)
         print()
-    unit = systems[0].config["data.source_tokenizer"]
-    tables = evaluation.tables.system_tables(comparison, title=title, unit=unit)
-    for table in tables:
+    unit = first.config["data.source_tokenizer"]
+    for table in evaluation.tables.system_tables(comparison, title=title, unit=unit):
         print_table(table.rows, head=table.head, title=table.title)
         print(*table.notes, "", sep="\n")
     if output:
@@ -164,17 +156,10 @@ def measure(
     return evaluation.compare.System(name, found, facts, config)
 
 
-def length_edges(given: Sequence[str]) -> tuple[int, ...]:
-    """The edges that --length_edges names.
-
-    Raises:
-      UserError: they are not integers that increase.
-    """
-    try:
-        edges = tuple(int(edge) for edge in given)
-    except ValueError:
-        edges = ()
-    if len(edges) < len(given) or list(edges) != sorted({*edges}):
+def length_edges(given: Sequence[str]) -> list[int]:
+    """The edges that --length_edges names: integers that increase."""
+    edges = [int(edge) for edge in given if edge.isdecimal()]
+    if len(edges) < len(given) or edges != sorted({*edges}):
         raise UserError(
             "--length_edges takes integers that increase, as in 5,10,20; got "
             f"{','.join(given)!r}"
@@ -201,21 +186,22 @@ def runs_to_measure(arguments: types.SimpleNamespace) -> list[NamedRun]:
             f"the baseline must be one run, and there are {len(baseline)}; name it by "
             "--baseline"
         )
-    # A folder of runs may hold the baseline too.
+
+    def decoding(path: pathlib.Path, search: str | None) -> object:
+        config = RunDirectory(path).load_config()
+        return run_flags.with_search_of(config, arguments, search=search).decoding
+
+    # A folder of runs may hold the baseline too, which is another system if it searches
+    # otherwise by the flags.
     paths = [
         path
         for path in paths
-        if path not in baseline or (search and _searched_otherwise(path, arguments))
+        if path not in baseline or decoding(path, None) != decoding(path, search)
     ]
-    if not paths and search:
-        raise UserError(
-            f"--baseline_search={search} is how the run itself searches: there is "
-            "nothing to compare"
-        )
     if not paths:
         raise UserError(
-            f"--baseline={arguments.baseline} is the run to be tested itself; "
-            "--baseline_search compares a run with itself, searched otherwise"
+            "the baseline is the run itself, searched alike: --baseline takes another "
+            "run, and --baseline_search another search"
         )
     distinct = list(dict.fromkeys([*baseline, *paths]))
     brief = evaluation.compare.brief_paths(distinct)
@@ -225,25 +211,12 @@ def runs_to_measure(arguments: types.SimpleNamespace) -> list[NamedRun]:
     return first + [NamedRun(names[path], RunDirectory(path)) for path in paths]
 
 
-def _searched_otherwise(path: pathlib.Path, arguments: types.SimpleNamespace) -> bool:
-    """Whether the run's search, by the flags, is another than the baseline's."""
-    config = RunDirectory(path).load_config()
-    own, others = (
-        run_flags.with_search_of(config, arguments, search=search).decoding
-        for search in (None, arguments.baseline_search)
-    )
-    return own != others
-
-
 def _expand(paths: Sequence[str]) -> list[pathlib.Path]:
     """Each path, or the runs in it, without symbolic links."""
     if "" in paths:
         raise UserError("--workdir and --baseline take a directory, got an empty one")
-    return [
-        run.resolve()
-        for path in paths
-        for run in evaluation.compare.run_directories(path)
-    ]
+    found = map(evaluation.compare.run_directories, paths)
+    return [run.resolve() for runs in found for run in runs]
 
 
 if __name__ == "__main__":

@@ -18,21 +18,12 @@ if TYPE_CHECKING:
 
 
 def define_alignments(flag_values: flags.FlagValues) -> None:
-    """Defines --alignments and --alignment_shift."""
+    """Defines --alignments."""
     flags.DEFINE_string(
         "alignments",
         None,
         "Gold links to compare attention's with, a line a pair of the split, as in "
         "`0-0 1-2 1?3`, counted in the run's tokens; ? is a possible link.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_integer(
-        "alignment_shift",
-        0,
-        "A word's link is the argmax of the step that predicts it, 0, or of the one "
-        "after, 1.",
-        lower_bound=0,
-        upper_bound=1,
         flag_values=flag_values,
     )
 
@@ -80,9 +71,7 @@ class GoldAlignments:
                 )
             self._tokens = tokens
         try:
-            found = evaluation.evaluate.evaluate(
-                run, self._pairs, alignments=gold, shift=arguments.alignment_shift
-            )
+            found = evaluation.evaluate.evaluate(run, self._pairs, alignments=gold)
         except evaluation.alignment.MisplacedLinkError as error:
             raise UserError(f"{arguments.alignments}, {error}") from error
         facts = evaluation.evaluate.provenance(

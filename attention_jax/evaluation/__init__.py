@@ -28,14 +28,13 @@ if TYPE_CHECKING:
         compare,
         curves,
         evaluate,
-        examples,
         html_report,
         run_summary,
         tables,
     )
 
 _MODULES = (
-    *("alignment", "attention_files", "compare", "curves", "evaluate", "examples"),
+    *("alignment", "attention_files", "compare", "curves", "evaluate"),
     *("html_report", "run_summary", "tables"),
 )
 
@@ -60,7 +59,6 @@ __all__ = [
     "equal_count_edges",
     "evaluate",
     "exact_match",
-    "examples",
     "html_report",
     "paired_bootstrap",
     "plot_weights",

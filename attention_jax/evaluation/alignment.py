@@ -96,36 +96,20 @@ def read_alignments(
     return alignments
 
 
-def attention_links(
-    weights: Float[np.ndarray, "T S"],
-    end_weights: Float[np.ndarray, " S"] | None = None,
-    *,
-    shift: int = 0,
-) -> set[Link]:
+def attention_links(weights: Float[np.ndarray, "T S"]) -> set[Link]:
     """Each target token with its argmax source token: (s, t), from 0.
 
-        {(argmax_s a_{t + shift}(s), t)  for every t}
+        {(argmax_s a_t(s), t)  for every t}
 
     Ties go to the first; a token whose step attended to nothing has no link.
 
     Args:
       weights: row t is the attention that target token t was predicted with.
-      end_weights: that of the end of the sentence, which follows the last row.
-      shift: 0 takes the step that predicts a token, 1 the step after it, of which the
-        token is the input. Chen et al., 2020, aclanthology.org/2020.emnlp-main.42.
 
     Raises:
-      ValueError: shift is neither 0 nor 1, or 1 without end_weights; a weight is NaN.
+      ValueError: a weight is NaN.
     """
-    if shift not in (0, 1):
-        raise ValueError(f"shift must be 0 or 1, got {shift}")
     rows = np.asarray(weights)
-    if shift:
-        if end_weights is None:
-            raise ValueError(
-                "shift of 1 needs end_weights, the row after the last token"
-            )
-        rows = np.concatenate([rows, np.asarray(end_weights)[None]])[1:]
     if np.isnan(rows).any():
         raise ValueError(f"weights must not be NaN, got {int(np.isnan(rows).sum())}")
     return {
@@ -236,7 +220,7 @@ def check_gold(run: Run, pairs: Sequence[Pair], gold: Sequence[Alignment]) -> No
 
 
 def reference_alignment(
-    run: Run, pairs: Sequence[Pair], gold: Sequence[Alignment], *, shift: int = 0
+    run: Run, pairs: Sequence[Pair], gold: Sequence[Alignment]
 ) -> AlignmentErrorRate:
     """AER, precision and recall of attention's links while references are forced.
 
@@ -247,7 +231,6 @@ def reference_alignment(
       run: has attention.
       pairs: whose targets are forced on the decoder.
       gold: the alignment of each, between the run's tokens.
-      shift: as `attention_links` takes it.
 
     Raises:
       ValueError: not as many alignments as pairs.
@@ -255,7 +238,7 @@ def reference_alignment(
     """
     check_gold(run, pairs, gold)
     return alignment_error_rate(
-        (attention_links(found.weights, found.end_weights, shift=shift), known)
+        (attention_links(found.weights), known)
         for found, known in zip(run.force(pairs), gold, strict=True)
     )
 

@@ -133,37 +133,40 @@ class Comparison:
         }
 
 
-def compare_runs(paths: Sequence[str | os.PathLike[str]]) -> Comparison:
+def compare_runs(
+    paths: Sequence[str | os.PathLike[str]], *, metric: str | None = None
+) -> Comparison:
     """The comparison of the runs in these directories, on the dev set.
 
     A directory of runs stands for those in it. A run that has only begun, was cut off, or
     whose files are damaged has a row too, and notes that say so.
 
+    Args:
+      paths: the directories.
+      metric: one of METRICS, by which runs are sorted, the best first and those without it
+        last; None keeps their order.
+
     Raises:
-      UserError: no path, or the same run twice.
+      UserError: no path, or the same run twice; an UnknownNameError for another metric.
       OSError: a directory is not there, or holds no run.
     """
+    if metric is not None and metric not in METRICS:
+        raise unknown_name("metric", metric, METRICS)
     directories = [one for path in paths for one in run_directories(path)]
     if not directories:
         raise UserError("paths is empty: there is no run to compare")
     named = zip(directories, brief_paths(directories), strict=True)
     runs = [summarize(path, name=name) for path, name in named]
+    if metric is not None:
+        sign = -1 if METRICS[metric] else 1
+        runs.sort(
+            key=lambda run: (
+                run.figures[metric] is None,
+                sign * (run.figures[metric] or 0),
+            )
+        )
     fields = varying_fields([run.config for run in runs if run.config])
     return Comparison(tuple(runs), tuple(fields), seed_groups(runs))
-
-
-def sort_runs(comparison: Comparison, metric: str) -> Comparison:
-    """The comparison with its runs from the best to the worst; those without it last.
-
-    Raises:
-      UnknownNameError: `metric` is none of METRICS.
-    """
-    if metric not in METRICS:
-        raise unknown_name("metric", metric, METRICS)
-    known = [run for run in comparison.runs if run.figures[metric] is not None]
-    known.sort(key=lambda run: run.figures[metric], reverse=METRICS[metric])
-    rest = [run for run in comparison.runs if run.figures[metric] is None]
-    return dataclasses.replace(comparison, runs=(*known, *rest))
 
 
 def run_directories(path: str | os.PathLike[str]) -> list[pathlib.Path]:
@@ -175,15 +178,12 @@ def run_directories(path: str | os.PathLike[str]) -> list[pathlib.Path]:
     directory = RunDirectory(path)
     if directory.exists():
         return [directory.path]
-    if directory.path.is_file():
-        raise NotADirectoryError(f"{directory.path} is a file, not a run's directory")
     if not directory.path.is_dir():
         raise FileNotFoundError(f"there is no run directory {directory.path}")
     inside = [p for p in sorted(directory.path.iterdir()) if RunDirectory(p).exists()]
     if not inside:
         raise FileNotFoundError(
-            f"{directory.path} holds no run: neither it nor a folder in it has a "
-            f"{directory.config_path.name}"
+            f"{directory.path} holds no run, nor a folder that does"
         )
     return inside
 
@@ -284,7 +284,6 @@ def compare_systems(
     *,
     baseline: bool = False,
     edges: Sequence[int] = (),
-    bins: int = 6,
 ) -> SystemComparison:
     """The comparison of systems that were evaluated on the same sentences.
 
@@ -292,9 +291,8 @@ def compare_systems(
       systems: one or more, of different names.
       baseline: whether the others are tested against the first one.
       edges: of the bins of source lengths, as `bleu_by_length` takes them; by default
-        those that make `bins` bins of about as many sentences each. Lengths are those of
+        those that make six bins of about as many sentences each. Lengths are those of
         the first system's tokens.
-      bins: the number of bins, where there are no edges.
 
     Raises:
       ValueError: no systems, or two of one name.
@@ -328,7 +326,7 @@ def compare_systems(
             hypotheses,
             references,
             lengths,
-            edges=edges or equal_count_edges(lengths, bins),
+            edges=edges or equal_count_edges(lengths, 6),
             **data,
         ),
     )

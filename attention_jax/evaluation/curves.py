@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attention_jax.errors import UserError
 from attention_jax.evaluation import fonts
 from attention_jax.evaluation.plots import save_figure
 from attention_jax.evaluation.run_summary import RunSummary
@@ -30,8 +29,6 @@ PANELS = (
     ("dev", "loss", "dev loss"),
     ("dev", "bleu", "dev BLEU"),
 )
-# What the curves may be drawn against, and the axis's label.
-AGAINST = {"steps": "step", "minutes": "minutes"}
 
 _POINTS = 9
 # A loss that falls by more than this factor is drawn on a logarithmic axis.
@@ -43,7 +40,6 @@ _LEGEND_ROWS = 22
 def plot_learning_curves(
     runs: Sequence[RunSummary],
     *,
-    against: str = "steps",
     panels: Sequence[tuple[str, str, str]] = PANELS,
     path: str | os.PathLike[str] | None = None,
 ) -> "Figure":
@@ -55,12 +51,11 @@ def plot_learning_curves(
 
     Args:
       runs: of `compare_runs`; at least one.
-      against: "steps" or "minutes" of training.
       panels: (event, field, title) of the rows of metrics to draw.
       path: where to save the figure: .png, .pdf or .svg. The folder must exist.
 
     Raises:
-      ValueError: no runs, another `against`, an unknown file format.
+      ValueError: no runs, an unknown file format.
       FileNotFoundError: the folder of `path` does not exist.
     """
     import matplotlib
@@ -68,9 +63,6 @@ def plot_learning_curves(
 
     if not runs:
         raise ValueError("runs is empty: there is nothing to draw")
-    if against not in AGAINST:
-        choices = ", ".join(AGAINST)
-        raise UserError(f"against must be one of {choices}, got {against!r}")
     labels = [run.name + " (no rows yet)" * (not run.rows) for run in runs]
     letters = fonts.lettering([*labels, *(name for _, _, name in panels)])
     with matplotlib.rc_context(_style(letters)):
@@ -81,12 +73,12 @@ def plot_learning_curves(
         ):
             for number, run in enumerate(runs):
                 rows = [r for r in run.rows if r["event"] == event and field in r]
-                x = [row["step" if against == "steps" else "minutes"] for row in rows]
+                steps = [row["step"] for row in rows]
                 style = _line_style(number)
                 if event == "train":
                     style |= {"marker": "", "linewidth": 1.2}
-                lines += axes.plot(x, [row[field] for row in rows], **style)
-            axes.set(title=name, xlabel=AGAINST[against])
+                lines += axes.plot(steps, [row[field] for row in rows], **style)
+            axes.set(title=name, xlabel="step")
             _scale(axes, name)
         if len(runs) > 1 or not runs[0].rows:
             figure.legend(

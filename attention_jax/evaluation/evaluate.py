@@ -29,12 +29,21 @@ from attention_jax.evaluation.attention_statistics import (
     attention_statistics,
     mean_statistics,
 )
-from attention_jax.evaluation.quality import Metric, translation_quality
+from attention_jax.evaluation.quality import (
+    Metric,
+    bleu,
+    exact_match,
+    translation_quality,
+)
 from attention_jax.run import Run
+from attention_jax.training.loop import DevTranslations, EvaluateParams
 from attention_jax.training.provenance import environment
 from attention_jax.training.run_directory import RunDirectory
+from attention_jax.training.setup import Experiment
 
 SPLITS = ("test", "dev", "train")
+# Dev sentences that are translated while a run is trained: enough to show the trend.
+NUM_TRANSLATED = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +57,6 @@ class Evaluation:
       statistics: of attention in each translation; empty without attention.
       aligned: attention's links in the forced references against gold ones; None without
         either.
-      shift: of these links, as `attention_links` takes it.
       seconds: of translating, compilation not counted.
       shapes, compile_seconds: the number of shapes compiled, and how long it took.
       translations: of each pair, in order.
@@ -64,7 +72,6 @@ class Evaluation:
     decoding: DecodingConfig
     statistics: tuple[AttentionStatistics, ...] = ()
     aligned: AlignmentErrorRate | None = None
-    shift: int = 0
     shapes: int = 0
     compile_seconds: float = 0.0
 
@@ -98,7 +105,6 @@ class Evaluation:
             and {
                 **dataclasses.asdict(self.aligned),
                 **self.aligned.rates,
-                "shift": self.shift,
             },
             "attention": attention and dataclasses.asdict(attention),
             "decoding": dataclasses.asdict(self.decoding),
@@ -114,7 +120,6 @@ def evaluate(
     pairs: Sequence[Pair],
     *,
     alignments: Sequence[Alignment] | None = None,
-    shift: int = 0,
 ) -> Evaluation:
     """The quality of the pairs' translations, searched for as `run.config.decoding` says.
 
@@ -125,7 +130,6 @@ def evaluate(
       pairs: on which sentences.
       alignments: of each pair, between the run's tokens; by default the pairs' own links,
         if they have any, as `gold_alignment` gives them.
-      shift: which step links a target token, as `attention_links` takes it.
 
     Raises:
       UserError: there are no pairs.
@@ -153,7 +157,7 @@ def evaluate(
         alignments = [gold_alignment(run, pair) for pair in pairs]
     aligned = alignment = None
     if run.attends and alignments is not None:
-        aligned = reference_alignment(run, pairs, alignments, shift=shift)
+        aligned = reference_alignment(run, pairs, alignments)
     if linked:
         alignment = alignment_accuracy(
             (translation, gold_links(run, pair))
@@ -170,7 +174,6 @@ def evaluate(
         decoding=run.config.decoding,
         statistics=tuple(attention_statistics(found.weights) for found in attentive),
         aligned=aligned,
-        shift=shift,
         shapes=shapes,
         compile_seconds=compiled - started,
     )
@@ -186,6 +189,29 @@ def is_exact(run: Run, pair: Pair, translation: Translation) -> bool:
 def _reference(run: Run, pair: Pair) -> str:
     """The target as a perfect translation is spelt: case folded, plain white space."""
     return " ".join(run.target_codec.normalize(pair.target).split())
+
+
+def dev_evaluation(experiment: Experiment) -> EvaluateParams:
+    """`params -> DevTranslations`: BLEU and exact match of the first dev sentences.
+
+    They are translated by the run's own search. The first call compiles, once for each
+    width of sentences.
+    """
+    config = experiment.config
+    pairs = experiment.splits.dev[:NUM_TRANSLATED]
+    sources = [pair.source for pair in pairs]
+    references = [pair.target for pair in pairs]
+    language, lowercase = config.data.target_language, config.data.lowercase
+
+    def evaluate(params: Any) -> DevTranslations:
+        codecs = experiment.source_codec, experiment.target_codec
+        found = Run(config, params, experiment.model, *codecs).translate(sources)
+        measured = bleu(found, references, language=language, lowercase=lowercase)
+        matches = exact_match(found, references, lowercase=lowercase)
+        scores = {"bleu": measured.score, "exact_match": matches.score}
+        return DevTranslations(scores, found)
+
+    return evaluate
 
 
 def load_split(

@@ -141,9 +141,8 @@ def score_rows(
             table.append((name, _cell(found["share"], "{:.1%}"), beside))
     aligned = evaluation.aligned
     if aligned is not None:
-        step = "after it" if evaluation.shift else "that predicts it"
         beside = (
-            f"; a word's link is the argmax of the step {step}; {aligned.found:,} links, "
+            f"; a word's link is the argmax of its attention; {aligned.found:,} links, "
             f"{aligned.sure:,} sure gold ones from {facts.get('links', 'the data')}"
         )
         (name, figure, meaning), *others = _rows(aligned.rates, RATES)

@@ -5,22 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attention_jax.data import (
-    BOS,
-    EOS,
-    PAD,
-    Pair,
+from attention_jax.data import Pair
+from attention_jax.data.batches import (
     TrainBatches,
     assign_buckets,
     bucket_shapes,
-    build_codec,
     encode_pairs,
     encode_tokens,
     eval_batches,
     keep_short,
-    link_tokens,
 )
-from attention_jax.data.pairs import Link
+from attention_jax.data.codec import build_codec
+from attention_jax.data.pairs import Link, link_tokens
+from attention_jax.data.vocabulary import BOS, EOS, PAD
 from attention_jax.errors import UserError
 
 length = st.integers(0, 12)
@@ -41,27 +38,22 @@ def make_examples(lengths):
 
 
 def check_batch(batch, expected):
-    """Every row against the definition, word by word; returns the ids seen."""
-    rows, width = batch.target_inputs.shape
-    assert batch.target_outputs.shape == (rows, width)
-    assert batch.source.shape[0] == rows
-    for field in batch:
-        assert field.dtype == np.int32
+    """Every row against the definition, token by token; returns the ids seen."""
+    assert all(field.dtype == np.int32 for field in batch)
     seen = []
     for row, example in enumerate(batch.example_ids):
-        if example < 0:
-            source, inputs, outputs = [], [], []
-        else:
+        source, inputs, outputs = [], [], []  # a padding row
+        if example >= 0:
             seen.append(int(example))
             source, target = expected[example]
             inputs, outputs = [BOS, *target], [*target, EOS]
-        for array, words in (
+        for array, tokens in (
             (batch.source, source),
             (batch.target_inputs, inputs),
             (batch.target_outputs, outputs),
         ):
-            padding = [PAD] * (array.shape[1] - len(words))
-            assert array[row].tolist() == words + padding
+            padding = [PAD] * (array.shape[1] - len(tokens))
+            assert array[row].tolist() == tokens + padding
         assert batch.source_lengths[row] == len(source)
         assert batch.target_lengths[row] == len(outputs)
     return seen
@@ -92,20 +84,20 @@ def test_an_epoch_has_every_example_once(lengths, batch_size, num_buckets, seed)
 
 def test_batches_are_a_function_of_seed_and_step():
     examples, _ = make_examples([(i % 9, i % 7) for i in range(100)])
-    first = TrainBatches(examples, batch_size=8, seed=5, num_buckets=3)
-    second = TrainBatches(examples, batch_size=8, seed=5, num_buckets=3)
-    other = TrainBatches(examples, batch_size=8, seed=6, num_buckets=3)
-    steps = list(range(3 * first.steps_per_epoch))
-    forward = {step: first.at(step) for step in steps}
+    first, second, other = (
+        TrainBatches(examples, batch_size=8, seed=seed, num_buckets=3)
+        for seed in (5, 5, 6)
+    )
+    epoch = first.steps_per_epoch
+    forward = {step: first.at(step) for step in range(3 * epoch)}
     for array in first.at(0):  # changing a batch does not change the next
         array[...] = 7
-    for step in reversed(steps):
+    for step in reversed(forward):
         for left, right in zip(forward[step], second.at(step), strict=True):
             np.testing.assert_array_equal(left, right)
-    ids = [tuple(forward[step].example_ids) for step in steps]
-    assert ids != [tuple(other.at(step).example_ids) for step in steps]
-    per_epoch = first.steps_per_epoch
-    assert ids[:per_epoch] != ids[per_epoch : 2 * per_epoch]
+    ids = [tuple(batch.example_ids) for batch in forward.values()]
+    assert ids != [tuple(other.at(step).example_ids) for step in forward]
+    assert ids[:epoch] != ids[epoch : 2 * epoch]
 
 
 @given(all_lengths, st.integers(1, 2))
@@ -137,8 +129,8 @@ def test_shapes_need_not_be_nested_and_many_lengths_still_fit():
 def test_eval_batches_keep_the_order_and_one_shape(lengths, batch_size):
     examples, expected = make_examples(lengths)
     batches = eval_batches(examples, batch_size)
-    assert len({batch.source.shape for batch in batches}) == 1
-    assert len({batch.target_inputs.shape for batch in batches}) == 1
+    shapes = {(batch.source.shape, batch.target_inputs.shape) for batch in batches}
+    assert len(shapes) == 1
     seen = [example for batch in batches for example in check_batch(batch, expected)]
     assert seen == list(range(len(lengths)))
 
@@ -170,11 +162,8 @@ def test_links_connect_all_tokens_that_share_a_character(bounds):
     source, target = codec.tokens(pair.source), codec.tokens(pair.target)
 
     def touched(tokens, start, end):
-        return {
-            i
-            for i, token in enumerate(tokens)
-            if set(range(token.start, token.end)) & set(range(start, end))
-        }
+        spans = [set(range(token.start, token.end)) for token in tokens]
+        return [i for i, span in enumerate(spans) if span & set(range(start, end))]
 
     expected = set(
         itertools.product(touched(source, *bounds[:2]), touched(target, *bounds[2:]))

@@ -2,8 +2,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attention_jax.data import Pair, Splits, find_leaks, split_by_group, split_hash
-from attention_jax.data.splits import connected_groups, sentence_key
+from attention_jax.data import Pair, Splits, split_by_group
+from attention_jax.data.splits import (
+    connected_groups,
+    find_leaks,
+    sentence_key,
+    split_hash,
+)
 
 letters = st.sampled_from("abcdefghijklmnopqrstuvwxyz")
 
@@ -64,20 +69,19 @@ def test_variants_of_a_sentence_are_one(first, second, groups):
     assert len(connected_groups([Pair(first, "x"), Pair(second, "y")])) == groups
 
 
-@pytest.mark.parametrize("side", ["source", "target"])
 @pytest.mark.parametrize(
-    ("first", "second"), [("train", "dev"), ("train", "test"), ("dev", "test")]
+    ("side", "other"), [("source", "target"), ("target", "source")]
 )
-def test_a_planted_leak_is_found(side, first, second):
+@pytest.mark.parametrize(
+    "names", [("train", "dev"), ("train", "test"), ("dev", "test")]
+)
+def test_a_planted_leak_is_found(side, other, names):
     splits = split_by_group(singles(30), 5, 5, 0)
-    victim = getattr(splits, second)[0]
-    other = {"source": "target", "target": "source"}[side]
-    planted = Pair(
-        **{side: getattr(victim, side).upper() + " !", other: "quite different"}
-    )
-    leaky = splits._replace(**{first: (*getattr(splits, first), planted)})
-    (leak,) = find_leaks(leaky)
-    assert leak == (side, first, second, sentence_key(getattr(victim, side)))
+    first, second = (getattr(splits, name) for name in names)
+    text = getattr(second[0], side)
+    planted = Pair(**{side: text.upper() + " !", other: "quite different"})
+    (leak,) = find_leaks(splits._replace(**{names[0]: (*first, planted)}))
+    assert leak == (side, *names, sentence_key(text))
 
 
 def test_train_only_pairs_and_their_groups_are_trained_on():
@@ -90,9 +94,8 @@ def test_sizes_that_cannot_be_had_are_an_error():
     pairs = [Pair("same", f"t {i} x") for i in range(10)]
     with pytest.raises(ValueError, match="test split needs exactly 3"):
         split_by_group(pairs, 0, 3, 0)
-    with pytest.raises(
-        ValueError, match=r"^config\.data\.num_dev \+ .* pairs, 10; got 6 \+ 5"
-    ):
+    message = r"^config\.data\.num_dev \+ .* pairs, 10; got 6 \+ 5"
+    with pytest.raises(ValueError, match=message):
         split_by_group(pairs, 6, 5, 0)
 
 

@@ -108,14 +108,6 @@ def test_each_token_is_linked_to_its_argmax():
     assert attention_links(WEIGHTS) == {(1, 0), (0, 1)}
     assert attention_links(np.zeros((0, 3))) == set()
     assert attention_links(np.zeros((2, 0))) == set()
-    # The step after.
-    end = np.array([0.0, 0.0, 1.0])
-    assert attention_links(WEIGHTS, end, shift=1) == {(0, 0), (2, 2)}
-    assert attention_links(np.zeros((0, 3)), end, shift=1) == set()
-    with pytest.raises(ValueError, match="shift must be 0 or 1, got 2"):
-        attention_links(WEIGHTS, shift=2)
-    with pytest.raises(ValueError, match="needs end_weights"):
-        attention_links(WEIGHTS, shift=1)
     with pytest.raises(ValueError, match="weights must not be NaN, got 1"):
         attention_links(np.array([[0.5, np.nan]]))
 
@@ -192,9 +184,6 @@ def test_the_links_are_those_of_the_forced_references(run, pairs):
     own = [attention_links(one.weights) for one in run.force(pairs)]
     perfect = [Alignment(sure=links, possible=links) for links in own]
     assert reference_alignment(run, pairs, perfect).error_rate == 0
-    # The step after a token attends to the next token's source.
-    shifted = reference_alignment(run, pairs, perfect, shift=1)
-    assert shifted.error_rate > 0.5
 
 
 def test_a_pairs_own_links_are_the_default_of_evaluate(run, pairs, gold):
@@ -202,9 +191,8 @@ def test_a_pairs_own_links_are_the_default_of_evaluate(run, pairs, gold):
     assert own.aligned == reference_alignment(run, pairs, gold)
     assert own.to_dict()["aligned"]["error_rate"] == own.aligned.error_rate
     nothing = [Alignment(sure=frozenset(), possible=frozenset())] * len(pairs)
-    given = evaluate(run, pairs, alignments=nothing, shift=1)
+    given = evaluate(run, pairs, alignments=nothing)
     assert given.aligned.sure == 0 and given.aligned.recall is None
-    assert given.to_dict()["aligned"]["shift"] == 1
 
 
 def test_links_of_a_piece_with_several_tokens_are_possible_ones(run, monkeypatch):

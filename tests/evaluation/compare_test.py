@@ -18,7 +18,6 @@ from attention_jax.evaluation.compare import (
     brief_values,
     compare_runs,
     compare_systems,
-    sort_runs,
     varying_fields,
 )
 from attention_jax.evaluation.evaluate import Evaluation, write_translations
@@ -161,7 +160,6 @@ def test_a_directory_of_runs_stands_for_them(tmp_path):
     for path, message in (
         ("empty", "empty holds no run"),
         ("gone", "there is no run directory"),
-        ("results.json", "results.json is a file, not a run"),
     ):
         with pytest.raises(OSError, match=message):
             compare_runs([tmp_path / path])
@@ -188,15 +186,14 @@ def test_sorted_by_a_metric_the_best_is_first(tmp_path):
     for name, loss, bleu in (("a", 2.0, 5.0), ("b", 1.0, 4.0), ("c", 3.0, 6.0)):
         make_run(tmp_path / name, [dev_row(40, loss=loss, bleu=bleu)])
     make_run(tmp_path / "d", [])
-    comparison = compare_runs([tmp_path])
 
     def order(metric):
-        return "".join(run.name for run in sort_runs(comparison, metric).runs)
+        return "".join(run.name for run in compare_runs([tmp_path], metric=metric).runs)
 
     assert (order("dev_loss"), order("dev_bleu")) == ("bacd", "cabd")
     with pytest.raises(UnknownNameError, match="Did you mean 'dev_bleu'"):
-        sort_runs(comparison, "bleu")
-    assert {*METRICS} <= {*comparison.runs[0].figures}
+        compare_runs([tmp_path], metric="bleu")
+    assert {*METRICS} <= {*compare_runs([tmp_path]).runs[0].figures}
 
 
 REFERENCES = tuple(f"here are {n} more words to say ." for n in range(12))

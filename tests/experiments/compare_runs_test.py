@@ -60,7 +60,7 @@ def test_a_row_a_run_and_one_for_the_seeds(folder, capsys):
 
 def test_sorted_drawn_and_written(folder, capsys):
     arguments = ("--metric=dev_bleu", "--figure=c.png", "--output=o.json")
-    assert run("runs", *arguments, "--against=minutes") == 0
+    assert run("runs", *arguments) == 0
     out = capsys.readouterr().out
     names = [line.split()[0] for line in out.splitlines()[2:6]]
     assert names == ["seed5", "dot", "mine", "begun"]
@@ -101,15 +101,10 @@ def test_other_splits_are_noted(folder, capsys):
         ([], 2, "name the directories of runs: DIR DIR ..."),
         (["gone"], 1, "there is no run directory"),
         (["runs/dot", "runs/dot"], 2, "is given 2 times"),
-        (["runs", "--metric=blue"], 2, "--metric: unknown metric 'blue'."),
+        (["runs", "--metric=blue"], 2, "unknown metric 'blue'."),
         (["runs", "--figure=f.gif"], 2, "--figure: a figure is saved as one of .png"),
         (["runs", "--figure=no/f.png"], 2, "--figure: the folder 'no' does not"),
         (["runs", "--output=no/o.json"], 2, "--output: the folder 'no' does not"),
-        (
-            ["runs", "--against=hours"],
-            2,
-            "--against=hours: value should be one of <steps|minutes>",
-        ),
     ],
 )
 def test_a_mistake_is_one_line(folder, capsys, arguments, status, message):
