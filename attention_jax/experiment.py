@@ -8,8 +8,7 @@ from attention_jax.config import ExperimentConfig, check_fields
 from attention_jax.decoding import searches
 from attention_jax.evaluation.evaluate import dev_evaluation
 from attention_jax.training import optimizer
-from attention_jax.training.loop import TrainResult
-from attention_jax.training.trainer import train
+from attention_jax.training.loop import TrainResult, train
 
 
 def validate(config: ExperimentConfig) -> None:

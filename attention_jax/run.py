@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from attention_jax.config import DecodingConfig, ExperimentConfig
-from attention_jax.data.codec import TextCodec, load_codecs
+from attention_jax.data.codec import load_codecs
 from attention_jax.data.pairs import Pair
 from attention_jax.decoding.base import integer
 from attention_jax.decoding.searches import (
@@ -30,13 +30,9 @@ from attention_jax.decoding.translate import (
     plan,
 )
 from attention_jax.errors import UserError, unknown_name
-from attention_jax.models import Model, build_model
+from attention_jax.models import build_model
 from attention_jax.models.attention_wiring import attends
-from attention_jax.training.checkpoints import (
-    average_params,
-    existing_steps,
-    load_params,
-)
+from attention_jax.training.checkpoints import existing_steps, load_params
 from attention_jax.training.run_directory import RunDirectory
 
 
@@ -63,15 +59,11 @@ def with_decoding(config: ExperimentConfig, **fields: Any) -> ExperimentConfig:
     return dataclasses.replace(config, decoding=decoding)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Run:
-    """A configuration, its codecs, its model and one checkpoint's parameters."""
+class Run(Translator):
+    """A configuration, its codecs, its model and one checkpoint's parameters.
 
-    config: ExperimentConfig
-    params: Any
-    model: Model
-    source_codec: TextCodec
-    target_codec: TextCodec
+    Attributes: `config`, `params`, `model`, `source_codec`, `target_codec`.
+    """
 
     def with_decoding(self, **fields: Any) -> "Run":
         """The same run with other fields of `config.decoding`.
@@ -126,8 +118,7 @@ class Run:
         """
         n_best = check_n_best(self.config.decoding, n_best)
         first_id, sentences = integer("first_id", first_id), _check_sentences(sentences)
-        translator = self._translator
-        found = dict(decode_sentences(translator, sentences, n_best, first_id))
+        found = dict(decode_sentences(self, sentences, n_best, first_id))
         return [found.get(index, [NOTHING]) for index in range(len(sentences))]
 
     def force(self, pairs: Sequence[Pair]) -> list[Translation]:
@@ -140,7 +131,7 @@ class Run:
         Raises:
           UserError: a pair is too long for memory; names it.
         """
-        found = dict(force_pairs(self._translator, pairs))
+        found = dict(force_pairs(self, pairs))
         return [found.get(index, NOTHING) for index in range(len(pairs))]
 
     def compile(self, sentences: Sequence[str], n_best: int = 1) -> int:
@@ -152,7 +143,7 @@ class Run:
         n_best = check_n_best(self.config.decoding, n_best)
         sentences = _check_sentences(sentences)
         lengths = [len(self.source_codec.tokens(text)) for text in sentences]
-        batches = plan(self._translator, lengths, n_best)
+        batches = plan(self, lengths, n_best)
         one_each = {width: indices[0] for width, _, _, indices in batches}
         self.decode_n_best([sentences[i] for i in one_each.values()], n_best)
         return len(one_each)
@@ -160,7 +151,7 @@ class Run:
     def longest_sentence(self, n_best: int = 1) -> int:
         """The most tokens of a sentence that this search has memory for; 0: none."""
         n_best = check_n_best(self.config.decoding, n_best)
-        return longest_sentence(self._translator, n_best)
+        return longest_sentence(self, n_best)
 
     def attend(self, source: str, target: str | None = None) -> SentenceAttention:
         """The attention over the tokens of `source` behind each token of `target`.
@@ -196,20 +187,9 @@ class Run:
         """Whether the run has attention."""
         return attends(self.config.model)
 
-    @property
-    def _translator(self) -> Translator:
-        return Translator(
-            self.model,
-            self.params,
-            self.source_codec,
-            self.target_codec,
-            self.config.decoding,
-        )
 
-
-# What `checkpoint` may be: the best one on dev, the last one, and the mean of the last
-# `config.training.keep_checkpoints`.
-CHECKPOINTS = ("best", "last", "average")
+# What `checkpoint` may be: the best one on dev or the last one.
+CHECKPOINTS = ("best", "last")
 
 
 def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Run:
@@ -217,8 +197,7 @@ def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Ru
 
     Args:
       workdir: what `experiments.train` was given.
-      checkpoint: "best" on dev, by `config.training.best_by`; "last"; or "average", the
-        mean of the parameters of the last `config.training.keep_checkpoints`.
+      checkpoint: "best" on dev, by `config.training.best_by`, or "last".
 
     Raises:
       OSError: no such directory, no run in it, no checkpoint yet, or a user's file that
@@ -241,11 +220,8 @@ def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Ru
     model = build_model(config.model, *[len(codec.vocabulary) for codec in codecs])
     path = directory.checkpoints_path
     like = jax.eval_shape(model.init, jax.random.key(0))
-    if checkpoint == "average":
-        params = average_params(path, like, last=config.training.keep_checkpoints)
-    else:
-        step = existing_steps(path)[-1] if checkpoint == "last" else None
-        params = load_params(path, like, step=step, best_by=config.training.best_by)
+    step = existing_steps(path)[-1] if checkpoint == "last" else None
+    params = load_params(path, like, step=step, best_by=config.training.best_by)
     return Run(config, params, model, *codecs)
 
 

@@ -5,7 +5,6 @@ Torch is imported when it is measured, and never needed.
 
 import importlib
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -47,11 +46,7 @@ def torch_sdpa(case: Case, inputs: Inputs, budget: int) -> Prepared:
 
 
 def torch_flex(case: Case, inputs: Inputs, budget: int) -> Prepared:
-    """Compiled `flex_attention` with a block mask; on a CPU it has no gradient.
-
-    `compile_seconds` is the first call's; torch keeps compiled code on disk, so that a
-    second run on the same machine shows less.
-    """
+    """Compiled `flex_attention` with a block mask; on a CPU it has no gradient."""
     scale = dot_product_scale(case)
     torch = importlib.import_module("torch")
     flex = importlib.import_module("torch.nn.attention.flex_attention")
@@ -63,10 +58,7 @@ def torch_flex(case: Case, inputs: Inputs, budget: int) -> Prepared:
     def attend(query: Any, keys: Any, values: Any) -> Any:
         return compiled(query, keys, values, block_mask=blocks, scale=scale)
 
-    prepared = _prepare(torch, attend, case, inputs)
-    started = time.perf_counter()
-    prepared.run()
-    return prepared._replace(compile_seconds=time.perf_counter() - started)
+    return _prepare(torch, attend, case, inputs)
 
 
 def _block_mask(torch: Any, flex: Any, case: Case, inputs: Inputs) -> Any:

@@ -3,6 +3,7 @@
 A candidate gets its arrays in the layout it prefers; no transposition is timed.
 """
 
+import importlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -12,17 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax.attention import attention, prepare_keys
-from benchmarks.workloads import GRADIENT, Case, Inputs
+from benchmarks.workloads import GRADIENT, WINDOW, Case, Inputs
 
 OUTPUTS = ("context", "query", "keys", "values")
 
 
 class Unsupported(Exception):
-    """The candidate has no way to compute this case; one sentence says what is missing."""
-
-
-class OverBudget(Exception):
-    """The candidate would need more memory than it may have; one sentence says how much."""
+    """The candidate cannot compute this case, or not within its memory: one sentence."""
 
 
 class Layout(NamedTuple):
@@ -39,18 +36,17 @@ class Prepared(NamedTuple):
       run: computes the results and waits until they are there.
       read: what `run` returned -> "context", and "query", "keys", "values" for the
         gradients, in the layout of `Inputs`.
-      lowering_seconds: tracing and lowering. compile_seconds: XLA's. None if not jitted.
-      xla: XLA's figures for the compiled program, or None.
+      compile_seconds: None if it is not compiled.
+      temporary_bytes: XLA's, beside arguments and results; None if unknown.
     """
 
     run: Callable[[], Any]
     read: Callable[[Any], dict[str, np.ndarray]]
-    lowering_seconds: float | None = None
     compile_seconds: float | None = None
-    xla: dict[str, float] | None = None
+    temporary_bytes: int | None = None
 
 
-# (case, inputs, budget in bytes) -> Prepared. Raises Unsupported or OverBudget.
+# (case, inputs, budget in bytes) -> Prepared. Raises Unsupported.
 Candidate = Callable[[Case, Inputs, int], Prepared]
 
 
@@ -117,7 +113,7 @@ def prepare_jax(
     extra: Any,
     budget: int,
 ) -> Prepared:
-    """A JAX function lowered and compiled separately, on arrays that are on the device.
+    """A compiled JAX function on arrays that are on the device.
 
     Args:
       attend: (query, keys, values, extra) -> context, in `layout`.
@@ -125,80 +121,55 @@ def prepare_jax(
         program, and not differentiated.
 
     Raises:
-      OverBudget: the program needs more than `budget` bytes beside its arguments.
+      Unsupported: the program needs more than `budget` bytes beside its arguments.
     """
 
     def gradient(query: Any, keys: Any, values: Any, cotangent: Any, extra: Any) -> Any:
         context, pull = jax.vjp(
-            lambda query, keys, values: attend(query, keys, values, extra),
-            query,
-            keys,
-            values,
+            lambda q, k, v: attend(q, k, v, extra), query, keys, values
         )
         return (context, *pull(cotangent))
 
-    def forward(query: Any, keys: Any, values: Any, extra: Any) -> Any:
+    def forward(query: Any, keys: Any, values: Any, cotangent: Any, extra: Any) -> Any:
+        del cotangent
         return (attend(query, keys, values, extra),)
 
-    backward = case.which == GRADIENT
-    arrays = [inputs.query, inputs.keys, inputs.values]
-    arrays += [inputs.cotangent] * backward
-    arguments = [*(layout.give(a) for a in arrays), jax.tree.map(jnp.asarray, extra)]
+    arrays = (inputs.query, inputs.keys, inputs.values, inputs.cotangent)
+    arguments = [*map(layout.give, arrays), jax.tree.map(jnp.asarray, extra)]
     arguments = jax.device_put(arguments)
+    function = gradient if case.which == GRADIENT else forward
+    lowered = jax.jit(function).lower(*arguments)
     started = time.perf_counter()
-    lowered = jax.jit(gradient if backward else forward).lower(*arguments)
-    was_lowered = time.perf_counter()
     compiled = lowered.compile()
-    was_compiled = time.perf_counter()
-    xla = xla_facts(compiled)
-    check_budget(xla.get("temp_bytes", 0) + xla.get("output_bytes", 0), budget)
-    return Prepared(
-        run=lambda: jax.block_until_ready(compiled(*arguments)),
-        read=lambda results: read_back(results, layout, inputs),
-        lowering_seconds=was_lowered - started,
-        compile_seconds=was_compiled - was_lowered,
-        xla=xla,
-    )
-
-
-def check_budget(needed: float, budget: int) -> None:
-    """Raises OverBudget if a candidate needs more bytes than it may have."""
+    compile_seconds = time.perf_counter() - started
+    memory = compiled.memory_analysis()
+    temporaries = getattr(memory, "temp_size_in_bytes", 0)
+    needed = temporaries + getattr(memory, "output_size_in_bytes", 0)
     if needed > budget:
-        raise OverBudget(
+        raise Unsupported(
             f"needs {needed / 2**30:.1f} GiB of memory, more than the "
             f"{budget / 2**30:.1f} it may have"
         )
+    return Prepared(
+        run=lambda: jax.block_until_ready(compiled(*arguments)),
+        read=lambda results: read_back(results, layout, inputs),
+        compile_seconds=compile_seconds,
+        temporary_bytes=temporaries,
+    )
 
 
 def read_back(
     results: Sequence[Any], layout: Layout, inputs: Inputs
 ) -> dict[str, np.ndarray]:
     """Results by name, in the layout of `Inputs`; gradients are those there are."""
-    shapes = [
-        a.shape for a in (inputs.cotangent, inputs.query, inputs.keys, inputs.values)
-    ]
-    named = zip(OUTPUTS, results, shapes, strict=False)
-    return {name: layout.take(np.asarray(a), shape) for name, a, shape in named}
-
-
-def xla_facts(compiled: Any) -> dict[str, float]:
-    """XLA's FLOPs and bytes of a compiled program, those that the backend gives.
-
-    `flops` and `bytes_accessed` count the body of a loop once, however often it runs:
-    for a kernel that loops over blocks they are far too small, which is why fractions of
-    the peak use `workloads.flops`. The sizes of buffers are exact.
-    """
-    analysis = compiled.cost_analysis() or {}
-    memory = compiled.memory_analysis()
-    found = {
-        "flops": analysis.get("flops"),
-        "transcendentals": analysis.get("transcendentals"),
-        "bytes_accessed": analysis.get("bytes accessed"),
-        "temp_bytes": getattr(memory, "temp_size_in_bytes", None),
-        "argument_bytes": getattr(memory, "argument_size_in_bytes", None),
-        "output_bytes": getattr(memory, "output_size_in_bytes", None),
+    arrays = (inputs.cotangent, inputs.query, inputs.keys, inputs.values)
+    return {
+        name: layout.take(np.asarray(result), array.shape)
+        for name, result, array in zip(OUTPUTS, results, arrays, strict=False)
     }
-    return {name: value for name, value in found.items() if value is not None}
+
+
+# --- baselines on JAX ------------------------------------------------------------------
 
 
 def dot_product_scale(case: Case) -> float:
@@ -207,14 +178,52 @@ def dot_product_scale(case: Case) -> float:
     Raises:
       Unsupported: the case is not a softmax of dot products.
     """
-    if case.score not in ("dot", "scaled_dot"):
-        raise Unsupported(f"has no score {case.score!r}")
-    if case.normalizer != "softmax":
-        raise Unsupported(f"has no normaliser {case.normalizer!r}")
-    return case.workload.Q**-0.5 if case.score == "scaled_dot" else 1.0
+    if case.score not in ("dot", "scaled_dot") or case.normalizer != "softmax":
+        raise Unsupported(f"has no {case.normalizer!r} of {case.score!r}")
+    return case.workload.size**-0.5 if case.score == "scaled_dot" else 1.0
 
 
 def batch_lengths(case: Case, inputs: Inputs) -> np.ndarray:
     """The key lengths of each sequence of the batch, [B]."""
     batch, _ = batch_and_heads(case.workload.leading)
     return np.array(np.broadcast_to(inputs.key_lengths.reshape(-1), (batch,)))
+
+
+def jax_nn(case: Case, inputs: Inputs, budget: int) -> Prepared:
+    """`jax.nn.dot_product_attention`, given the kind of mask."""
+    return _of_jax(jax.nn.dot_product_attention, case, inputs, budget)
+
+
+def tokamax(case: Case, inputs: Inputs, budget: int) -> Prepared:
+    """`tokamax.dot_product_attention` with the implementation it chooses itself."""
+    # Tokamax parses sys.argv for flags of its own unless absl's flags are parsed.
+    global_flags = importlib.import_module("absl.flags").FLAGS
+    if not global_flags.is_parsed():
+        global_flags.mark_as_parsed()
+    function = importlib.import_module("tokamax").dot_product_attention
+    return _of_jax(function, case, inputs, budget)
+
+
+def _of_jax(function: Any, case: Case, inputs: Inputs, budget: int) -> Prepared:
+    """A function of jax.nn's signature, which tokamax shares."""
+    scale, mask = dot_product_scale(case), case.workload.mask
+    padded = {"lengths": batch_lengths(case, inputs)} if mask == "padded" else {}
+
+    def attend(query: Any, keys: Any, values: Any, padded: Any) -> Any:
+        return function(
+            query,
+            keys,
+            values,
+            scale=scale,
+            is_causal=mask == "causal",
+            key_value_seq_lengths=padded.get("lengths"),
+            local_window_size=(WINDOW, 0) if mask == "window" else None,
+        )
+
+    return prepare_jax(attend, case, inputs, HEADS_LAST, padded, budget)
+
+
+BASELINES = {
+    "jax_nn": Baseline("jax", jax_nn),
+    "tokamax": Baseline("tokamax", tokamax),
+}

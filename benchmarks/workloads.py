@@ -1,4 +1,4 @@
-"""Named workloads, shared by the benchmark and the tests; the arrays and FLOPs of one case."""
+"""Named workloads, shared by the benchmark and the tests, and the arrays of one case."""
 
 import dataclasses
 import math
@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax import masks
-from attention_jax.attention import explain_attention
 from attention_jax.errors import unknown_name
 from attention_jax.functions.score import init_score_params
 
@@ -32,13 +31,13 @@ MASKS: dict[str, Callable[[np.ndarray], Any]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """The shapes of one attention call: queries [*leading, T, Q], and so on.
+    """The shapes of one attention call: queries [*leading, T, size], and so on.
 
     Attributes:
       name: what `--workloads` calls it.
       tags: what `--workloads` may call it together with others.
       leading: the leading axes, such as (batch, heads).
-      T: queries. S: keys. Q: query features. K: key features. V: value features.
+      T: queries. S: keys. size: the features of queries, keys and values.
       mask: one of MASKS.
       scores: the scores measured when none is asked for.
       passes: the passes that make sense for it; decoding has no gradient.
@@ -51,9 +50,7 @@ class Workload:
     leading: tuple[int, ...]
     T: int
     S: int
-    Q: int
-    K: int
-    V: int
+    size: int
     mask: str = "full"
     scores: tuple[str, ...] = ("scaled_dot",)
     passes: tuple[str, ...] = PASSES
@@ -73,89 +70,81 @@ class Workload:
         lengths = np.ceil(np.linspace(self.S / 2, self.S, batch)).astype(np.int32)
         return lengths.reshape(batch, *(1,) * (len(self.leading) - 1))
 
-    def pairs(self) -> int:
-        """The number of (query, key) pairs that the mask allows, over all sequences."""
-        sequences = math.prod(self.leading)
-        if self.mask in ("causal", "window"):
-            last = np.minimum(np.arange(self.T), self.S - 1)
-            reach = WINDOW if self.mask == "window" else self.T
-            first = np.maximum(np.arange(self.T) - reach, 0)
-            return int(sequences * np.maximum(last - first + 1, 0).sum())
-        lengths = self.key_lengths().astype(np.int64)
-        return int(self.T * lengths.sum() * sequences // lengths.size)
-
     def describe(self) -> str:
         """Its shapes in one line, e.g. "[4x8] T=256 S=256 Q=K=V=64 causal"."""
         leading = "x".join(map(str, self.leading)) or "1"
-        features = f"Q={self.Q} K={self.K} V={self.V}"
-        if self.Q == self.K == self.V:
-            features = f"Q=K=V={self.Q}"
-        return f"[{leading}] T={self.T} S={self.S} {features} {self.mask}"
+        return f"[{leading}] T={self.T} S={self.S} Q=K=V={self.size} {self.mask}"
 
 
-def _square(name, tags, leading, length, size, mask="full", **options) -> Workload:
-    return Workload(
-        name, tags, leading, length, length, size, size, size, mask, **options
-    )
+# A recurrent translator's scores: dot, Luong's "general" and Bahdanau's.
+_TRANSLATION: dict[str, Any] = {
+    "leading": (64,),
+    "size": 512,
+    "mask": "padded",
+    "scores": ("dot", "bilinear", "additive"),
+}
+_DECODE = _TRANSLATION | {"passes": (FORWARD,), "prepared": True}
+_ADDITIVE: dict[str, Any] = {"scores": ("additive",)}
 
 
-def _dot(length: int) -> list[Workload]:
-    """B=4, H=8, D=64: self-attention of a small Transformer."""
-    tags = ("dot", "long" if length > 1024 else "quick")
-    kinds = ["full", "causal", "padded"]
-    # Where `auto` changes over from all rows at once to blocks of them.
-    if length in (384, 512):
-        tags, kinds = ("crossover",), kinds[:2]
+def _dot(length: int, masks: Iterable[str], *tags: str) -> list[Workload]:
+    """B=4, H=8, D=64: self-attention of a small Transformer, with each mask."""
     return [
-        _square(
+        Workload(
             f"dot_{length}" + f"_{mask}" * (mask != "full"),
             tags,
             (4, 8),
             length,
+            length,
             64,
             mask,
         )
-        for mask in kinds
+        for mask in masks
     ]
 
 
-# A recurrent translator's scores: dot, Luong's "general" and Bahdanau's.
-_TRANSLATION_SCORES = ("dot", "bilinear", "additive")
-
-
-def _translation(name, tags, T, S, **options) -> Workload:
-    scores = _TRANSLATION_SCORES
-    return Workload(
-        name, tags, (64,), T, S, 512, 512, 512, "padded", scores=scores, **options
-    )
-
-
-_DECODE: dict[str, Any] = {"passes": (FORWARD,), "prepared": True}
-_RECURRENT = ("recurrent", "quick", "crossover")
-
+_THREE = ("full", "causal", "padded")
 WORKLOADS: tuple[Workload, ...] = (
-    _translation("translation", (*_RECURRENT, "small"), 12, 16),
-    _square(
-        "additive_30", (*_RECURRENT, "additive"), (32,), 30, 512, scores=("additive",)
+    Workload(
+        "translation",
+        ("recurrent", "quick", "crossover", "small"),
+        T=12,
+        S=16,
+        **_TRANSLATION,
     ),
-    _square(
+    Workload(
+        "additive_30",
+        ("recurrent", "quick", "crossover", "additive"),
+        (32,),
+        30,
+        30,
+        512,
+        **_ADDITIVE,
+    ),
+    Workload(
         "additive_512",
         ("additive", "quick", "crossover"),
         (),
         512,
+        512,
         256,
-        scores=("additive",),
+        **_ADDITIVE,
     ),
-    _translation(
-        "decode_step", ("recurrent", "decode", "small", "quick"), 1, 16, **_DECODE
+    Workload(
+        "decode_step", ("recurrent", "decode", "small", "quick"), T=1, S=16, **_DECODE
     ),
-    _translation("decode_step_1024", ("recurrent", "decode"), 1, 1024, **_DECODE),
-    _square("many_small", ("small", "quick", "crossover"), (512, 8), 16, 32),
-    *(workload for length in (256, 384, 512, 1024, 4096) for workload in _dot(length)),
-    _square("window_4096", ("dot", "long"), (4, 8), 4096, 64, "window"),
-    _square("long_16k", ("long",), (), 16384, 64),
+    Workload("decode_step_1024", ("recurrent", "decode"), T=1, S=1024, **_DECODE),
+    Workload("many_small", ("small", "quick", "crossover"), (512, 8), 16, 16, 32),
+    *_dot(256, _THREE, "dot", "quick"),
+    # Where `auto` changes over from all rows at once to blocks of them.
+    *_dot(384, _THREE[:2], "crossover"),
+    *_dot(512, _THREE[:2], "crossover"),
+    *_dot(1024, _THREE, "dot", "quick"),
+    *_dot(4096, _THREE, "dot", "long"),
+    Workload("window_4096", ("dot", "long"), (4, 8), 4096, 4096, 64, "window"),
+    Workload("long_16k", ("long",), (), 16384, 16384, 64),
     *(
-        _square(f"length_{length}", ("length",), (), length, 64)
+        Workload(f"length_{length}", ("length",), (), length, length, 64)
         for length in (256, 512, 1024, 2048, 4096, 8192, 16384)
     ),
 )
@@ -244,53 +233,17 @@ def make_inputs(case: Case, *, seed: int = 0) -> Inputs:
     workload, dtype = case.workload, jnp.dtype(case.dtype)
     rng = np.random.default_rng(seed)
 
-    def normal(length: int, size: int) -> np.ndarray:
-        shape = (*workload.leading, length, size)
+    def normal(length: int) -> np.ndarray:
+        shape = (*workload.leading, length, workload.size)
         return rng.standard_normal(shape, np.float32).astype(dtype)
 
-    params = _params(case, seed)
+    sizes = dict.fromkeys(("query_size", "key_size", "value_size"), workload.size)
+    params = init_score_params(jax.random.key(seed), case.score, **sizes)
     return Inputs(
-        query=normal(workload.T, workload.Q),
-        keys=normal(workload.S, workload.K),
-        values=normal(workload.S, workload.V),
-        cotangent=normal(workload.T, workload.V),
+        query=normal(workload.T),
+        keys=normal(workload.S),
+        values=normal(workload.S),
+        cotangent=normal(workload.T),
         params={name: np.asarray(p).astype(dtype) for name, p in params.items()},
         key_lengths=workload.key_lengths(),
     )
-
-
-def _params(case: Case, seed: int = 0) -> dict[str, Any]:
-    w = case.workload
-    sizes = {"query_size": w.Q, "key_size": w.K, "value_size": w.V}
-    return init_score_params(jax.random.key(seed), case.score, **sizes)
-
-
-def flops(case: Case) -> float:
-    """The useful floating-point operations of a case, whatever a candidate executes.
-
-        forward  = sequences · prepare + pairs · (score + 2·V)
-        gradient = 3 · forward: each product of the forward pass has two in the backward
-
-    `score` is what one query costs per key and `prepare` what the keys cost once, as
-    `explain_attention` counts them (2·Q per key for `dot`). Pairs that the mask forbids,
-    recomputation and normalisers do not count, nor does `prepare` where the workload has
-    it done beforehand. A candidate that projects fewer queries rather than the keys does
-    less than `bilinear` counts, and so may exceed the peak.
-    """
-    w, params = case.workload, _params(case)
-
-    def one_sequence(queries: int) -> int:
-        shapes = (queries, w.Q), (w.S, w.K), (w.S, w.V)
-        arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-        options = {"score": case.score, "normalizer": _as_is}
-        return explain_attention(*arrays, params=params, **options).flops
-
-    a_query = one_sequence(2) - one_sequence(1)
-    prepare = 0 if w.prepared else one_sequence(1) - a_query
-    forward = math.prod(w.leading) * prepare + w.pairs() * a_query / w.S
-    return forward * (3 if case.which == GRADIENT else 1)
-
-
-def _as_is(scores: Any, where: Any = None) -> Any:
-    """A normaliser that costs nothing."""
-    return scores

@@ -5,9 +5,7 @@
 Every candidate's results are checked before it is timed; exit status 1 if one of ours is
 wrong or fails. Candidates take turns, so that other load on the machine affects all of them;
 figures still mean most when nothing else runs. The file is complete after every case.
-
---compare=OLD.json shows what became slower since, exit status 0 all the same. --input reads
-results to print or compare instead of measuring.
+--input=FILE.json prints the table of a result instead of measuring.
 """
 
 import math
@@ -38,11 +36,6 @@ LISTS = {
     "dtypes": ("float32", f"Any of {', '.join(DTYPES)}."),
     "baselines": ("all", "Other libraries: names, all that are installed, or none."),
 }
-FILES = {
-    "output": "A JSON file for the results.",
-    "compare": "Older results: a table of what became slower since.",
-    "input": "Results to print or compare; nothing is measured.",
-}
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -50,26 +43,23 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     given: dict[str, Any] = {"flag_values": flag_values}
     for name, (default, text) in LISTS.items():
         flags.DEFINE_list(name, default, text, **given)
-    for name, text in FILES.items():
-        flags.DEFINE_string(name, None, text, **given)
-    text = "Interleaved rounds; 0 compiles every candidate and runs none."
-    flags.DEFINE_integer("repeats", 10, text, lower_bound=0, **given)
+    flags.DEFINE_string("output", None, "A JSON file for the results.", **given)
+    text = "A result to print as a Markdown table; nothing is measured."
+    flags.DEFINE_string("input", None, text, **given)
+    flags.DEFINE_integer("repeats", 10, "Interleaved rounds.", lower_bound=1, **given)
     text = "No further round of a case begins after this long, beyond the first three."
     flags.DEFINE_float("max_seconds", 60.0, text, lower_bound=0.0, **given)
     text = "What needs more memory than this is left out, with the reason."
     flags.DEFINE_float("budget_gib", 4.0, text, lower_bound=0.0, **given)
     text = "The candidate that ratios are to."
     flags.DEFINE_string("relative_to", "auto", text, **given)
-    flags.DEFINE_integer("seed", 0, "Of the arrays.", **given)
-    text = "End with one Markdown table, a row a case; with --input print nothing else."
-    flags.DEFINE_boolean("summary", False, text, **given)
     flags.DEFINE_boolean("list", False, "List the workloads and stop.", **given)
     flags.DEFINE_alias("peers", "baselines", **given)
     flags.DEFINE_alias("baseline", "relative_to", **given)
 
 
 def main(arguments: types.SimpleNamespace) -> int:
-    """Measures or reads, prints, compares."""
+    """Measures or reads, and prints."""
     if arguments.list:
         rows = [
             (w.name, w.describe(), *map(",".join, (w.scores, w.passes, w.tags)))
@@ -77,25 +67,16 @@ def main(arguments: types.SimpleNamespace) -> int:
         ]
         print_table(rows, title="workloads")
         return 0
-    old = read("compare", arguments)
-    result = read("input", arguments) or measure(arguments)
-    if arguments.input and not arguments.summary:
-        print("\n".join(map(report.case_table, result["cases"])))
-    if arguments.summary:
-        print(report.summary_table(result))
-    if old:
-        print(report.comparison_table(report.compare(old, result)))
+    if arguments.input:
+        with named("--input"):
+            result = report.read_result(arguments.input)
+    else:
+        result = measure(arguments)
+    print(report.summary_table(result))
     wrong = report.wrong_rows(result)
     for line in wrong:
         print(f"benchmark_attention: {line}", file=sys.stderr)
     return 1 if wrong else 0
-
-
-def read(flag: str, arguments: types.SimpleNamespace) -> dict[str, Any] | None:
-    """The results in the file that a flag names, None if it was not given."""
-    path = getattr(arguments, flag)
-    with named(f"--{flag}"):
-        return report.read_result(path) if path else None
 
 
 def measure(arguments: types.SimpleNamespace) -> dict[str, Any]:
@@ -141,11 +122,11 @@ def make_plan(arguments: types.SimpleNamespace) -> Plan:
     scores = score_names() if scores == ("all",) else scores
     normalizers = normalizer_names() if normalizers == ("all",) else normalizers
     with named("--scores"):
-        for score in scores:
-            get_score(score)
+        for name in scores:
+            get_score(name)
     with named("--normalizers"):
-        for normalizer in normalizers:
-            get_normalizer(normalizer)
+        for name in normalizers:
+            get_normalizer(name)
     candidates = (*implementation_names(), *BASELINES)
     with named("--relative_to"):
         if arguments.relative_to not in candidates:
@@ -164,7 +145,6 @@ def make_plan(arguments: types.SimpleNamespace) -> Plan:
         max_seconds=arguments.max_seconds,
         budget=int(arguments.budget_gib * 2**30),
         relative_to=arguments.relative_to,
-        seed=arguments.seed,
     )
     if not (plan.implementations or plan.baselines) or not plan.cases():
         raise UserError(

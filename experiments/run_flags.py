@@ -14,7 +14,7 @@ from experiments.config_flags import define_fields
 if TYPE_CHECKING:
     from attention_jax.run import Run
 
-CHECKPOINTS = ("best", "last", "average")
+CHECKPOINTS = ("best", "last")
 SPLITS = ("test", "dev", "train")
 
 

@@ -3,51 +3,12 @@
 # ruff: noqa: F401 (what is imported here is public, and importing a source registers it)
 from attention_jax.config import DataConfig
 from attention_jax.data import cldr
-from attention_jax.data.batches import (
-    Batch,
-    Examples,
-    TrainBatches,
-    assign_buckets,
-    bucket_shapes,
-    encode_pairs,
-    encode_tokens,
-    eval_batches,
-    keep_short,
-    make_batch,
-)
-from attention_jax.data.codec import (
-    TextCodec,
-    build_codec,
-    build_codecs,
-    load_codecs,
-    save_codecs,
-)
-from attention_jax.data.pairs import Link, Pair, link_tokens
+from attention_jax.data.codec import TextCodec, build_codecs, load_codecs, save_codecs
+from attention_jax.data.pairs import Link, Pair
 from attention_jax.data.sources import data_sources, load_splits, register_data_source
-from attention_jax.data.splits import (
-    Splits,
-    find_leaks,
-    split_by_group,
-    split_hash,
-)
+from attention_jax.data.splits import Splits, split_by_group
 from attention_jax.data.synthetic import synthetic_tasks
-from attention_jax.data.tokenization import (
-    CharacterTokenizer,
-    SubwordTokenizer,
-    Token,
-    Tokenizer,
-    WordTokenizer,
-    tokenizers,
-)
-from attention_jax.data.vocabulary import (
-    BOS,
-    EOS,
-    PAD,
-    SPECIAL_TOKENS,
-    UNK,
-    Vocabulary,
-    build_vocabulary,
-)
+from attention_jax.data.tokenization import Token, Tokenizer, tokenizers
 from attention_jax.errors import UserError, named
 
 

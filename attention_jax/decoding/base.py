@@ -81,21 +81,13 @@ def length_limits(
 )
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """A checked batch of sources to translate; see `make_request`.
-
-    Attributes:
-      source, source_lengths: token ids, PAD after each sentence; 0 for a padding row.
-      limits: the lengths of each row's translation, at most max_length.
-      ids: what each row draws by, where a search draws.
-      max_length: the most tokens of any row; static, as are the following.
-      n_best: N, how many translations of each.
-      slots: how many batch slots share one step; see `continuous_batching`.
-    """
+    """A checked batch of sources to translate; the fields are `make_request`'s."""
 
     source: Int[Array, "B S"]
     source_lengths: Int[Array, " B"]
     limits: Limits
     ids: Int[Array, " B"]
+    # Static, as are the following.
     max_length: int
     n_best: int
     slots: int

@@ -1,12 +1,13 @@
 """Translating sentences: text in, text with its tokens, attention and score out."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from attention_jax.config import DecodingConfig
+from attention_jax.config import DecodingConfig, ExperimentConfig
 from attention_jax.data.batches import encode_pairs, encode_tokens, eval_batches
 from attention_jax.data.codec import TextCodec
 from attention_jax.data.pairs import Pair
@@ -56,14 +57,15 @@ NOTHING = Translation(
 )
 
 
-class Translator(NamedTuple):
-    """A model, the codecs of its two sides, and how to search."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Translator:
+    """A configuration, one checkpoint's parameters, their model and both sides' codecs."""
 
-    model: Model
+    config: ExperimentConfig
     params: Any
+    model: Model
     source_codec: TextCodec
     target_codec: TextCodec
-    decoding: DecodingConfig
 
 
 def decode_sentences(
@@ -76,7 +78,7 @@ def decode_sentences(
     Raises:
       UserError: a sentence is too long for memory; names it.
     """
-    codec, decoding = translator.source_codec, translator.decoding
+    codec, decoding = translator.source_codec, translator.config.decoding
     search = searches.get(decoding.search)
     tokens = [[token.text for token in codec.tokens(text)] for text in sentences]
     lengths = [len(one) for one in tokens]
@@ -126,7 +128,7 @@ def plan(
     for width, indices in by_width.items():
         name = f"sentence {indices[0] + 1} has {lengths[indices[0]]} tokens,"
         logits, weights = _array_sizes(translator, width, n_best)
-        slots = translator.decoding.batch_size * _SHORT // max(width, _SHORT)
+        slots = translator.config.decoding.batch_size * _SHORT // max(width, _SHORT)
         slots = _rows(logits, max(1, slots), name)
         rows = _rows(weights, _FULL * slots, name)
         for start in range(0, len(indices), rows):
@@ -161,7 +163,7 @@ def force_pairs(
         # All steps' logits are there at once.
         area = shape[1] * (shape[0] + len(codecs[1].vocabulary))
         name = f"pair {indices[0] + 1} has tokens,"
-        rows = _rows(area, translator.decoding.batch_size, name)
+        rows = _rows(area, translator.config.decoding.batch_size, name)
         for start in range(0, len(indices), rows):
             chunk = indices[start : start + rows]
             examples = encode_pairs([pairs[i] for i in chunk], *codecs)
@@ -203,7 +205,7 @@ def _longest(decoding: DecodingConfig, source_length: int) -> int:
 
 def _array_sizes(translator: Translator, width: int, n_best: int) -> tuple[int, int]:
     """A step's logits and the attention weights kept, for one sentence of this width."""
-    decoding = translator.decoding
+    decoding = translator.config.decoding
     hypotheses = searches.get(decoding.search).most(decoding) or n_best
     logits = hypotheses * len(translator.target_codec.vocabulary)
     return logits, hypotheses * width * (_longest(decoding, width) + 1)
@@ -256,7 +258,7 @@ def _translation(
     words = translator.target_codec.vocabulary.decode(ids)
     shown = [tokenizer.display(word) for word in words]
     replaced = {}
-    if translator.decoding.replace_unknown:
+    if translator.config.decoding.replace_unknown:
         for t, s in sources_of_unknown(ids, weights[:length]).items():
             spelt = tokenizer.tokenize(source_tokens[s])
             # A space is not a word.

@@ -10,7 +10,7 @@ _LATE = {
     "load_params": "checkpoints",
     "register_schedule": "optimizer",
     "schedules": "optimizer",
-    "train": "trainer",
+    "train": "loop",
 }
 
 

@@ -239,28 +239,15 @@ def load_params(
         raise FileNotFoundError(
             f"{path} has no checkpoint of step {chosen}; it has {steps}"
         )
+    place = path / str(chosen)
+    name = "averages" if (place / "averages").is_dir() else "params"
     try:
-        return _read_params(path / str(chosen), like)
+        return _read(place, {name: like})[1][name]
     except DamagedCheckpointError:
         if step is None and best_metrics(path, best_by)["step"] != chosen:
             # Deleted meanwhile: its trainer has saved a better one.
             return load_params(path, like, best_by=best_by)
         raise
-
-
-def average_params(path: pathlib.Path, like: Any, *, last: int) -> Any:
-    """The mean of the parameters of the `last` newest checkpoints (fewer if there are).
-
-    Raises: as `load_params`. Source: Vaswani et al. 2017, section 6.1.
-    """
-
-    def mean(*arrays):
-        # In float64: the order of the checkpoints then does not matter to the last bit.
-        total = np.mean([np.asarray(array, np.float64) for array in arrays], axis=0)
-        return jnp.asarray(total.astype(arrays[0].dtype))
-
-    steps = existing_steps(path)[-last:]
-    return jax.tree.map(mean, *(_read_params(path / str(step), like) for step in steps))
 
 
 def best_metrics(path: pathlib.Path, best_by: str) -> dict[str, Any]:
@@ -330,11 +317,6 @@ def _items(state: TrainState) -> dict[str, Any]:
     if state.averages is not None:
         items["averages"] = state.averages
     return items
-
-
-def _read_params(place: pathlib.Path, like: Any) -> Any:
-    name = "averages" if (place / "averages").is_dir() else "params"
-    return _read(place, {name: like})[1][name]
 
 
 def _read_manifest(place: pathlib.Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The optimiser of a configuration, and the learning-rate schedules it can follow."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,16 +12,9 @@ from attention_jax.config import TrainingConfig
 from attention_jax.errors import UserError, named
 from attention_jax.functions.registry import Registry
 
-
-class Decay(Protocol):
-    """How the learning rate changes after warm-up, as a factor of its peak."""
-
-    def __call__(
-        self, step: Float[Array, ""], *, warmup_steps: int, steps: int
-    ) -> Float[Array, ""]:
-        """The factor in [0, 1] at `step` >= warmup_steps; `steps` is the run's length."""
-        ...
-
+# decay(step, *, warmup_steps, steps) -> the factor in [0, 1] of the peak learning rate at
+# `step` >= warmup_steps; `steps` is the run's length.
+Decay = Callable[..., Float[Array, ""]]
 
 schedules: Registry[Decay] = Registry("learning-rate schedule")
 

@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 
 from attention_jax.attention import attention
-from benchmarks import harness, report, timing
+from benchmarks import harness, report
 from benchmarks.candidates import (
     AS_GIVEN,
     HEADS_FIRST,
     HEADS_LAST,
     Baseline,
-    OverBudget,
-    Prepared,
     Unsupported,
     attention_with,
     prepare_jax,
@@ -25,15 +23,6 @@ from benchmarks.harness import BASELINES, Plan, benchmark, measure_case
 from benchmarks.workloads import MASKS, PASSES, Case, make_inputs
 from tests import oracles
 from tests.benchmarks.workloads_test import workload
-
-pytestmark = pytest.mark.usefixtures("small_peak")
-
-
-@pytest.fixture(scope="module")
-def small_peak():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(timing, "PEAK_SIZES", (64,))
-        yield
 
 
 def scaled(factor):
@@ -82,14 +71,14 @@ def plan(**options):
 
 
 @pytest.fixture(scope="module")
-def rows(small_peak):
+def rows():
     candidates = {
         "auto": scaled(1),
         "wrong": scaled(1.01),
         "nan": scaled(float("nan")),
         "unsupported": raising(Unsupported("has no score 'dot'")),
         "not implemented": raising(NotImplementedError("not on this device")),
-        "large": raising(OverBudget("needs 9.0 GiB")),
+        "large": raising(Unsupported("needs 9.0 GiB")),
         "broken": raising(RuntimeError("boom\nsecond line")),
         "exhausted": failing_later(MemoryError("no more"), after=2),
     }
@@ -105,7 +94,7 @@ def test_every_outcome_is_a_row_and_only_our_own_errors_count(rows):
         "nan": "wrong",
         "unsupported": "unsupported",
         "not implemented": "unsupported",
-        "large": "over budget",
+        "large": "unsupported",
         "broken": "failed",
         "exhausted": "failed",
     }
@@ -123,11 +112,9 @@ def test_every_outcome_is_a_row_and_only_our_own_errors_count(rows):
 
 def test_what_was_measured_has_every_figure(rows):
     row = rows["auto"]
-    assert row["ratio"] == 1.0 and row["peak_fraction"] > 0
+    assert row["ratio"] == 1.0 and row["compile_seconds"] > 0
     assert len(row["seconds"]["samples"]) == 2
-    assert row["lowering_seconds"] > 0 and row["compile_seconds"] > 0
     assert row["memory"]["by"] == "xla" and row["memory"]["bytes"] >= 0
-    assert row["xla"]["output_bytes"] > 0
 
 
 def test_results_are_saved_after_every_case_and_complete_at_the_end(monkeypatch):
@@ -162,38 +149,11 @@ def test_results_are_saved_after_every_case_and_complete_at_the_end(monkeypatch)
     assert {case["baseline"] for case in result["cases"]} == {"reference"}
 
 
-@pytest.mark.parametrize(
-    ("growth", "by"), [(None, "xla"), (2**20, "xla"), (2**30, "resident")]
-)
-def test_memory_that_xla_does_not_see_counts(monkeypatch, growth, by):
-    monkeypatch.setattr(timing, "resident_growth", lambda run: growth)
-    case = measure_case(Case(workload(), "dot"), {"auto": scaled(1)}, plan())
-    memory = case["rows"][0]["memory"]
-    assert memory["by"] == by
-    assert (memory["bytes"] > 2**29) == (by == "resident")
-
-
 def test_a_program_that_needs_more_than_the_budget_is_not_run():
     case = Case(workload(T=64, S=64), "dot")
     (row,) = measure_case(case, {"auto": scaled(1)}, plan(budget=100))["rows"]
-    assert row["status"] == "over budget"
+    assert row["status"] == "unsupported"
     assert row["reason"].startswith("needs 0.0 GiB of memory")
-
-
-def test_without_repeats_everything_is_compiled_and_nothing_run():
-    def torch_like(case, inputs, budget):
-        return Prepared(run=lambda: pytest.fail("it ran"), read=dict)
-
-    def ours(case, inputs, budget):
-        prepared = attention_with("chunked")(case, inputs, budget)
-        return prepared._replace(run=lambda: pytest.fail("it ran"))
-
-    candidates = {"ours": ours, "torch": torch_like}
-    case = measure_case(Case(workload(), "dot"), candidates, plan(repeats=0))
-    ours, torch = case["rows"]
-    assert ours["status"] == "compiled" and torch["status"] == "unsupported"
-    assert ours["compile_seconds"] > 0 and "seconds" not in ours
-    assert "ours: compiled: not run\n" in report.case_table(case)
 
 
 def test_cases_are_the_product_without_passes_a_workload_does_not_have():
@@ -289,14 +249,11 @@ def test_what_a_baseline_does_not_have_is_unsupported(name):
             BASELINES[name].prepare(case, make_inputs(case), 2**30)
 
 
-def test_keys_prepared_beforehand_are_not_prepared_again():
+def test_keys_prepared_beforehand_give_the_same():
     one = workload(leading=(3,), prepared=True)
     case = Case(one, "bilinear")
     inputs = make_inputs(case)
-    reference = attention_with("reference")
-    prepared = reference(case, inputs, 2**30)
-    plain = Case(dataclasses.replace(one, prepared=False), "bilinear")
-    assert prepared.xla["flops"] < reference(plain, inputs, 2**30).xla["flops"]
+    prepared = attention_with("reference")(case, inputs, 2**30)
     error, _ = harness.largest_error(
         prepared.read(prepared.run()), harness.expected(case, inputs)
     )

@@ -5,22 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attention_jax.data import (
-    BOS,
-    EOS,
-    PAD,
-    Pair,
+from attention_jax.data import Pair
+from attention_jax.data.batches import (
     TrainBatches,
     assign_buckets,
     bucket_shapes,
-    build_codec,
     encode_pairs,
     encode_tokens,
     eval_batches,
     keep_short,
-    link_tokens,
 )
-from attention_jax.data.pairs import Link
+from attention_jax.data.codec import build_codec
+from attention_jax.data.pairs import Link, link_tokens
+from attention_jax.data.vocabulary import BOS, EOS, PAD
 from attention_jax.errors import UserError
 
 length = st.integers(0, 12)

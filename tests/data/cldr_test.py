@@ -4,7 +4,7 @@ import pytest
 from babel import dates, lists, numbers, units
 
 from attention_jax.config import DataConfig
-from attention_jax.data import UNK, build_codecs, cldr, find_leaks, load_splits
+from attention_jax.data import build_codecs, cldr, load_splits
 from attention_jax.data.cldr import (
     generate_pairs,
     make_pair,
@@ -19,6 +19,8 @@ from attention_jax.data.cldr.rendering import (
     format_fields,
     moment,
 )
+from attention_jax.data.splits import find_leaks
+from attention_jax.data.vocabulary import UNK
 from attention_jax.errors import UnknownNameError
 
 LOCALES = ["zh", "en", "de", "fr", "ja", "ar", "hi", "ru", "th", "he", "fa", "es", "ko"]

@@ -9,14 +9,10 @@ import hashlib
 import pytest
 
 from attention_jax.config import DataConfig
-from attention_jax.data import (
-    TrainBatches,
-    build_codecs,
-    encode_pairs,
-    link_tokens,
-    load_splits,
-    split_hash,
-)
+from attention_jax.data import build_codecs, load_splits
+from attention_jax.data.batches import TrainBatches, encode_pairs
+from attention_jax.data.pairs import link_tokens
+from attention_jax.data.splits import split_hash
 
 SMALL = {"num_pairs": 1_200, "num_dev": 50, "num_test": 60}
 

@@ -14,12 +14,12 @@ from attention_jax.data import (
     Pair,
     Splits,
     data_sources,
-    find_leaks,
     load_splits,
     register_data_source,
     sources,
 )
 from attention_jax.data.sources import download
+from attention_jax.data.splits import find_leaks
 from attention_jax.data.text import read_lines
 from attention_jax.errors import UnknownNameError, UserError
 

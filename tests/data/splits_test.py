@@ -2,8 +2,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attention_jax.data import Pair, Splits, find_leaks, split_by_group, split_hash
-from attention_jax.data.splits import connected_groups, sentence_key
+from attention_jax.data import Pair, Splits, split_by_group
+from attention_jax.data.splits import (
+    connected_groups,
+    find_leaks,
+    sentence_key,
+    split_hash,
+)
 
 letters = st.sampled_from("abcdefghijklmnopqrstuvwxyz")
 

@@ -1,13 +1,9 @@
 import pytest
 
 from attention_jax.config import DataConfig
-from attention_jax.data import (
-    find_leaks,
-    link_tokens,
-    load_splits,
-    synthetic_tasks,
-    tokenizers,
-)
+from attention_jax.data import load_splits, synthetic_tasks, tokenizers
+from attention_jax.data.pairs import link_tokens
+from attention_jax.data.splits import find_leaks
 from attention_jax.data.synthetic import syllables
 
 

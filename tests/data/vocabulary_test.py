@@ -5,20 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attention_jax.config import DataConfig
-from attention_jax.data import (
+from attention_jax.data import Pair, build_codecs, load_codecs, save_codecs, tokenizers
+from attention_jax.data.codec import build_codec
+from attention_jax.data.vocabulary import (
     BOS,
     EOS,
     PAD,
     SPECIAL_TOKENS,
     UNK,
-    Pair,
     Vocabulary,
-    build_codec,
-    build_codecs,
     build_vocabulary,
-    load_codecs,
-    save_codecs,
-    tokenizers,
 )
 
 TEXTS = ["The cat sat, at 3:07 PM.", "A dog's day: $12.50!", "二月三日 in Wien"]

@@ -242,17 +242,6 @@ def test_other_temperatures_and_probabilities_do_not_compile():
     assert programs(0.7, 0.9) == programs(1.3, 0.5)
 
 
-def test_pad_and_bos_are_never_drawn():
-    model, params = make()
-    favoured = jnp.zeros(11).at[jnp.array([PAD, BOS])].set(50.0)
-    params["decoder"]["projection_bias"] = favoured
-    found = drawn(model, params, Sampling(temperature=3.0))
-    for row, length in zip(found.tokens, found.lengths, strict=True):
-        assert not set(row[:length].tolist()) & {PAD, BOS, EOS}
-    # And so are very unlikely under the model.
-    assert (found.log_probs[np.array(LENGTHS) > 0] < -40).all()
-
-
 @pytest.mark.parametrize(
     "settings",
     [

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from attention_jax.config import DecodingConfig
+from attention_jax.config import DecodingConfig, ExperimentConfig
 from attention_jax.data.codec import build_codec
 from attention_jax.data.pairs import Pair
 from attention_jax.data.tokenization import SPACE
@@ -22,13 +22,13 @@ def run(tmp_path_factory):
 def test_large_arrays_are_of_fewer_sentences(run, monkeypatch):
     words = len(run.target_codec.vocabulary)
     beam = run.with_decoding(search="beam", beam_size=3)
-    slots = [slots for _, _, slots, _ in plan(beam._translator, [3, 3, 12], 1)]
+    slots = [slots for _, _, slots, _ in plan(beam, [3, 3, 12], 1)]
     assert slots == [8, 8]
     # Room for the logits of two slots, and the weights of eight words.
     monkeypatch.setattr(
         "attention_jax.decoding.translate._MAX_BATCH", max(2 * 3 * words, 8 * 27 * 3)
     )
-    for _, rows, slots, _ in plan(beam._translator, [3, 3, 12], 1):
+    for _, rows, slots, _ in plan(beam, [3, 3, 12], 1):
         assert rows * 8 * 27 * 3 <= max(2 * 3 * words, 8 * 27 * 3) or rows == 1
         assert slots * 3 * words <= max(2 * 3 * words, 8 * 27 * 3) and slots <= rows
     shapes = []
@@ -63,8 +63,8 @@ def test_the_longest_sentence_is_that_whose_weights_fit(run, monkeypatch):
 
 def test_where_subwords_mark_the_beginning_of_a_word_so_does_what_replaces_one():
     codec = build_codec("subwords", ["the fast one runs"] * 9, subwords=40)
-    decoding = DecodingConfig(replace_unknown=True)
-    translator = Translator(None, None, codec, codec, decoding)
+    config = ExperimentConfig(decoding=DecodingConfig(replace_unknown=True))
+    translator = Translator(config, None, None, codec, codec)
     the, runs = (codec.vocabulary.encode([f"▁{word}"])[0] for word in ("the", "runs"))
     assert UNK not in (the, runs)
     ids, weights = np.array([[the, UNK, runs]]), np.zeros((1, 4, 1), np.float32)
@@ -78,7 +78,7 @@ def test_what_replaces_an_unknown_word_is_spaced_as_a_word_is():
     """Though between Chinese characters a reader expects no space."""
     codec = build_codec("words", ["the two teams fight."])
     source = build_codec("characters", ["打 硬"])
-    translator = Translator(None, None, source, codec, DecodingConfig())
+    translator = Translator(ExperimentConfig(), None, None, source, codec)
     ids = np.array([codec.vocabulary.encode(["the", "?", "?", "teams", "?", "."])])
     weights = np.zeros((1, 7, 3), np.float32)
     weights[0, [1, 2, 4], [0, 2, 1]] = 1
@@ -86,8 +86,7 @@ def test_what_replaces_an_unknown_word_is_spaced_as_a_word_is():
     shown = ("打", SPACE, "硬")
     plain = translate._translation(translator, shown, arrays, (0,))
     assert plain.text == "the <unk> <unk> teams <unk>."
-    decoding = DecodingConfig(replace_unknown=True)
-    translator = translator._replace(decoding=decoding)
+    translator.config.decoding.replace_unknown = True
     found = translate._translation(translator, shown, arrays, (0,))
     # The last looked at a space, which is no word.
     assert found.text == "the 打 硬 teams <unk>."

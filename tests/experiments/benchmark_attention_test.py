@@ -7,16 +7,10 @@ import pytest
 
 from attention_jax.attention import implementation_names, kernels
 from attention_jax.config import ModelConfig
-from benchmarks import timing
 from benchmarks.workloads import WORKLOADS
 from experiments import benchmark_attention, benchmark_training, cli
 
 QUICK = ("--workloads=decode_step", "--scores=dot", "--peers=none", "--repeats=2")
-
-
-@pytest.fixture(autouse=True)
-def small_peak(monkeypatch):
-    monkeypatch.setattr(timing, "PEAK_SIZES", (64,))
 
 
 def run(*arguments, program=benchmark_attention):
@@ -30,7 +24,7 @@ def test_lists_every_workload(capsys):
     assert [line.split()[0] for line in lines[1:]] == [w.name for w in WORKLOADS]
 
 
-def test_measures_writes_prints_and_compares(tmp_path, capsys):
+def test_measures_writes_and_prints(tmp_path, capsys):
     output = tmp_path / "new.json"
     assert run(*QUICK, f"--output={output}") == 0
     out, err = capsys.readouterr()
@@ -41,10 +35,10 @@ def test_measures_writes_prints_and_compares(tmp_path, capsys):
         assert f"\n{name} " in out
     assert err == "1/1 decode_step dot softmax float32 forward\n"
 
-    assert run(f"--input={output}", f"--compare={output}", "--summary") == 0
-    out = capsys.readouterr().out
-    assert "0 of 3 slower" in out and "1.00" in out
-    assert out.startswith("| case | auto | reference | chunked |\n")
+    assert run(f"--input={output}") == 0
+    table = capsys.readouterr().out
+    assert out.endswith(table)
+    assert table.startswith("| case | auto | reference | chunked |\n")
 
 
 def test_a_wrong_kernel_of_ours_is_exit_status_1(capsys, monkeypatch):
@@ -79,9 +73,8 @@ def test_a_wrong_kernel_of_ours_is_exit_status_1(capsys, monkeypatch):
         (["--baseline=jaxnn"], "--relative_to: unknown candidate 'jaxnn'. Did you"),
         (["--implementations=none", "--peers=none"], "nothing to measure"),
         (["--workloads=decode_step", "--passes=gradient"], "nothing to measure"),
-        (["--repeats=-1"], "repeats"),
+        (["--repeats=0"], "repeats"),
         (["--output=no/where.json"], "--output: the folder 'no' does not exist"),
-        (["--compare=gone.json"], "--compare: 'gone.json': No such file"),
         (["--input=gone.json"], "--input: 'gone.json': No such file"),
     ],
 )

@@ -411,7 +411,7 @@ def test_another_configuration_is_refused_field_by_field(finished, config):
 def test_a_workdir_that_cannot_be_is_found_before_the_data_is_read(
     config, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("attention_jax.training.trainer.prepare", None)
+    monkeypatch.setattr("attention_jax.training.loop.prepare", None)
     (tmp_path / "run").write_text("")
     with pytest.raises(OSError, match="workdir .* cannot be made or written: File ex"):
         train(config, tmp_path / "run")

@@ -22,7 +22,6 @@ from attention_jax.training.checkpoints import (
     Checkpoints,
     DamagedCheckpointError,
     IncompatibleCheckpointError,
-    average_params,
     best_metrics,
     load_params,
 )
@@ -155,14 +154,9 @@ def test_missing_checkpoints_are_said_to_be_missing(path, tmp_path):
         load_params(path, like().params, step=7)
 
 
-@pytest.mark.parametrize("last", [1, 2, 9])
-def test_what_is_loaded_is_the_averages_and_their_mean(path, last):
+def test_what_is_loaded_is_the_averages(path):
     loaded = load_params(path, like().params, step=2)
     np.testing.assert_array_equal(loaded["table"], states()[1].averages["table"])
-    mean = average_params(path, like().params, last=last)
-    tables = [np.asarray(s.averages["table"], np.float64) for s in states()[-last:]]
-    np.testing.assert_allclose(mean["table"], np.mean(tables, axis=0), rtol=1e-6)
-    assert mean["table"].dtype == np.float32
 
 
 def test_a_flipped_bit_is_found_or_harmless_wherever_it_is(written, tmp_path):
@@ -269,7 +263,6 @@ def test_one_with_an_unreadable_manifest_might_be_the_best_and_is_kept(path):
     with pytest.raises(DamagedCheckpointError, match="1 is damaged: its metrics"):
         load_params(path, like().params)
     load_params(path, like().params, step=3)
-    average_params(path, like().params, last=2)
     with Checkpoints(path, keep=1) as checkpoints:
         assert checkpoints.resume(like())[2] == {}
         checkpoints.save(state_at(4), {})
