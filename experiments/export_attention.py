@@ -1,9 +1,9 @@
-"""Writes a run's attention to a file that any program reads: .npz or .json.
+"""Writes a run's attention to an .npz file.
 
     python -m experiments.export_attention --workdir=runs/tatoeba --split=test \\
         --output=attention.npz
 
-docs/report.md has the layout of both, and how to read them without this package.
+docs/report.md has the layout, and how to read it without this package.
 """
 
 import pathlib
@@ -25,9 +25,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     run_flags.define_workdir(flag_values)
     run_flags.define_checkpoint(flag_values)
     sentence_flags.define_sentences(flag_values, number=0)
-    flags.DEFINE_string(
-        "output", None, "The .npz or .json file.", flag_values=flag_values
-    )
+    flags.DEFINE_string("output", None, "The .npz file.", flag_values=flag_values)
     run_flags.define_search(flag_values)
 
 

@@ -15,8 +15,7 @@ ROWS = [4, 0, 3]
 
 
 @pytest.mark.parametrize("score", aj.score_names())
-@pytest.mark.parametrize("prepared", [False, True])
-def test_rows_are_those_of_the_matrix(score, prepared):
+def test_rows_are_those_of_the_matrix(score):
     """Masks by array, by length, by id and by position; positions that are not indices."""
     case = arrays(score, T=T, S=S, leading=(2,))
     mask = masks.dense(case.mask) & masks.padding([7, 5]) | masks.segments(
@@ -24,13 +23,10 @@ def test_rows_are_those_of_the_matrix(score, prepared):
     ) & masks.causal() & masks.dense(np.ones((1, S), bool))
     given = {"mask": mask, "query_positions": np.arange(T) + 2}
     expected = run(case, score, "softmax", return_weights=True, **given).weights
-    keys = case.keys
-    if prepared:
-        keys = aj.prepare_keys(score, keys, case.params)
-    actual = aj.attention_rows(
-        case.query, keys, ROWS, score=score, params=case.params, **given
-    )
-    assert_close(actual, expected[:, ROWS])
+    given |= {"score": score, "params": case.params}
+    for keys in (case.keys, aj.prepare_keys(score, case.keys, case.params)):
+        actual = aj.attention_rows(case.query, keys, ROWS, **given)
+        assert_close(actual, expected[:, ROWS])
 
 
 def test_it_costs_its_rows_alone():

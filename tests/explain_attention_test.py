@@ -59,7 +59,7 @@ def test_a_small_call_is_the_reference_and_a_large_one_chunked():
     assert large.flops > 2 * 2 * 16_384**2 * 64
 
 
-@pytest.mark.parametrize("score", aj.score_names())
+@pytest.mark.parametrize("score", ["dot", "additive", "location"])
 def test_it_names_what_is_run(score, monkeypatch):
     # Two shapes that nothing else has: what was traced before is not traced again.
     for limit, T in ((0, 17), (2**40, 19)):

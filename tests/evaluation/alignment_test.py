@@ -41,11 +41,6 @@ def test_the_rates():
     assert found.rates["error_rate"] == found.error_rate
 
 
-def test_nothing_has_no_rate():
-    none = alignment_error_rate([])
-    assert none.error_rate is none.precision is none.recall is None
-
-
 @settings(deadline=None)
 @given(links, links, links)
 def test_between_0_and_1_and_0_exactly_for_a_perfect_alignment(found, sure, possible):

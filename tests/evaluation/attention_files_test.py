@@ -1,3 +1,4 @@
+import io
 import json
 
 import numpy as np
@@ -30,10 +31,9 @@ TRANSLATIONS = [made(2, 3), made(0, 4), made(0, 0), made(5, 1), made(1, 2)]
 SOURCES = ["我们 🙂 </script>", "b", "", "d", "e"]
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".json"])
 @pytest.mark.parametrize("number", [5, 0])
-def test_what_is_saved_comes_back_bit_for_bit(suffix, number, tmp_path):
-    path = tmp_path / f"a{suffix}"
+def test_what_is_saved_comes_back_bit_for_bit(number, tmp_path):
+    path = tmp_path / "a.npz"
     save_attention(path, SOURCES[:number], TRANSLATIONS[:number], facts=FACTS)
     found = load_attention(path)
     assert found.facts == FACTS
@@ -49,9 +49,8 @@ def test_what_is_saved_comes_back_bit_for_bit(suffix, number, tmp_path):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".json"])
-def test_a_file_cut_anywhere_is_refused_by_name(suffix, tmp_path):
-    path = tmp_path / f"cut{suffix}"
+def test_a_file_cut_anywhere_is_refused_by_name(tmp_path):
+    path = tmp_path / "cut.npz"
     save_attention(path, SOURCES, TRANSLATIONS)
     data = path.read_bytes()
     for length in range(0, len(data) - 2, max(1, len(data) // 60)):
@@ -65,21 +64,23 @@ def test_a_file_cut_anywhere_is_refused_by_name(suffix, tmp_path):
     [
         (lambda header: header.update(format="other 2"), "format must be"),
         (lambda header: header.pop("facts"), "no 'facts'"),
-        (lambda header: header["sentences"][0].pop("weights"), "no 'weights'"),
         (
             lambda header: header["sentences"][0].update(target_tokens=["a"]),
-            "cannot reshape",
+            "must be .1, 3. finite numbers",
         ),
         (lambda header: header["sentences"][0].update(log_prob=None), "not 'NoneType'"),
     ],
 )
-def test_a_json_file_of_other_contents(change, message, tmp_path):
-    path = tmp_path / "a.json"
+def test_a_file_of_other_contents(change, message, tmp_path):
+    path = tmp_path / "a.npz"
     save_attention(path, SOURCES, TRANSLATIONS)
-    header = json.loads(path.read_text("utf-8"))
+    with np.load(io.BytesIO(path.read_bytes())) as file:
+        arrays = dict(file)
+    header = json.loads(bytes(arrays["header"]))
     change(header)
-    path.write_text(json.dumps(header), "utf-8")
-    with pytest.raises(ValueError, match=f"a.json is damaged .*{message}"):
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match=f"a.npz is damaged .*{message}"):
         load_attention(path)
 
 
@@ -102,15 +103,11 @@ def test_an_npz_of_pickled_objects_is_not_read(tmp_path):
     ],
 )
 def test_what_could_not_be_read_is_not_written(fields, message, tmp_path):
-    path = tmp_path / "a.json"
+    path = tmp_path / "a.npz"
     with pytest.raises(ValueError, match=message):
         save_attention(path, SOURCES[:1], [TRANSLATIONS[0]._replace(**fields)])
     with pytest.raises(ValueError, match=r"zip\(\) argument 2 is shorter"):
         save_attention(path, SOURCES, TRANSLATIONS[:1])
     assert not path.exists()
-
-
-def test_another_suffix(tmp_path):
-    for call in (load_attention, lambda path: save_attention(path, [], [])):
-        with pytest.raises(ValueError, match=r"ends in \.npz or \.json"):
-            call(tmp_path / "a.csv")
+    with pytest.raises(ValueError, match=r"ends in \.npz, got"):
+        save_attention(tmp_path / "a.json", [], [])

@@ -7,7 +7,7 @@ import pytest
 
 from attention_jax.data.sources import load_splits
 from attention_jax.data.splits import split_hash
-from attention_jax.evaluation import alignment, evaluate
+from attention_jax.evaluation import evaluate
 from attention_jax.evaluation.attention_statistics import attention_statistics
 from attention_jax.evaluation.tables import evaluation_rows
 from attention_jax.run import load_run
@@ -72,21 +72,9 @@ def test_only_exactly_translated_phrases_count_for_alignment(run, pairs):
     assert evaluation.alignment["all_words"]["share"] is None
 
 
-def test_gold_links_of_a_reversal(run, pairs):
-    pair = pairs[0]
-    last = len(pair.source.split()) - 1
-    expected = {(place, last - place) for place in range(last + 1)}
-    assert alignment.gold_links(run, pair) == expected
-
-
 def test_pairs_without_links_have_no_alignment(run, pairs):
     plain = [dataclasses.replace(pair, links=()) for pair in pairs[:3]]
     assert evaluate.evaluate(run, plain).alignment is None
-
-
-def test_nothing_to_evaluate_on(run):
-    with pytest.raises(ValueError, match="pairs is empty"):
-        evaluate.evaluate(run, [])
 
 
 def test_the_figures_are_json(evaluation, directory, run):
@@ -108,7 +96,9 @@ def test_the_splits_of_a_run(directory):
     assert evaluate.load_split(directory, "dev", max_sentences=3) == splits.dev[:3]
 
 
-def test_splits_that_there_are_not(directory):
+def test_splits_that_there_are_not(directory, run):
+    with pytest.raises(ValueError, match="pairs is empty"):
+        evaluate.evaluate(run, [])
     with pytest.raises(ValueError, match="split must be one of test, dev, train"):
         evaluate.load_split(directory, "valid")
 
@@ -137,13 +127,6 @@ def test_the_table_has_every_figure(evaluation, directory, run):
     assert facts["split_hash"] == by_name["split hash"][1]
     hits = evaluation.alignment["all_words"]["hits"]
     assert f"{hits:,} of" in by_name["attention on the linked word"][1]
-
-
-def test_the_table_without_alignment(evaluation, directory, run):
-    facts = evaluate.provenance(directory, run)
-    without = dataclasses.replace(evaluation, alignment=None)
-    names = [name for name, _, _ in evaluation_rows(without, facts)]
-    assert not any("linked word" in name for name in names)
 
 
 def test_attention_is_described_where_there_is_some(evaluation, directory, run):

@@ -59,15 +59,10 @@ def test_a_character_that_no_font_draws_is_spelt_out(bundled_only):
     letters = fonts.lettering(["好🙂", "한"])
     assert letters.missing == {"🙂", "한"}
     assert letters.spell("好🙂") == "好[U+1F642]"
+    assert fonts.lettering(["한국어말글"]).note().endswith("and 2 more.")
+    assert fonts.lettering(["\x07"]).families == ("Noto Sans SC",)
     note = letters.note()
     assert "U+1F642 (SLIGHTLY SMILING FACE)" in note and "U+D55C" in note
-
-
-def test_the_note_names_three_and_counts_the_rest(bundled_only):
-    letters = fonts.lettering(["한국어말글"])
-    assert letters.note().count("HANGUL") == 3
-    assert letters.note().endswith("and 2 more.")
-    assert fonts.lettering(["ok"]).note() == ""
 
 
 def test_control_and_format_characters_are_never_drawn():
@@ -82,11 +77,6 @@ def test_white_space_is_visible_alone_and_plain_within():
     assert letters.spell("9:30\u202fPM") == "9:30 PM"
     assert letters.spell("\u3000") == "␣"
     assert letters.spell("") == ""
-
-
-def test_there_is_a_family_even_for_nothing():
-    assert fonts.lettering([]).families == ("Noto Sans SC",)
-    assert fonts.lettering(["\x07"]).families == ("Noto Sans SC",)
 
 
 def test_fonts_that_draw_boxes_or_pieces_are_left_out():

@@ -428,14 +428,6 @@ def test_markup_that_got_in_could_not_run_or_load(opened, browser, tmp_path):
     context.close()
 
 
-@browser_test
-def test_the_policy_lets_the_pages_own_font_in(opened):
-    faces = opened(report()).evaluate(
-        "document.fonts.load('16px Report', '我').then(faces => faces.map(f => f.status))"
-    )
-    assert faces == ["loaded"]
-
-
 def fonts_of(page, selector):
     """For each such element, the fonts that its text is drawn with."""
     protocol, found = page.context.new_cdp_session(page), []

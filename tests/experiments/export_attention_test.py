@@ -19,9 +19,8 @@ def run(*arguments):
     )
 
 
-@pytest.mark.parametrize("suffix", ["npz", "json"])
-def test_exports_what_the_run_attends_to(workdir, tmp_path, suffix, capsys, caplog):
-    output = tmp_path / f"a.{suffix}"
+def test_exports_what_the_run_attends_to(workdir, tmp_path, capsys, caplog):
+    output = tmp_path / "a.npz"
     sentences = tmp_path / "sentences.txt"
     sentences.write_text("ba bi bo\n\nbi ba\n", "utf-8")
     arguments = (f"--workdir={workdir}", f"--output={output}")
@@ -38,29 +37,29 @@ def test_exports_what_the_run_attends_to(workdir, tmp_path, suffix, capsys, capl
 
 
 def test_exports_the_first_of_a_split(workdir, tmp_path):
-    output = tmp_path / "a.json"
+    output = tmp_path / "b.npz"
     arguments = (f"--workdir={workdir}", f"--output={output}", "--split=dev")
     assert run(*arguments, "--num=3") == 0
     assert len(load_attention(output).sources) == 3
 
 
 def test_nothing_that_is_read_is_replaced(workdir, tmp_path, capsys):
-    sentences = tmp_path / "sentences.json"
+    sentences = tmp_path / "sentences.npz"
     sentences.write_text("ba bi\n")
     read = f"--workdir={workdir}", f"--input={sentences}"
     assert run(*read, f"--output={sentences}") == 2
     assert "--input and --output name the same file" in capsys.readouterr().err
     assert sentences.read_text() == "ba bi\n"
     before = (workdir / "config.json").read_bytes()
-    (tmp_path / "link.json").symlink_to(workdir / "config.json")
-    for output in (workdir / "config.json", tmp_path / "link.json"):
+    (tmp_path / "link.npz").symlink_to(workdir / "config.json")
+    for output in (workdir / "config.json", tmp_path / "link.npz"):
         assert run(*read, f"--output={output}") == 2
         assert "is a file of the run in" in capsys.readouterr().err
-    assert run(*read, f"--output={workdir}/checkpoints/a.json") == 2
+    assert run(*read, f"--output={workdir}/checkpoints/a.npz") == 2
     assert (workdir / "config.json").read_bytes() == before
     # Beside a run's files there is room.
-    assert run(*read, f"--output={workdir}/attention.json") == 0
-    (workdir / "attention.json").unlink()
+    assert run(*read, f"--output={workdir}/attention.npz") == 0
+    (workdir / "attention.npz").unlink()
 
 
 @pytest.mark.parametrize(
@@ -81,7 +80,7 @@ def test_a_wrong_command_line(arguments, message, capsys):
 
 def test_a_file_of_another_kind_is_refused_first(capsys):
     assert run("--workdir=nowhere", "--text=a", "--output=a.csv") == 2
-    assert ".npz or .json" in capsys.readouterr().err
+    assert "ends in .npz" in capsys.readouterr().err
 
 
 def test_an_input_without_words(workdir, tmp_path, capsys):

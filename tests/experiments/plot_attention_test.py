@@ -105,8 +105,7 @@ def test_outlines_the_known_links_of_exact_translations(
 )
 def test_a_file_that_cannot_be_written_is_found_first(output, message, capsys):
     assert run("--workdir=nowhere", "--text=a", f"--output={output}") == 2
-    err = capsys.readouterr().err
-    assert message in err and err.count("\n") == 1
+    assert message in capsys.readouterr().err
 
 
 def test_a_text_without_words(workdir, tmp_path, capsys):

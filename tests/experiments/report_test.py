@@ -7,7 +7,6 @@ import pytest
 from attention_jax.decoding.translate import NOTHING
 from attention_jax.run import Run
 from experiments import cli, report
-from tests.evaluation.made_runs import make_run
 from tests.tiny_run import tiny_run
 
 
@@ -87,9 +86,3 @@ def test_a_wrong_command_line(arguments, message, capsys):
     assert run(*arguments) == 2
     err = capsys.readouterr().err
     assert message in err and err.count("\n") == 1
-
-
-def test_a_run_without_a_checkpoint(tmp_path, capsys):
-    workdir = make_run(tmp_path / "run")
-    assert run(f"--workdir={workdir}", f"--output={tmp_path / 'a.html'}") == 1
-    assert "has no codecs.json" in capsys.readouterr().err
