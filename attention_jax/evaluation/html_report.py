@@ -171,7 +171,8 @@ def _facts(
     attention = model.attention
     if run.attends:
         attention += f", {model.score}, {model.normalizer}"
-    parameters = "unknown" if summary.parameters is None else f"{summary.parameters:,}"
+    number = summary.figures["parameters"]
+    parameters = "unknown" if number is None else f"{number:,}"
     return [
         ("data", f"{data.source}, {data.source_language} → {data.target_language}"),
         ("split", f"{facts['split']}, {len(evaluation.translations):,} sentences"),
