@@ -153,7 +153,8 @@ def compare_runs(
             raise unknown_name("metric", metric, runs[0].figures)
         known = [run for run in runs if run.figures[metric] is not None]
         known.sort(
-            key=lambda run: run.figures[metric], reverse=metric not in LOWER_IS_BETTER
+            key=lambda run: run.figures[metric] or 0.0,
+            reverse=metric not in LOWER_IS_BETTER,
         )
         runs = known + [run for run in runs if run.figures[metric] is None]
     fields = varying_fields([run.config for run in runs if run.config])
