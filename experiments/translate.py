@@ -104,8 +104,8 @@ def main(arguments: types.SimpleNamespace) -> None:
         # Most lines have fewer characters than a long one has tokens.
         if len(source) > most and len(ends := run.source_codec.tokens(source)) > most:
             print(
-                f"warning: input line {number}: {len(ends):,} tokens, only the first {most:,} are "
-                "translated",
+                f"warning: input line {number}: {len(ends):,} tokens, only the first "
+                f"{most:,} are translated",
                 file=sys.stderr,
             )
             source = source[: ends[most - 1].end]

@@ -49,19 +49,13 @@ def test_what_a_mask_allows(mask, expected):
     np.testing.assert_array_equal(as_array(mask), expected)
 
 
-def test_leading_axes_of_lengths_and_ids():
-    lengths = masks.padding(np.array([[1], [3]]))
-    dense = dense_mask(lengths, jnp.arange(T), jnp.arange(S))
-    assert dense.shape == (2, 1, T, S), "no axis is made that the mask does not have"
-    assert np.asarray(dense).sum(axis=(1, 2, 3)).tolist() == [T, 3 * T]
+def test_leading_axes_and_positions():
     ids = np.arange(3)[:, None] * np.ones((3, S), int)
-    dense = dense_mask(
-        masks.segments(np.zeros(T, int), ids), jnp.arange(T), jnp.arange(S)
-    )
-    assert np.asarray(dense).all(axis=(1, 2)).tolist() == [True, False, False]
-
-
-def test_positions_are_compared_not_indices():
+    lengths = as_array(masks.padding(np.array([[1], [3]])))
+    assert lengths.shape == (2, 1, T, S), "no axis is made that the mask does not have"
+    assert lengths.sum(axis=(1, 2, 3)).tolist() == [T, 3 * T]
+    segments = as_array(masks.segments(np.zeros(T, int), ids))
+    assert segments.all(axis=(1, 2)).tolist() == [True, False, False]
     dense = dense_mask(masks.causal(), jnp.array([10, 20]), jnp.array([15, 5, 20]))
     assert dense.tolist() == [[False, True, False], [True, True, True]]
 
@@ -79,27 +73,26 @@ def test_lengths_are_traced():
     assert len(traces) == 1
 
 
-def batch():
+LAZY = masks.causal() & masks.padding([[5], [2]]) & ~masks.window(0, 0)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        LAZY,
+        *(
+            np.random.default_rng(0).random(shape) < 0.6
+            for shape in [(), (S,), (T, 1), (T, S), (3, 1, 1), (2, 1, T, S)]
+        ),
+    ],
+)
+def test_masks_and_arrays_broadcast(mask):
     rng = np.random.default_rng(0)
     query = rng.standard_normal((2, 3, T, 4)).astype(np.float32)
-    return query, rng.standard_normal((2, 1, S, 4)).astype(np.float32)
-
-
-def test_masks_agree_with_their_arrays_in_attention():
-    query, keys = batch()
-    mask = masks.causal() & masks.padding([[5], [2]]) & ~masks.window(0, 0)
-    dense = dense_mask(mask, jnp.arange(T), jnp.arange(S))
-    lazily, whole = (aj.attention(query, keys, keys, mask=m) for m in (mask, dense))
-    np.testing.assert_array_equal(lazily.context, whole.context)
-
-
-@pytest.mark.parametrize("shape", [(), (S,), (T, 1), (T, S), (3, 1, 1), (2, 1, T, S)])
-def test_arrays_broadcast(shape):
-    query, keys = batch()
-    mask = np.random.default_rng(0).random(shape) < 0.6
-    full = np.broadcast_to(mask, (2, 3, T, S))
-    given, whole = (aj.attention(query, keys, keys, mask=m) for m in (mask, full))
-    np.testing.assert_array_equal(given.context, whole.context)
+    keys = rng.standard_normal((2, 1, S, 4)).astype(np.float32)
+    whole = np.broadcast_to(as_array(mask), (2, 3, T, S))
+    given, expected = (aj.attention(query, keys, keys, mask=m) for m in (mask, whole))
+    np.testing.assert_array_equal(given.context, expected.context)
 
 
 @pytest.mark.parametrize(
@@ -124,21 +117,19 @@ def test_errors(make, error, message):
 
 def test_narrow_and_unsigned_integers_do_not_wrap():
     lengths = masks.padding(np.array([250], np.uint8))
-    dense = dense_mask(lengths, jnp.arange(1), jnp.arange(300))
-    assert int(dense.sum()) == 250
-    query = np.ones((1, 3), np.float32)
-    keys = np.eye(3, dtype=np.float32)
-    steps = {"query_positions": np.array([0], np.uint8), "mask": masks.window(0, 1)}
+    assert int(dense_mask(lengths, jnp.arange(1), jnp.arange(300)).sum()) == 250
     narrow = aj.attention(
-        query, keys, keys, key_positions=np.arange(3, dtype=np.uint8), **steps
+        np.ones((1, 3), np.float32),
+        *[np.eye(3, dtype=np.float32)] * 2,
+        mask=masks.window(0, 1),
+        query_positions=np.array([0], np.uint8),
+        key_positions=np.arange(3, dtype=np.uint8),
     )
     np.testing.assert_allclose(narrow.context, [[0.5, 0.5, 0]])
 
 
 def test_a_predicate_must_return_booleans():
-    def distance(query_position, key_positions):
-        return key_positions - query_position
-
     query = np.ones((2, 3), np.float32)
+    distance = masks.by_position(lambda query, keys: keys - query)
     with pytest.raises(TypeError, match="must return booleans.*int32"):
-        aj.attention(query, query, query, mask=~masks.by_position(distance))
+        aj.attention(query, query, query, mask=~distance)

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from beartype import beartype
 from jaxtyping import TypeCheckError, jaxtyped
@@ -39,10 +38,3 @@ def test_normalizers(name):
     assert function(jnp.ones((3, S)), where).shape == (3, S)
     with pytest.raises(TypeCheckError):
         function(jnp.ones((3, S)), jnp.ones((3, S), int))
-
-
-def test_average():
-    function = checked(aj.average)
-    assert function(jnp.ones((3, S)), jnp.ones((3, S, 2))).shape == (3, 2)
-    with pytest.raises(TypeCheckError):
-        function(jnp.ones((3, S)), np.ones((3, S + 1, 2), np.float32))

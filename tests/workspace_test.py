@@ -93,15 +93,6 @@ def test_every_config_says_what_it_asks(path):
         validate(config)
 
 
-def test_the_comparison_of_scores_has_every_score_and_none():
-    runs = load_configs(str(ROOT / "configs/compare_scores.py"))
-    assert isinstance(runs, dict)
-    found = {name: config.model.score for name, config in runs.items()}
-    assert runs["attention=none"].model.attention == "none"
-    del found["attention=none"]
-    assert found == {f"score={name}": name for name in aj.score_names()}
-
-
 def test_everything_public_is_importable_and_documented():
     for name in aj.__all__:
         assert getattr(aj, name).__doc__, name

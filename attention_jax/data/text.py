@@ -34,22 +34,17 @@ def read_lines(path: str, *, field: str) -> list[str]:
         raise UserError(f"{field}: {path!r} is a folder, not a file") from None
     except OSError as error:
         raise UserError(f"{field}: cannot read {path!r}: {error.strerror}") from error
-    start = 3 if data.startswith(b"\xef\xbb\xbf") else 0
-    raw = data[start:].split(b"\n")
-    if raw[-1] == b"":
-        raw.pop()
-    lines = []
-    for number, line in enumerate(raw, start=1):
-        try:
-            lines.append(line.removesuffix(b"\r").decode("utf-8"))
-        except UnicodeDecodeError as error:
-            offset = start + error.start
-            raise UserError(
-                f"{path}, line {number}: not UTF-8 at byte {offset} of the file "
-                f"(0x{line[error.start]:02x}): convert the file, for example with iconv"
-            ) from None
-        start += len(line) + 1
-    return lines
+    try:
+        lines = data.decode("utf-8").removeprefix("\ufeff").split("\n")
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{path}, line {number}: not UTF-8 at byte {error.start} of the file "
+            f"(0x{data[error.start]:02x}): convert the file, for example with iconv"
+        ) from None
+    if lines[-1] == "":
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
 
 
 def _nearest_file(path: pathlib.Path) -> str:

@@ -14,7 +14,12 @@ from attention_jax.atomic_write import read_json
 from attention_jax.config import ExperimentConfig, TrainingConfig
 from attention_jax.errors import UserError
 from attention_jax.training.loop import MINUTES, PATIENCE, STEPS, Progress
-from attention_jax.training.run_directory import RunDirectory, config_to_dict, flatten
+from attention_jax.training.run_directory import (
+    REMOVED_FIELDS,
+    RunDirectory,
+    config_to_dict,
+    flatten,
+)
 
 # The numbers that a row of metrics must have to be one, by its event.
 _NEEDED = {
@@ -83,6 +88,8 @@ def summarize(path: pathlib.Path, *, name: str) -> RunSummary:
     if config:
         # A run older than a field was made as the field's default makes it.
         config = flatten(config_to_dict(ExperimentConfig())) | config
+        for removed in REMOVED_FIELDS:
+            config.pop(removed.removeprefix("config."), None)
     record = readable(directory.load_record, directory.record_path)
     sessions = record.get("sessions") or [{}]
     rows, damaged = read_metrics(directory.metrics_path)

@@ -87,13 +87,9 @@ class Progress(NamedTuple):
     without_gain: int = 0  # evaluations since then
     meter: MeterSums = MeterSums()  # since the last line of the log
 
-    def to_json(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        return {**self._asdict(), "meter": list(self.meter)}
-
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Progress":
-        """What `to_json` gave `values` for, whichever version wrote them."""
+        """The progress whose `_asdict()` was stored, whichever version wrote it."""
         known = {name: values[name] for name in cls._fields if name in values}
         return cls(**known | {"meter": MeterSums(*values.get("meter", ()))})
 
@@ -392,7 +388,7 @@ def _run_steps(session: Session, state: TrainState, progress: Progress) -> Train
             if reason or improved or step % training.checkpoint_every == 0:
                 progress = progress._replace(meter=meter.read())
                 with meter.paused():
-                    session.checkpoints.save(state, progress.to_json(), **measured)
+                    session.checkpoints.save(state, progress._asdict(), **measured)
     return TrainResult(
         step, progress.minutes, reason, progress.best_step, progress.best_loss
     )

@@ -15,16 +15,9 @@ def test_parameters_are_a_plain_dict_of_float32():
     model = build_model(config(), 13, 11)
     params = jax.eval_shape(model.init, jax.random.key(0))
 
-    def check(tree):
-        assert type(tree) is dict
-        for name, value in tree.items():
-            assert type(name) is str
-            if not isinstance(value, dict):
-                assert value.dtype == jnp.float32
-            else:
-                check(value)
-
-    check(params)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        assert all(isinstance(key, jax.tree_util.DictKey) for key in path)
+        assert leaf.dtype == jnp.float32
 
 
 def test_parameter_count_of_the_default_model():

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from attention_jax.config import TrainingConfig
-from attention_jax.errors import UnknownNameError
 from attention_jax.training.optimizer import make_optimizer, make_schedule, schedules
 
 ORACLES = {
@@ -37,11 +36,6 @@ def test_schedule_is_finite_when_the_run_is_all_warm_up_and_beyond_its_end(name)
     rates = [float(schedule(step)) for step in (0, 19, 50, 1000)]
     assert all(0 <= rate <= 1.001 * TrainingConfig().learning_rate for rate in rates)
     assert rates[0] > 0
-
-
-def test_unknown_schedule_names_the_nearest():
-    with pytest.raises(UnknownNameError, match="cosin.*'cosine'"):
-        make_schedule(TrainingConfig(schedule="cosin"))
 
 
 def config(**changes):

@@ -104,18 +104,6 @@ def test_score_file_is_found_from_any_folder(tmp_path, monkeypatch):
     assert pathlib.Path(stored.rpartition(":")[0]).is_absolute()
 
 
-def test_changed_score_file_is_a_warning_and_an_unchanged_one_is_not(tmp_path, caplog):
-    file = tmp_path / "scores.py"
-    file.write_text(SCORE)
-    run = RunDirectory(tmp_path / "run")
-    run.save_config(ExperimentConfig(model=ModelConfig(score=f"{file}:my_score")))
-    run.load_config()
-    assert caplog.text == ""
-    file.write_text(SCORE + "# another\n")
-    run.load_config()
-    assert "scores.py (config.model.score) has changed" in caplog.text
-
-
 def test_a_users_module_is_recorded_and_its_change_is_a_warning(
     tmp_path, monkeypatch, caplog
 ):

@@ -87,13 +87,6 @@ def test_the_same_batch_meets_other_dropout_at_another_step():
     assert objectives[0] == objectives[1] != objectives[2]
 
 
-def test_state_is_donated():
-    model, optimizer = bigram_model(), optax.sgd(0.5)
-    state = init_state(model, optimizer, seed=0)
-    make_train_step(model, optimizer)(state, random_batch(0))
-    assert state.params["table"].is_deleted()
-
-
 def test_one_compilation_for_each_shape():
     model, optimizer = bigram_model(), optax.sgd(0.5)
     state = init_state(model, optimizer, seed=0)
