@@ -54,9 +54,8 @@ def main(arguments: types.SimpleNamespace) -> None:
     pairs = sentence_flags.pairs_of(run, arguments)
     if len(pairs) > MOST:
         raise UserError(
-            f"a picture has room for {MOST} sentences, and these are {len(pairs):,}"
-            + ": --num takes fewer" * (not arguments.text)
-            + "; experiments.report shows each of a split by itself"
+            f"a picture has room for {MOST} sentences, and these are {len(pairs):,}; "
+            "experiments.report shows each of a split by itself"
         )
     found = sentence_flags.translations_of(run, arguments, pairs)
     panels = [

@@ -187,14 +187,14 @@ def train_and_measure(
         if trained.reason == "stopped":
             return STOPPED, f"after step {trained.step}"
         loaded = load_run(run.path, checkpoint=CHECKPOINT)
-        summary = summarize(run.path, name=name)
+        summary = summarize(run.path, name=name).figures
         result = {
             "status": FINISHED,
             "reason": "",
-            "parameters": summary.parameters,
-            "steps": summary.step,
-            "minutes": summary.minutes,
-            "tokens_per_second": summary.tokens_per_second,
+            "parameters": summary["parameters"],
+            "steps": summary["step"],
+            "minutes": summary["minutes"],
+            "tokens_per_second": summary["tokens_per_second"],
             **evaluate(loaded, load_split(run, SPLIT)).to_dict(),
             **provenance(run, loaded, split=SPLIT, checkpoint=CHECKPOINT),
         }

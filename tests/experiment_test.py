@@ -71,21 +71,16 @@ def test_a_value_out_of_range_or_of_another_type_is_named(path, value, message):
 
 
 @pytest.mark.parametrize(
-    ("path", "nearest"),
+    "path_and_nearest",
     [
-        ("data.source", "cldr"),
-        ("data.source_tokenizer", "characters"),
-        ("data.target_tokenizer", "words"),
-        ("data.task", "reverse"),
-        ("model.attention", "after"),
-        ("model.cell", "lstm"),
-        ("model.readout", "linear"),
-        ("model.score", "additive"),
-        ("model.normalizer", "softmax"),
-        ("training.schedule", "cosine"),
+        *("data.source=cldr", "data.task=reverse", "data.source_tokenizer=characters"),
+        *("data.target_tokenizer=words", "model.attention=after", "model.cell=lstm"),
+        *("model.readout=linear", "model.score=additive", "model.normalizer=softmax"),
+        "training.schedule=cosine",
     ],
 )
-def test_an_unknown_registered_name_is_named_with_the_nearest(path, nearest):
+def test_an_unknown_registered_name_is_named_with_the_nearest(path_and_nearest):
+    path, nearest = path_and_nearest.split("=")
     with pytest.raises(UnknownNameError, match=rf"config\.{path}: .*'{nearest}'"):
         validate(with_field(path, nearest + "z"))
 

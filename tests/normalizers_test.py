@@ -38,23 +38,6 @@ def test_any_row_agrees_with_the_oracle(name, row):
 
 
 @pytest.mark.parametrize("name", aj.normalizer_names())
-def test_a_ratio_is_its_weights(name):
-    """With masked entries and an empty row; denominators are never 0."""
-    scores = np.stack([SCORES, -SCORES, SCORES])
-    where = np.array([[1, 1, 1, 1, 1], [1, 0, 1, 0, 1], [0] * 5], bool)
-    normalizer = aj.get_normalizer(name)
-    for mask in (None, where):
-        numerators, denominators = normalizer.as_ratio(scores, mask)
-        quotients = numerators
-        if normalizer.ratio is None:
-            assert denominators is None
-        else:
-            assert denominators.shape == (3, 1) and np.all(denominators > 0)
-            quotients = numerators / jnp.broadcast_to(denominators, scores.shape)
-        assert_close(quotients, normalizer(scores, mask))
-
-
-@pytest.mark.parametrize("name", aj.normalizer_names())
 def test_large_scores_and_minus_infinity(name):
     normalize = aj.get_normalizer(name)
     weights = normalize(np.array([1e4, 1e4 - 0.5, -1e4], np.float32))

@@ -235,8 +235,6 @@ def bucket_shapes(
       O(num_buckets · C⁴) multiplications for C ≤ 48 candidate lengths a side, whatever N:
       0.1 to 0.3 seconds.
     """
-    if len(lengths) == 0:
-        return ((1, 1),)
     lengths = np.maximum(lengths, 1)
     sources, targets = _candidates(lengths[:, 0]), _candidates(lengths[:, 1])
     rows = np.searchsorted(sources, lengths[:, 0])

@@ -25,15 +25,8 @@ from attention_jax.evaluation.significance import (
 )
 from attention_jax.training.run_directory import RunDirectory, config_to_dict, flatten
 
-# Figures of a RunSummary that runs can be sorted by, and whether higher is better.
-METRICS = {
-    "dev_loss": False,
-    "dev_bleu": True,
-    "last_dev_bleu": True,
-    "exact_match": True,
-    "tokens_per_second": True,
-    "minutes": False,
-}
+# Of the figures of a RunSummary.
+LOWER_IS_BETTER = {"dev_loss", "minutes"}
 
 
 def varying_fields(configs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -143,28 +136,27 @@ def compare_runs(
 
     Args:
       paths: the directories.
-      metric: one of METRICS, by which runs are sorted, the best first and those without it
-        last; None keeps their order.
+      metric: a figure of RunSummary, by which runs are sorted, the best first and those
+        without it last; None keeps their order.
 
     Raises:
       UserError: no path, or the same run twice; an UnknownNameError for another metric.
       OSError: a directory is not there, or holds no run.
     """
-    if metric is not None and metric not in METRICS:
-        raise unknown_name("metric", metric, METRICS)
     directories = [one for path in paths for one in run_directories(path)]
     if not directories:
         raise UserError("paths is empty: there is no run to compare")
     named = zip(directories, brief_paths(directories), strict=True)
     runs = [summarize(path, name=name) for path, name in named]
     if metric is not None:
-        sign = -1 if METRICS[metric] else 1
-        runs.sort(
-            key=lambda run: (
-                run.figures[metric] is None,
-                sign * (run.figures[metric] or 0),
-            )
+        if metric not in runs[0].figures:
+            raise unknown_name("metric", metric, runs[0].figures)
+        known = [run for run in runs if run.figures[metric] is not None]
+        known.sort(
+            key=lambda run: run.figures[metric] or 0.0,
+            reverse=metric not in LOWER_IS_BETTER,
         )
+        runs = known + [run for run in runs if run.figures[metric] is None]
     fields = varying_fields([run.config for run in runs if run.config])
     return Comparison(tuple(runs), tuple(fields), seed_groups(runs))
 

@@ -155,11 +155,7 @@ def _style(letters: fonts.Lettering) -> dict[str, Any]:
         "axes.grid": True,
         "grid.color": "0.9",
         "legend.frameon": False,
-        "legend.fontsize": _POINTS - 1,
-        "xtick.labelsize": _POINTS - 1,
-        "ytick.labelsize": _POINTS - 1,
-        "axes.titlesize": _POINTS + 1,
-        "figure.titlesize": _POINTS + 1,
+        "legend.fontsize": "small",
     }
 
 

@@ -58,7 +58,6 @@ class Evaluation:
       aligned: attention's links in the forced references against gold ones; None without
         either.
       seconds: of translating, compilation not counted.
-      shapes, compile_seconds: the number of shapes compiled, and how long it took.
       translations: of each pair, in order.
       references: what they were measured against.
       decoding: how they were searched for.
@@ -72,8 +71,6 @@ class Evaluation:
     decoding: DecodingConfig
     statistics: tuple[AttentionStatistics, ...] = ()
     aligned: AlignmentErrorRate | None = None
-    shapes: int = 0
-    compile_seconds: float = 0.0
 
     @property
     def attention(self) -> AttentionStatistics | None:
@@ -110,8 +107,6 @@ class Evaluation:
             "decoding": dataclasses.asdict(self.decoding),
             "seconds": self.seconds,
             "sentences_per_second": self.sentences_per_second,
-            "shapes": self.shapes,
-            "compile_seconds": self.compile_seconds,
         }
 
 
@@ -140,11 +135,10 @@ def evaluate(
     if alignments is not None:
         check_gold(run, pairs, alignments)
     sources = [pair.source for pair in pairs]
+    run.compile(sources)
     started = time.perf_counter()
-    shapes = run.compile(sources)
-    compiled = time.perf_counter()
     translations = run.decode(sources)
-    seconds = time.perf_counter() - compiled
+    seconds = time.perf_counter() - started
     references = tuple(_reference(run, pair) for pair in pairs)
     metrics = translation_quality(
         [translation.text for translation in translations],
@@ -174,8 +168,6 @@ def evaluate(
         decoding=run.config.decoding,
         statistics=tuple(attention_statistics(found.weights) for found in attentive),
         aligned=aligned,
-        shapes=shapes,
-        compile_seconds=compiled - started,
     )
 
 

@@ -19,13 +19,14 @@ import numpy as np
 from attention_jax.data.pairs import Pair
 from attention_jax.decoding.translate import Translation
 from attention_jax.evaluation import tables
+from attention_jax.evaluation.compare import System, compare_systems
 from attention_jax.evaluation.curves import plot_learning_curves, plot_length_curves
 from attention_jax.evaluation.evaluate import Evaluation
 from attention_jax.evaluation.fonts import web_font
 from attention_jax.evaluation.quality import sentence_chrf
 from attention_jax.evaluation.run_summary import RunSummary
-from attention_jax.evaluation.significance import bleu_by_length, equal_count_edges
 from attention_jax.run import Run
+from attention_jax.training.run_directory import config_to_dict, flatten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,7 +70,7 @@ def collect(
         "maps_note": _maps_note(run, sentences, evaluation),
         "sentences": sentences,
         "curves": _curves(summary),
-        "lengths": _lengths(run, evaluation),
+        "lengths": _lengths(run, evaluation, facts),
         "statistics": tables.attention_rows(evaluation),
         "environment": [
             ("commit", facts["commit"] or "not a checkout"),
@@ -170,7 +171,8 @@ def _facts(
     attention = model.attention
     if run.attends:
         attention += f", {model.score}, {model.normalizer}"
-    parameters = "unknown" if summary.parameters is None else f"{summary.parameters:,}"
+    number = summary.figures["parameters"]
+    parameters = "unknown" if number is None else f"{number:,}"
     return [
         ("data", f"{data.source}, {data.source_language} → {data.target_language}"),
         ("split", f"{facts['split']}, {len(evaluation.translations):,} sentences"),
@@ -221,17 +223,11 @@ def _curves(summary: RunSummary) -> str:
     return _data_url(plot_learning_curves([summary], panels=_PANELS))
 
 
-def _lengths(run: Run, evaluation: Evaluation) -> str:
-    lengths = evaluation.source_lengths
-    bins = bleu_by_length(
-        {"run": evaluation.hypotheses},
-        evaluation.references,
-        lengths,
-        edges=equal_count_edges(lengths, 6),
-        language=run.config.data.target_language,
-        lowercase=run.config.data.lowercase,
-    )
-    return _data_url(plot_length_curves(bins, unit=run.config.data.source_tokenizer))
+def _lengths(run: Run, evaluation: Evaluation, facts: Mapping[str, Any]) -> str:
+    config = flatten(config_to_dict(run.config))
+    compared = compare_systems([System("run", evaluation, facts, config)])
+    unit = run.config.data.source_tokenizer
+    return _data_url(plot_length_curves(compared.by_length, unit=unit))
 
 
 def _data_url(figure: "Figure") -> str:

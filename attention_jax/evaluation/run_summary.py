@@ -26,30 +26,22 @@ _NEEDED = {
     "train": ("step", "minutes", "loss", "tokens_per_second", "compilations"),
     "dev": ("step", "minutes", "loss", "bleu", "exact_match", "best_step"),
 }
-_FIGURES = (
-    *("parameters", "step", "minutes", "dev_loss", "dev_bleu", "last_dev_bleu"),
-    *("exact_match", "tokens_per_second"),
-)
 
 
 @dataclasses.dataclass(frozen=True)
 class RunSummary:
-    """One run. A figure is None where the run's files do not have it.
+    """One run.
 
     Attributes:
       name: the end of its path, as much as distinguishes it from the other runs.
       path: its directory.
       config: its fields, with dotted names; {} if config.json cannot be read.
-      parameters: the number of the model's parameters.
       split_hash: of the data's splits.
-      step: steps done, by the last row of metrics.
-      minutes: of training until then.
-      dev_loss: the lowest, nats per token.
-      dev_bleu: the highest.
-      last_dev_bleu: the one measured last.
-      exact_match: percentage of dev sentences, measured last.
-      tokens_per_second: the mean over steps; lines in which something was compiled do not
-        count, unless there are no others.
+      figures: by name, None where the run's files do not have it: the model's parameters;
+        the last step and its minutes of training; dev_loss, the lowest, in nats per token;
+        dev_bleu, the highest, and last_dev_bleu; exact_match, % of dev sentences, the last;
+        tokens_per_second, the mean over steps. Lines in which something was compiled do not
+        count for it, unless there are no others.
       finished: whether the same training command would train no further.
       notes: remarks, e.g. that it is unfinished or a file is damaged.
       rows: its metrics, those of each event in order.
@@ -58,29 +50,23 @@ class RunSummary:
     name: str
     path: pathlib.Path
     config: dict[str, Any]
-    parameters: int | None
     split_hash: str | None
-    step: int
-    minutes: float | None
-    dev_loss: float | None
-    dev_bleu: float | None
-    last_dev_bleu: float | None
-    exact_match: float | None
-    tokens_per_second: float | None
+    figures: dict[str, float | None]
     finished: bool
     notes: tuple[str, ...]
     rows: tuple[dict[str, Any], ...] = dataclasses.field(repr=False)
 
-    @property
-    def figures(self) -> dict[str, float | None]:
-        """The figures by name, for a comparison."""
-        return {name: getattr(self, name) for name in _FIGURES}
-
     def to_dict(self) -> dict[str, Any]:
         """The figures as JSON values, without the rows."""
-        fields = dataclasses.fields(self)
-        values = {f.name: getattr(self, f.name) for f in fields if f.name != "rows"}
-        return {**values, "path": str(self.path), "notes": list(self.notes)}
+        return {
+            "name": self.name,
+            "path": str(self.path),
+            "config": self.config,
+            "split_hash": self.split_hash,
+            **self.figures,
+            "finished": self.finished,
+            "notes": list(self.notes),
+        }
 
 
 def summarize(path: pathlib.Path, *, name: str) -> RunSummary:
@@ -121,15 +107,17 @@ def summarize(path: pathlib.Path, *, name: str) -> RunSummary:
         name=name,
         path=directory.path,
         config=config,
-        parameters=sessions[-1].get("parameters"),
         split_hash=sessions[-1].get("split_hash"),
-        step=step,
-        minutes=minutes,
-        dev_loss=min(_finite(dev, "loss"), default=None),
-        dev_bleu=max(_finite(dev, "bleu"), default=None),
-        last_dev_bleu=dev[-1]["bleu"] if dev else None,
-        exact_match=dev[-1]["exact_match"] if dev else None,
-        tokens_per_second=_mean_speed(trained),
+        figures={
+            "parameters": sessions[-1].get("parameters"),
+            "step": step,
+            "minutes": minutes,
+            "dev_loss": min(_finite(dev, "loss"), default=None),
+            "dev_bleu": max(_finite(dev, "bleu"), default=None),
+            "last_dev_bleu": dev[-1]["bleu"] if dev else None,
+            "exact_match": dev[-1]["exact_match"] if dev else None,
+            "tokens_per_second": _mean_speed(trained),
+        },
         finished=not ending.startswith("unfinished"),
         notes=tuple(notes),
         rows=tuple(rows),

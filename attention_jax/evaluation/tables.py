@@ -17,9 +17,6 @@ from attention_jax.evaluation.compare import (
 from attention_jax.evaluation.evaluate import Evaluation
 from attention_jax.evaluation.significance import SAMPLES, SEED
 
-# Fields that get a column of their own; more are named below the table.
-MOST_FIELDS = 5
-
 
 class Table(NamedTuple):
     """A table with a head, and lines that stand below it."""
@@ -51,40 +48,14 @@ DEV_COLUMNS = (
 )
 # Of attention in the translations, and in forced references against gold alignments.
 STATISTICS = (
+    Column("entropy", "attention entropy", "{:.2f}", "nats; 0 is one source word"),
+    Column("relative_entropy", "relative entropy", "{:.1%}", "of log S, the uniform"),
     Column(
-        "entropy",
-        "attention entropy",
-        meaning="nats a target word: 0 is one source word",
+        "covered", "source covered", "{:.1%}", f"words with {LEAST_COVERED} or more"
     ),
-    Column(
-        "relative_entropy",
-        "relative entropy",
-        "{:.1%}",
-        "of log S, which is uniform attention",
-    ),
-    Column(
-        "covered",
-        "source covered",
-        "{:.1%}",
-        f"of source words, with {LEAST_COVERED} or more of all attention to them",
-    ),
-    Column(
-        "repeated",
-        "repeated",
-        "{:.1%}",
-        "of attention, beyond the first whole one to a source word",
-    ),
-    Column(
-        "monotonicity",
-        "monotonicity",
-        meaning="Kendall's τ of target order and argmax source word; -1 to 1",
-    ),
-    Column(
-        "last_word",
-        "on the last word",
-        "{:.1%}",
-        "of attention, often the full stop",
-    ),
+    Column("repeated", "repeated", "{:.1%}", "beyond a source word's first whole one"),
+    Column("monotonicity", "monotonicity", "{:.2f}", "Kendall's τ of the argmax"),
+    Column("last_word", "on the last word", "{:.1%}", "often the full stop"),
 )
 RATES = (
     Column("error_rate", "AER ↓", "{:.1%}", "alignment error rate, references forced"),
@@ -105,10 +76,8 @@ def evaluation_rows(
     versions = facts["versions"]
     shown = ("attention_jax", "jax", "flax", "python")
     search = describe_search(evaluation.decoding)
-    speed = (
-        f"{search}, {evaluation.decoding.batch_size} at a time; not counted: "
-        f"{evaluation.compile_seconds:.1f} s for {evaluation.shapes} shapes"
-    )
+    size = evaluation.decoding.batch_size
+    speed = f"{search}, {size} at a time; compilation is not counted"
     return [
         *score_rows(evaluation, facts),
         *attention_rows(evaluation),
@@ -218,8 +187,8 @@ def _comparison_table(
     comparison: Comparison, title: str, columns: Sequence[Column], notes: list[str]
 ) -> Table:
     """One row a run, with the fields in which they differ, then means over seeds."""
-    runs, fields = comparison.runs, comparison.fields[:MOST_FIELDS]
-    brief = brief_fields(comparison.fields)
+    runs, fields = comparison.runs, comparison.fields
+    brief = brief_fields(fields)
     # "–": the run's configuration cannot be read.
     settings = {
         f: brief_values([run.config.get(f, "–") for run in runs]) for f in fields
@@ -241,12 +210,10 @@ def _comparison_table(
             f"{mean} ± {deviation}".removesuffix(" ± –") for mean, deviation in figures
         ]
         rows.append([f"mean of {len(group.names)}", *own, *means])
-    more = comparison.fields[MOST_FIELDS:]
-    below = [f"fields that differ, too: {', '.join(more)}"] if more else []
     if comparison.groups:
-        below.append("± is the sample standard deviation over seeds")
+        notes = ["± is the sample standard deviation over seeds", *notes]
     heads = ["run", *(brief[f] for f in fields), *(column.head for column in columns)]
-    return Table(title, heads, rows, below + notes)
+    return Table(title, heads, rows, notes)
 
 
 def _common(systems: Sequence[System]) -> list[str]:

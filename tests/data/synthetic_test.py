@@ -4,7 +4,6 @@ from attention_jax.config import DataConfig
 from attention_jax.data import load_splits, synthetic_tasks, tokenizers
 from attention_jax.data.pairs import link_tokens
 from attention_jax.data.splits import find_leaks
-from attention_jax.data.synthetic import syllables
 
 
 def words(text):
@@ -77,10 +76,3 @@ def test_lengths_are_spread_evenly_and_the_whole_space_can_be_asked_for():
     assert len({pair.source for pair in pairs}) == 39
     with pytest.raises(ValueError, match="must be at most 39, .* sentences of 1 to 3"):
         load_splits(synthetic(**fields, num_pairs=40))
-
-
-def test_syllables_are_distinct_sorted_and_equally_long():
-    for count in (1, 99, 100, 101, 2_000):
-        found = syllables(count)
-        assert found == sorted(set(found)) and len(found) == count
-        assert len({len(word) for word in found}) == 1

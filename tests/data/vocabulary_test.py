@@ -1,8 +1,6 @@
 import json
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from attention_jax.config import DataConfig
 from attention_jax.data import Pair, build_codecs, load_codecs, save_codecs, tokenizers
@@ -29,15 +27,6 @@ def test_the_most_frequent_tokens_are_known_in_order():
     assert vocabulary.encode(["<eos>", "<pad>", "x"]) == [UNK, UNK, 4]
     with pytest.raises(ValueError, match="must begin with"):
         Vocabulary(("a",))
-
-
-@given(st.lists(st.lists(st.text(max_size=3)), max_size=5))
-@settings(deadline=None)
-def test_decode_undoes_encode(lists):
-    vocabulary = build_vocabulary(lists)
-    for tokens in lists:
-        known = [token for token in tokens if token not in SPECIAL_TOKENS]
-        assert vocabulary.decode(vocabulary.encode(known)) == known
 
 
 @pytest.mark.parametrize("tokenizer", tokenizers.names())

@@ -98,15 +98,3 @@ def test_a_broken_font_covers_nothing(monkeypatch, tmp_path):
     assert fonts._characters("a family that is broken") == frozenset()
     assert fonts._characters.__wrapped__("DejaVu Sans") == frozenset()
     fonts._characters.cache_clear()
-
-
-def test_the_bundled_font_is_made_known_once():
-    for _ in range(2):
-        fonts._bundled_family.cache_clear()
-        fonts.lettering(["年"])
-    paths = [
-        entry.fname
-        for entry in font_manager.fontManager.ttflist
-        if entry.name == "Noto Sans SC" and "pylopdf" in entry.fname
-    ]
-    assert len(paths) == len(set(paths))

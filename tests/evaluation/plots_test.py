@@ -58,6 +58,8 @@ def test_every_label_is_drawn_without_a_warning(tmp_path, suffix, caplog, monkey
     *axes, bar = figure.axes
     assert len({one.images[0].get_clim() for one in axes}) == 1 and len(axes) == 5
     assert bar.get_ylabel() == "attention weight"
+    assert "[U+D55C]" in label_texts(axes[3].get_yticklabels())
+    assert any("U+D55C" in text.get_text() for text in figure.texts)
     assert not any(c.get_paths() for c in axes[0].collections)
     magic = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[suffix]
     assert path.read_bytes().startswith(magic)
@@ -88,7 +90,7 @@ def test_source_words_are_above_and_target_words_at_the_side():
 @pytest.mark.parametrize(
     ("weights", "limits"),
     [
-        ([[0.2, 0.3]], (0, 1)),
+        (jnp.array([[0.25, 0.5]], jnp.bfloat16), (0, 1)),
         ([[0.0, 0.0]], (0, 1)),
         ([[2.5, 0.0]], (0, 2.5)),
         ([[-1.0, 0.5]], (-1, 1)),
@@ -97,6 +99,7 @@ def test_source_words_are_above_and_target_words_at_the_side():
 def test_colours_run_from_0_to_1_and_further_when_weights_do(weights, limits):
     [image] = plot_weights(weights, ["a", "b"], ["c"]).axes[0].images
     assert image.get_clim() == limits
+    np.testing.assert_array_equal(image.get_array(), np.asarray(weights, np.float64))
 
 
 def test_gold_links_are_outlined():
@@ -111,7 +114,6 @@ def test_gold_links_are_outlined():
 @pytest.mark.parametrize(
     ("text", "number", "words"),
     [
-        ("我 爱 你", 3, ["我", "爱", "你"]),
         ("我爱你", 3, ["我", "爱", "你"]),
         ("I love you", 3, ["I", "love", "you"]),
         ("12.5 公里", 6, list("12.5公里")),
@@ -120,18 +122,6 @@ def test_gold_links_are_outlined():
 def test_a_string_stands_for_its_words_or_characters(text, number, words):
     axes = plot_weights(np.ones((1, number)), text, "x").axes[0]
     assert label_texts(axes.get_xticklabels()) == words
-
-
-@pytest.mark.parametrize(
-    "weights",
-    [
-        jnp.ones((1, 2), jnp.bfloat16),
-        [[True, False]],
-    ],
-)
-def test_any_array_of_numbers_is_accepted(weights):
-    [image] = plot_weights(weights, "a b", "c").axes[0].images
-    np.testing.assert_array_equal(image.get_array(), np.asarray(weights, np.float64))
 
 
 @pytest.mark.parametrize(
@@ -258,13 +248,6 @@ def test_words_and_titles_without_end_lose_their_middle():
     assert beside == "国" * 23 + "…" + "z" * 23
     assert figure.axes[0].get_title(loc="left") == "t" * 119 + "…" + "t" * 119
     assert max(figure.get_size_inches()) < 40
-
-
-def test_a_character_without_a_font_is_spelt_out_and_noted(monkeypatch):
-    monkeypatch.setattr(fonts, "_system_families", list)
-    figure = plot_weights([[1.0]], ["한"], ["ok"])
-    assert label_texts(figure.axes[0].get_xticklabels()) == ["[U+D55C]"]
-    assert any("U+D55C" in text.get_text() for text in figure.texts)
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf"])

@@ -74,16 +74,6 @@ def test_sorted_drawn_and_written(folder, capsys):
     assert written["groups"][0]["mean"]["dev_bleu"] == 35.0
 
 
-def test_many_differing_fields_are_counted(folder, capsys):
-    fields = {f"data__{n}": 7 for n in ("min_length", "max_length", "symbols")}
-    fields |= {f"model__{n}": 8 for n in ("alignment_size", "readout_size")}
-    make_run(folder / "runs/far", seed=9, **fields)
-    assert run("runs/dot", "runs/far") == 0
-    out = capsys.readouterr().out
-    assert "fields that differ, too: model.readout_size\n" in out
-    assert "alignment_size" in out.splitlines()[1]
-
-
 def test_other_splits_are_noted(folder, capsys):
     for name, split in (("dot", "a" * 64), ("mine", "b" * 64), ("seed5", "a" * 64)):
         facts = {"parameters": 1234, "split_hash": split}

@@ -4,15 +4,13 @@ import shutil
 import types
 
 import pytest
-from absl import flags
 
-from attention_jax.data.splits import Splits
 from attention_jax.data.tokenization import CharacterTokenizer
 from attention_jax.errors import UserError
 from attention_jax.evaluation.alignment import format_alignment, gold_links
-from attention_jax.evaluation.evaluate import SPLITS, load_split
+from attention_jax.evaluation.evaluate import load_split
 from attention_jax.experiment import run_experiment
-from attention_jax.run import CHECKPOINTS, load_run
+from attention_jax.run import load_run
 from attention_jax.training.run_directory import RunDirectory
 from experiments import cli, evaluate, gold_alignments
 from tests.tiny_run import tiny_config, tiny_run
@@ -256,16 +254,6 @@ def test_runs_of_other_sentences_do_not_compare(workdir, tmp_path, capsys):
     err = capsys.readouterr().err
     assert "different test sentences (40 and 40; split hashes" in err
     assert err.count("\n") == 1
-
-
-def test_the_choices_are_the_librarys():
-    flag_values = flags.FlagValues()
-    evaluate.define_flags(flag_values)
-    assert flag_values["checkpoint"].parser.enum_values == list(CHECKPOINTS)
-    assert flag_values["split"].parser.enum_values == list(SPLITS)
-    assert set(SPLITS) == {*Splits._fields} - {"report"}
-    defaults = flag_values["checkpoint"].default, flag_values["split"].default
-    assert defaults == ("best", "test")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 import pytest
 
 from attention_jax.evaluation.evaluate import load_split
-from attention_jax.run import Run
 from attention_jax.training.run_directory import RunDirectory
 from experiments import cli, plot_attention
 from tests.tiny_run import tiny_run
@@ -39,26 +38,6 @@ def test_draws_a_given_translation(workdir, tmp_path, capsys, monkeypatch):
     arguments = (f"--workdir={workdir}", "--text=ba bi", f"--output={output}")
     assert run(*arguments, "--target=ba zz ba") == 0
     assert drawn == [(("ba", "bi"), ("ba", "zz", "ba"))]
-
-
-def test_another_search_than_the_runs_own(workdir, tmp_path, monkeypatch, capsys):
-    searched = []
-    decode = Run.decode
-
-    def record(self, sentences):
-        searched.append(self.config.decoding)
-        return decode(self, sentences)
-
-    monkeypatch.setattr(Run, "decode", record)
-    monkeypatch.setattr(plot_attention, "plot_weights_grid", lambda *_, **__: None)
-    output = tmp_path / "attention.png"
-    arguments = (f"--workdir={workdir}", "--text=ba bi", f"--output={output}")
-    assert run(*arguments, "--beam_size=2") == 0
-    [decoding] = searched
-    assert (decoding.search, decoding.beam_size) == ("beam", 2)
-    assert run(*arguments, "--beam_size=2", "--target=ba") == 2
-    err = capsys.readouterr().err
-    assert "--target forces the words, and leaves --beam_size nothing to search" in err
 
 
 def test_draws_several_sentences_in_a_grid(workdir, tmp_path, capsys, monkeypatch):

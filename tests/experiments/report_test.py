@@ -45,19 +45,6 @@ def test_a_report_of_a_run(workdir, tmp_path, capsys):
     assert 0 < one["confidence"] <= 1 and one["entropy"] >= 0
 
 
-def test_attention_is_compared_with_links_from_a_file(workdir, tmp_path, capsys):
-    links, output = tmp_path / "links.txt", tmp_path / "report.html"
-    links.write_text("0-0\n0-0 0?1\n")
-    arguments = (f"--workdir={workdir}", f"--output={output}", "--max_sentences=2")
-    assert run(*arguments, f"--alignments={links}") == 0
-    page = output.read_text("utf-8")
-    assert "AER ↓" in page
-    assert f"2 sure gold ones from {links}" in page
-    links.write_text("0-0\n0-99\n")
-    assert run(*arguments, f"--alignments={links}") == 2
-    assert f"{links}, line 2: the link 0-99 is outside" in capsys.readouterr().err
-
-
 def test_without_metrics_and_without_translations(workdir, tmp_path, monkeypatch):
     """What is missing is left out and noted."""
     empty = [[NOTHING]]
