@@ -168,6 +168,9 @@ class TrainingConfig:
         "constant, cosine or inverse_sqrt, after warmup_steps of linear warm-up.",
     )
     warmup_steps: int = field(100, "Steps of linear warm-up.", COUNT)
+    accumulate: int = field(
+        1, "Steps an update, which takes the mean of their gradients.", POSITIVE
+    )
     clip_norm: float = field(
         1.0, "Gradients are scaled to at most this global norm; 0 leaves them.", AMOUNT
     )

@@ -329,11 +329,12 @@ def _run_steps(session: Session, state: TrainState, progress: Progress) -> Train
             last = reason in (STEPS, MINUTES)
             where = {"step": step, "epoch": step / batches.steps_per_epoch}
             if last or step % training.log_every == 0:
+                before = (step - 1) // training.accumulate * training.accumulate
                 row = {
                     "event": "train",
                     **where,
                     **meter.report(),
-                    "learning_rate": float(learning_rate(step - 1)),
+                    "learning_rate": float(learning_rate(before)),
                     "padding_share": batches.padding_share,
                     "compilations": progress.compilations,
                     "compilation_seconds": progress.compilation_seconds,

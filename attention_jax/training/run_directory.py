@@ -39,7 +39,6 @@ _SHOWN = 5
 REMOVED_FIELDS = frozenset(
     {
         "config.profile",
-        "config.training.accumulate",
         "config.training.plateau_factor",
         "config.training.plateau_patience",
     }

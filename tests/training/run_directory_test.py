@@ -57,7 +57,7 @@ def test_missing_stored_field_gets_its_default_and_is_named(caplog):
 
 def test_a_field_of_an_earlier_version_is_left_out():
     values = config_to_dict(ExperimentConfig())
-    values["profile"], values["training"]["accumulate"] = 20, 4
+    values["profile"], values["training"]["plateau_patience"] = 20, 4
     assert config_from_dict(values) == ExperimentConfig()
 
 
