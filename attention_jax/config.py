@@ -168,9 +168,6 @@ class TrainingConfig:
         "constant, cosine or inverse_sqrt, after warmup_steps of linear warm-up.",
     )
     warmup_steps: int = field(100, "Steps of linear warm-up.", COUNT)
-    accumulate: int = field(
-        1, "Steps an update, which takes the mean of their gradients.", POSITIVE
-    )
     clip_norm: float = field(
         1.0, "Gradients are scaled to at most this global norm; 0 leaves them.", AMOUNT
     )
@@ -264,11 +261,6 @@ class ExperimentConfig:
     """Everything a run depends on besides the code."""
 
     seed: int = field(0, "Seed of parameters, dropout and batch order.", SEED)
-    profile: int = field(
-        0,
-        "Trace this many steps, after the first ten, into the run's profile/.",
-        COUNT,
-    )
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)

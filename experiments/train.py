@@ -6,7 +6,7 @@
 
 The run's directory gets config.json, record.json, codecs.json, metrics.jsonl,
 samples.jsonl, checkpoints/ and events/ (tensorboard --logdir=runs). SIGTERM saves and exits
-with status 143. --config.profile=20 traces 20 steps into profile/.
+with status 143.
 
 With --config.training.data_parallel=True all devices share each batch. Several processes,
 on one machine or many, train together when each is told of the others: --distributed on

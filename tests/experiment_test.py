@@ -97,7 +97,6 @@ def test_a_misspelt_attribute_is_named_with_the_nearest():
         ({"data.min_length": 9, "data.max_length": 8}, "min_length must be at most"),
         ({"data.source": "tsv"}, r"config\.data\.path must name a file"),
         ({"data.source": "text", "data.path": "a"}, r"data\.target_path must name"),
-        ({"training.steps": 10, "training.accumulate": 4}, "got 10 and 4"),
         ({"data.num_pairs": 0}, r"config\.data\.num_pairs must be at least 1"),
         (
             {"decoding.max_length_ratio": 0.0, "decoding.max_length_offset": 0},

@@ -111,7 +111,11 @@ def _scan_jvp(step: Step, reverse: bool, primals: tuple, tangents: tuple) -> tup
             factors: dict[str, Array] = {}
 
             def product(name: str, vectors: Array) -> Array:
-                _check_unused(name, factors)
+                if name in factors:
+                    raise ValueError(
+                        f"a step of recurrent_scan uses the weight {name!r} twice; give "
+                        "each use its own name, or pass the matrix in `constants`"
+                    )
                 factors[name] = vectors
                 return _perturb(vectors @ weights[name], delta[name])
 
@@ -148,14 +152,6 @@ def _zero_deltas(
     first = jax.tree.map(lambda x: jax.eval_shape(lambda x: x[0], x), inputs)
     shapes = jax.eval_shape(products, carry, first)
     return {n: jnp.zeros((length, *s.shape), s.dtype) for n, s in shapes.items()}
-
-
-def _check_unused(name: str, factors: Mapping[str, Array]) -> None:
-    if name in factors:
-        raise ValueError(
-            f"a step of recurrent_scan uses the weight {name!r} twice; "
-            "give each use its own name, or pass the matrix in `constants`"
-        )
 
 
 @jax.custom_jvp

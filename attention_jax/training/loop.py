@@ -41,8 +41,6 @@ Log = Callable[[dict[str, Any]], None]
 
 # Why a run ends: every step is made; dev no longer improves; max_minutes; should_stop.
 STEPS, PATIENCE, MINUTES, STOPPED = "steps", "patience", "minutes", "stopped"
-# Steps left out of a profile: they compile and fill caches.
-_PROFILE_WARMUP = 10
 
 
 class DevTranslations(NamedTuple):
@@ -303,25 +301,14 @@ def _run_steps(session: Session, state: TrainState, progress: Progress) -> Train
     earlier_minutes, started = progress.minutes, time.perf_counter()
     alone = jax.process_count() == 1
     step, meter = int(state.step), Meter(progress.meter)
-    first_traced = step + _PROFILE_WARMUP
-    last_traced = first_traced + experiment.config.profile
     reason = progress.reason_to_end(training, step)
     state = sharding.replicate(state)
-    with (
-        CompilationCounter(
-            "train_step",
-            count=progress.compilations,
-            seconds=progress.compilation_seconds,
-        ) as compilations,
-        contextlib.ExitStack() as trace,
-    ):
+    with CompilationCounter(
+        "train_step",
+        count=progress.compilations,
+        seconds=progress.compilation_seconds,
+    ) as compilations:
         while not reason:
-            if step == first_traced < last_traced:
-                trace.enter_context(
-                    jax.profiler.trace(run.profile_path, create_perfetto_trace=True)
-                )
-            elif step == last_traced:
-                trace.close()
             state, metrics = train_step(state, sharding.shard_batch(batches.at(step)))
             step += 1
             meter.add(step, metrics)
@@ -342,12 +329,11 @@ def _run_steps(session: Session, state: TrainState, progress: Progress) -> Train
             last = reason in (STEPS, MINUTES)
             where = {"step": step, "epoch": step / batches.steps_per_epoch}
             if last or step % training.log_every == 0:
-                before = (step - 1) // training.accumulate * training.accumulate
                 row = {
                     "event": "train",
                     **where,
                     **meter.report(),
-                    "learning_rate": float(learning_rate(before)),
+                    "learning_rate": float(learning_rate(step - 1)),
                     "padding_share": batches.padding_share,
                     "compilations": progress.compilations,
                     "compilation_seconds": progress.compilation_seconds,

@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float
 
 from attention_jax.config import TrainingConfig
-from attention_jax.errors import UserError, named
+from attention_jax.errors import named
 from attention_jax.functions.registry import Registry
 
 # decay(step, *, warmup_steps, steps) -> the factor in [0, 1] of the peak learning rate at
@@ -48,19 +48,13 @@ def inverse_sqrt(step, *, warmup_steps, steps):
 
 
 def check_config(config: TrainingConfig) -> None:
-    """Returns if the schedule is registered and the fields agree with one another.
+    """Returns if the schedule is registered.
 
     Raises:
-      UserError: names the field.
+      UnknownNameError: names the field.
     """
     with named("config.training.schedule"):
         schedules.get(config.schedule)
-    if config.steps % config.accumulate:
-        raise UserError(
-            "config.training.steps must be a multiple of config.training.accumulate, "
-            "because the steps after the last update would have no effect: got "
-            f"{config.steps} and {config.accumulate}"
-        )
 
 
 def make_schedule(config: TrainingConfig) -> optax.Schedule:
@@ -92,24 +86,16 @@ def make_optimizer(config: TrainingConfig) -> optax.GradientTransformation:
     A gradient whose global norm exceeds `clip_norm` is scaled to it; 0 never scales.
     `weight_decay` is AdamW's, decoupled from the gradient and on matrices only, not on
     biases or scalars; 0 is Adam. (Kingma & Ba 2015; Loshchilov & Hutter 2019.)
-
-    With `accumulate` k > 1 it updates every k-th time it is called, with the mean of the
-    k gradients, and follows the schedule in steps all the same.
     """
-    schedule, every = make_schedule(config), config.accumulate
 
     def matrices(params: Any) -> Any:
         return jax.tree.map(lambda array: jnp.ndim(array) >= 2, params)
 
     clip = optax.clip_by_global_norm(config.clip_norm)
     adam = optax.adamw(
-        lambda updates: schedule(updates * every),
-        weight_decay=config.weight_decay,
-        mask=matrices,
+        make_schedule(config), weight_decay=config.weight_decay, mask=matrices
     )
     chain = optax.chain(clip if config.clip_norm else optax.identity(), adam)
-    if every > 1:
-        chain = optax.MultiSteps(chain, every).gradient_transformation()
 
     def update(updates, state, params=None):
         # Optax raises a Python float to an integer count, which strict promotion forbids.

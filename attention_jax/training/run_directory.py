@@ -9,7 +9,7 @@ checkpoints/    one folder a step
 events/         the same metrics for TensorBoard
 train.lock      held by the process that trains
 
-Where there was reason for it: damaged_checkpoints/, non_finite.json, profile/.
+Where there was reason for it: damaged_checkpoints/, non_finite.json.
 """
 
 import contextlib
@@ -37,7 +37,12 @@ from attention_jax.training.provenance import environment
 _SHOWN = 5
 # Fields of earlier versions, which a stored configuration may still have.
 REMOVED_FIELDS = frozenset(
-    {"config.training.plateau_factor", "config.training.plateau_patience"}
+    {
+        "config.profile",
+        "config.training.accumulate",
+        "config.training.plateau_factor",
+        "config.training.plateau_patience",
+    }
 )
 
 
@@ -64,7 +69,6 @@ class RunDirectory:
         self.events_path = self.path / "events"
         self.lock_path = self.path / "train.lock"
         self.non_finite_path = self.path / "non_finite.json"
-        self.profile_path = self.path / "profile"
 
     def owns(self, path: str | os.PathLike[str]) -> bool:
         """Whether `path` is one of these files, or in one of these folders."""
@@ -185,8 +189,6 @@ class RunDirectory:
             return []
         before = flatten(config_to_dict(self.load_config()))
         after = flatten(config_to_dict(with_absolute_paths(config)))
-        # Which steps are traced changes nothing of what a run computes.
-        after["profile"] = before["profile"]
         return [
             f"{name}: {before[name]!r} -> {after[name]!r}"
             for name in before

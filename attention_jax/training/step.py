@@ -165,12 +165,8 @@ def make_train_step(
         averages = state.averages
         if averages is not None:
             # min(decay, (1 + t) / (10 + t)): the first ones forget the random start.
-            every = training.accumulate
-            t = (state.step // every).astype(jnp.float32)
+            t = state.step.astype(jnp.float32)
             share = 1.0 - jnp.minimum(training.ema_decay, (1.0 + t) / (10.0 + t))
-            if every > 1:
-                # The parameters move with every `accumulate`-th batch only.
-                share = jnp.where((state.step + 1) % every == 0, share, 0.0)
             averages = jax.tree.map(
                 lambda old, new: old + share * (new - old), averages, params
             )

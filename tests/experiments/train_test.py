@@ -357,18 +357,6 @@ def test_averages_survive_a_restart(config, tmp_path):
     chex.assert_trees_all_equal(run.params, states[0].averages)
 
 
-def test_a_profile_is_written_and_may_be_asked_for_on_restart(
-    finished, config, tmp_path
-):
-    workdir = tmp_path / "profiled"
-    config.profile = 3
-    train(config, workdir)
-    assert list((workdir / "profile").rglob("perfetto_trace.json.gz"))
-    chex.assert_trees_all_equal(last_state(workdir), last_state(finished[0]))
-    config.profile = 0
-    assert train(config, workdir).finished
-
-
 def test_an_interrupted_run_resumes_bit_identically(finished, config, tmp_path):
     workdir = tmp_path / "interrupted"
 

@@ -122,35 +122,6 @@ def trained(training, batches, *, model=None):
     return states
 
 
-def test_accumulating_updates_once_with_the_mean_gradient():
-    training = TrainingConfig(accumulate=2, warmup_steps=1, schedule="constant")
-    # As many tokens in each, so that the mean of their means is that of all.
-    one = random_batch(0)
-    two = one._replace(target_outputs=np.where(one.target_outputs == 1, 2, one.source))
-    both = type(one)(*(np.concatenate(pair) for pair in zip(one, two, strict=True)))
-    states = trained(training, [one, two, one, two])
-    start = init_state(bigram_model(), make_optimizer(training), seed=0).params
-    np.testing.assert_array_equal(states[0].params["table"], start["table"])
-    np.testing.assert_array_equal(states[1].params["table"], states[2].params["table"])
-    at_once = trained(TrainingConfig(warmup_steps=1, schedule="constant"), [both, both])
-    for accumulated, whole in zip(states[1::2], at_once, strict=True):
-        np.testing.assert_allclose(
-            accumulated.params["table"], whole.params["table"], atol=1e-6
-        )
-
-
-def test_accumulating_follows_the_schedule_in_steps():
-    training = TrainingConfig(
-        accumulate=4, schedule="cosine", warmup_steps=0, steps=8, clip_norm=0.0
-    )
-    tables = [s.params["table"] for s in trained(training, [random_batch(0)] * 8)]
-    # Adam's updates with the same gradients have the size of the learning rate, which is
-    # half the peak for the second update, made in the middle of the run.
-    first = np.abs(tables[3] - tables[0]).max()
-    second = np.abs(tables[7] - tables[3]).max()
-    assert second == pytest.approx(0.5 * first, rel=0.05)
-
-
 def test_bfloat16_computes_roughly_and_keeps_float32_weights():
     batches = [random_batch(n) for n in range(20)]
     exact = trained(TrainingConfig(), batches)[-1]
@@ -160,17 +131,14 @@ def test_bfloat16_computes_roughly_and_keeps_float32_weights():
     assert np.any(rough.params["table"] != exact.params["table"])
 
 
-@pytest.mark.parametrize("accumulate", [1, 3])
-def test_averages_follow_the_updates(accumulate):
-    training = TrainingConfig(ema_decay=0.9, accumulate=accumulate)
+def test_averages_follow_the_updates():
+    training = TrainingConfig(ema_decay=0.9)
     states = trained(training, [random_batch(n) for n in range(24)])
     start = init_state(bigram_model(), make_optimizer(training), seed=0).params
     expected = np.asarray(start["table"], np.float64)
-    for number, state in enumerate(states, 1):
-        if number % accumulate == 0:
-            t = number // accumulate - 1
-            decay = min(0.9, (1 + t) / (10 + t))
-            expected = decay * expected + (1 - decay) * state.params["table"]
+    for t, state in enumerate(states):
+        decay = min(0.9, (1 + t) / (10 + t))
+        expected = decay * expected + (1 - decay) * state.params["table"]
         np.testing.assert_allclose(state.averages["table"], expected, atol=1e-5)
         assert state.evaluated_params is state.averages
 
