@@ -63,15 +63,9 @@ def parse_alignment(line: str) -> Alignment:
     return Alignment(frozenset(sure), frozenset(possible))
 
 
-def format_alignment(links: Iterable[Link], possible: Iterable[Link] = ()) -> str:
-    """The line that `parse_alignment` reads: sure links in order, then possible ones.
-
-    A link that is sure is not written again as a possible one.
-    """
-    sure = set(links)
-    formatted = [f"{s}-{t}" for s, t in sorted(sure)]
-    formatted += [f"{s}?{t}" for s, t in sorted(set(possible) - sure)]
-    return " ".join(formatted)
+def format_alignment(links: Iterable[Link]) -> str:
+    """The line of sure links that `parse_alignment` reads, in order: `0-0 1-2`."""
+    return " ".join(f"{s}-{t}" for s, t in sorted(links))
 
 
 def read_alignments(

@@ -58,10 +58,9 @@ def test_between_0_and_1_and_0_exactly_for_a_perfect_alignment(found, sure, poss
 
 
 @settings(deadline=None)
-@given(links, links)
-def test_writing_and_reading(sure, possible):
-    read = parse_alignment(format_alignment(sure, possible))
-    assert read == Alignment(sure, sure | possible)
+@given(links)
+def test_writing_and_reading(sure):
+    assert parse_alignment(format_alignment(sure)) == Alignment(sure, sure)
 
 
 def test_files(tmp_path):

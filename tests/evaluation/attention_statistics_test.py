@@ -16,6 +16,13 @@ from attention_jax.evaluation.attention_statistics import (
 def test_one_look_at_each_word_in_order():
     found = attention_statistics(np.eye(4))
     assert found == AttentionStatistics(0, 0, 1, 0, 1, 0.25)
+    assert attention_statistics(np.eye(5)[::-1]).monotonicity == pytest.approx(-1)
+    found = attention_statistics(np.array([[0, 0, 1.0]] * 4))
+    assert found.covered == pytest.approx(1 / 3)
+    assert found.repeated == 3 / 4 and found.last_word == 1
+    for shape in ((0, 0), (0, 3), (2, 0)):
+        found = attention_statistics(np.zeros(shape))
+        assert found == AttentionStatistics(*[None] * 6)
 
 
 def test_looking_at_everything_alike():
@@ -26,27 +33,11 @@ def test_looking_at_everything_alike():
     assert found.monotonicity is None and found.last_word == 0.25
 
 
-def test_staring_at_the_last_word():
-    found = attention_statistics(np.array([[0, 0, 1.0]] * 4))
-    assert found.covered == pytest.approx(1 / 3)
-    assert found.repeated == 3 / 4 and found.last_word == 1
-
-
-def test_reversed():
-    assert attention_statistics(np.eye(5)[::-1]).monotonicity == pytest.approx(-1)
-
-
-@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (2, 0)])
-def test_nothing_to_measure(shape):
-    found = attention_statistics(np.zeros(shape))
-    assert found == AttentionStatistics(*[None] * 6)
-
-
 def test_one_word_and_rows_of_zeros():
     assert attention_statistics(np.ones((1, 1))).relative_entropy is None
     found = attention_statistics(np.zeros((2, 3)))
     assert found == AttentionStatistics(None, None, 0.0, None, None, None)
-    # A word that looks at nothing is left out; it has no brightest source word.
+    # A word that attends to nothing is left out; it has no argmax.
     weights = np.eye(4)[[0, 3, 3]] * [[1.0], [0.0], [1.0]]
     found = attention_statistics(weights)
     assert (found.entropy, found.monotonicity, found.covered) == (0, 1, 0.5)

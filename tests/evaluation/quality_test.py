@@ -58,11 +58,8 @@ def test_chinese_is_cut_into_characters(language):
     assert "tok:zh" in found.signature
     # 7 of 8 characters; as one word nothing would match.
     assert found.score > 40
-
-
-@pytest.mark.parametrize("language", ["en", "de", "zhx", "jax", "ko"])
-def test_other_languages_are_cut_into_words(language):
-    assert "tok:13a" in bleu(["a b"], ["a b"], language=language).signature
+    for other in ("en", "de", "zhx", "jax", "ko"):
+        assert "tok:13a" in bleu(["a b"], ["a b"], language=other).signature
 
 
 @pytest.mark.parametrize(
