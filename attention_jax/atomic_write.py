@@ -133,11 +133,19 @@ def read_lines(path: pathlib.Path) -> list[Any]:
     return values
 
 
-def drop_lines_after(path: pathlib.Path, step: int) -> None:
-    """Keeps the lines whose `step` is at most `step`."""
-    kept = [line for line in read_lines(path) if line["step"] <= step]
+def drop_lines_after(path: pathlib.Path, step: int) -> int:
+    """Keeps the lines whose `step` is at most `step`; returns the largest step before.
+
+    Raises:
+      UserError: a line has no step; names the file and the line.
+    """
+    lines = read_lines(path)
+    for number, line in enumerate(lines, 1):
+        if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+            raise UserError(f"{path}, line {number}: not an object with a step")
     if path.is_file():
-        write_text(path, _lines(kept))
+        write_text(path, _lines(line for line in lines if line["step"] <= step))
+    return max((line["step"] for line in lines), default=0)
 
 
 def _lines(values: Iterable[Any]) -> str:

@@ -299,6 +299,8 @@ def check_fields(section: Any, name: str = "config") -> None:
             continue
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{full} must be finite, got {value}")
+        if isinstance(value, str) and "\0" in value:
+            raise UserError(f"{full} must not hold a NUL character, got {value!r}")
         allowed = one.metadata["allowed"]
         if isinstance(allowed, Range):
             if not allowed.holds(value):

@@ -284,13 +284,7 @@ def padding(key_lengths: ArrayLike) -> Mask:
       ValueError: one is negative. (The values of a JAX array are not looked at: that
         would wait for the device.)
     """
-    lengths = _integers("masks.padding: key_lengths", key_lengths)
-    if not isinstance(key_lengths, jax.Array) and np.any(np.asarray(key_lengths) < 0):
-        raise ValueError(
-            "masks.padding: key_lengths must be at least 0, "
-            f"but one is {np.min(key_lengths)}"
-        )
-    return Padding(lengths)
+    return Padding(_counts("masks.padding: key_lengths", key_lengths))
 
 
 def segments(query_ids: ArrayLike, key_ids: ArrayLike) -> Mask:
@@ -312,8 +306,12 @@ def prefix(length: ArrayLike) -> Mask:
     """Keys at positions below `length`, an integer broadcastable to the leading axes.
 
     `causal() | prefix(n)` is the prefix language model's mask.
+
+    Raises:
+      TypeError: it is not an integer.
+      ValueError: it is negative, as far as `padding` looks.
     """
-    return Prefix(_integers("masks.prefix: length", length))
+    return Prefix(_counts("masks.prefix: length", length))
 
 
 def dense(array: ArrayLike) -> Mask:
@@ -371,6 +369,14 @@ def _integers(name: str, values: ArrayLike) -> Array:
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"{name} must be integers, but the dtype is {array.dtype}")
     return wide(array)
+
+
+def _counts(name: str, values: ArrayLike) -> Array:
+    counts = _integers(name, values)
+    # Looking at a JAX array would wait for the device.
+    if not isinstance(values, jax.Array) and np.any(np.asarray(values) < 0):
+        raise ValueError(f"{name} must be at least 0, but one is {np.min(values)}")
+    return counts
 
 
 def wide(integers: Array) -> Array:

@@ -43,7 +43,8 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_list("checks", [], text, **given)
     text = "Time and memory relative to `additive`'s; --notiming is faster."
     flags.DEFINE_boolean("timing", True, text, **given)
-    flags.DEFINE_integer("seed", 0, "Of the arrays.", **given)
+    bounds = {"lower_bound": 0, "upper_bound": 2**32 - 1}
+    flags.DEFINE_integer("seed", 0, "Of the arrays.", **bounds, **given)
     flags.DEFINE_string("output", None, "A JSON file for the reports.", **given)
     flags.DEFINE_boolean("list", False, "Print what is checked and stop.", **given)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from absl import flags
 
-from attention_jax.config import ExperimentConfig
+from attention_jax.config import ExperimentConfig, check_fields
 from attention_jax.errors import UserError
 
 _DEFINE: dict[Any, Callable[..., object]] = {
@@ -97,7 +97,10 @@ def load_configs(
                 f"dict of them for a sweep, got {type(one).__name__}"
             )
         for (*sections, field), value in overrides:
-            setattr(functools.reduce(getattr, sections, one), field, value)
+            section = functools.reduce(getattr, sections, one)
+            if not dataclasses.is_dataclass(section):
+                check_fields(one)
+            setattr(section, field, value)
     if not found:
         raise UserError(f"get_config() of {path} returns an empty sweep")
     return found
@@ -117,6 +120,7 @@ def load_config(
             f"{path} is a sweep of {len(found)} runs: use "
             f"python -m experiments.sweep --config={path} --workdir=DIR"
         )
+    check_fields(found[0])
     return found[0]
 
 

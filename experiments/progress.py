@@ -125,6 +125,11 @@ def _start_lines(row: dict[str, Any]) -> Iterator[str]:
     )
     if row["step"]:
         yield f"resuming after step {row['step']}"
+    if "begun_again_after" in row:
+        yield (
+            "there is no checkpoint: beginning again from step 0, and replacing the "
+            f"metrics and samples up to step {row['begun_again_after']}"
+        )
     for name, reason in row.get("damaged_checkpoints", {}).items():
         yield f"skipped checkpoint {name}, kept in damaged_checkpoints: {reason}"
     for name in row.get("unfinished_checkpoints", ()):

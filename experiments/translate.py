@@ -74,7 +74,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def main(arguments: types.SimpleNamespace) -> None:
     """Translates until the input ends."""
     if sys.stdin is None or sys.stdout is None:  # closed, as by `<&-`
-        raise UserError("sentences come from standard input, which must be open")
+        raise UserError("standard input and standard output must be open")
     given = [name for name in run_flags.search_given(arguments) if name != "batch_size"]
     given += ["n_best"] * (arguments.n_best > 1)
     if arguments.targets is not None and given:

@@ -145,7 +145,7 @@ def _check_score(config: ModelConfig, score: Any, normalizer: Any) -> None:
     for field, one in (("score", "softmax"), ("normalizer", normalizer)):
         try:
             jax.eval_shape(functools.partial(attend_with, one))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             message = f"model.{field}={getattr(config, field)}"
             if errors.error_location(error):
                 message += f" raised {errors.format_error(error)}"

@@ -235,14 +235,17 @@ def _resume(
     state, progress, damaged = checkpoints.resume(state) or (state, {}, {})
     first_step, facts = int(state.step), describe(experiment, state.params)
     if jax.process_index() == 0:
-        for path in (run.metrics_path, run.samples_path):
-            # What was written between the checkpoint and a kill is written again.
+        # What was written between the checkpoint and a kill is written again.
+        last_step = max(
             drop_lines_after(path, first_step)
+            for path in (run.metrics_path, run.samples_path)
+        )
         # What a resumed run cannot show later: it is removed or moved now.
         lost = {
             "unfinished_checkpoints": checkpoints.unfinished,
             "damaged_checkpoints": damaged,
             "changed_config": changed,
+            "begun_again_after": 0 if first_step else last_step,
         }
         facts |= {name: value for name, value in lost.items() if value}
         run.add_session(command, first_step=first_step, **facts)
