@@ -96,11 +96,10 @@ def load_configs(
                 f"get_config() of {path} must return an ExperimentConfig, or a list or "
                 f"dict of them for a sweep, got {type(one).__name__}"
             )
+        if any(value is None for value in vars(one).values()):
+            check_fields(one)  # a section of None has no fields to override
         for (*sections, field), value in overrides:
-            section = functools.reduce(getattr, sections, one)
-            if not dataclasses.is_dataclass(section):
-                check_fields(one)
-            setattr(section, field, value)
+            setattr(functools.reduce(getattr, sections, one), field, value)
     if not found:
         raise UserError(f"get_config() of {path} returns an empty sweep")
     return found
@@ -120,7 +119,6 @@ def load_config(
             f"{path} is a sweep of {len(found)} runs: use "
             f"python -m experiments.sweep --config={path} --workdir=DIR"
         )
-    check_fields(found[0])
     return found[0]
 
 

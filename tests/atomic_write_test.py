@@ -82,14 +82,17 @@ def test_lines_append_and_a_cut_last_line_is_left_out(tmp_path):
 
 def test_drop_lines_after_a_step(tmp_path):
     path = tmp_path / "a.jsonl"
-    drop_lines_after(path, 5)
+    assert drop_lines_after(path, 5) == 0
     assert not path.exists()
     append_lines(path, [{"step": step} for step in (5, 10, 15)])
     with path.open("a") as file:
         file.write('{"step": 2')
-    drop_lines_after(path, 10)
+    assert drop_lines_after(path, 10) == 15
     append_lines(path, [{"step": 11}])
     assert [line["step"] for line in read_lines(path)] == [5, 10, 11]
+    append_lines(path, [[]])
+    with pytest.raises(ValueError, match=r"a.jsonl, line 4: not an object with a step"):
+        drop_lines_after(path, 10)
 
 
 def test_a_link_stays_one_and_what_it_points_to_is_replaced(tmp_path):

@@ -98,6 +98,7 @@ def test_a_misspelt_attribute_is_named_with_the_nearest():
         ({"data.source": "tsv"}, r"config\.data\.path must name a file"),
         ({"data.source": "text", "data.path": "a"}, r"data\.target_path must name"),
         ({"training.steps": 10, "training.accumulate": 4}, "got 10 and 4"),
+        ({"data.path": "a\0b"}, r"config\.data\.path must not hold a NUL"),
         ({"data.num_pairs": 0}, r"config\.data\.num_pairs must be at least 1"),
         (
             {"decoding.max_length_ratio": 0.0, "decoding.max_length_offset": 0},

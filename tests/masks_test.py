@@ -103,6 +103,7 @@ def test_masks_and_arrays_broadcast(mask):
         (lambda: masks.padding([1.0]), TypeError, "key_lengths must be int.*float32"),
         (lambda: masks.padding([3, -1]), ValueError, "at least 0, but one is -1"),
         (lambda: masks.padding(["first"]), TypeError, "integers, got ..first.."),
+        (lambda: masks.prefix(-1), ValueError, "length must be at least 0, but one is"),
         (lambda: masks.prefix(True), TypeError, "length must be integers.*bool"),
         (lambda: masks.segments(0, [1]), ValueError, "query_ids needs an axis"),
         (lambda: masks.dense(np.ones(2, int)), TypeError, "must be boolean.*int32"),

@@ -26,7 +26,9 @@ def test_every_public_name_is_in_the_reference_once():
         and name not in ("as_mask", "dense", "wide")
     }
     missing = public - set(listed)
-    assert not missing, f"docs/api/*.md need a `::: attention_jax...` line for {missing}"
+    assert not missing, (
+        f"docs/api/*.md need a `::: attention_jax...` line for {missing}"
+    )
     assert sorted(listed) == sorted(set(listed))
 
 

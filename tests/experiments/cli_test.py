@@ -167,6 +167,11 @@ CONFIG_FILES = {
     ),
     "returns no config": ("def get_config():\n    return [3]\n", "got int"),
     "returns an empty sweep": ("def get_config():\n    return {}\n", "an empty sweep"),
+    "a section of None": (
+        GOOD + "def get_config():\n    c = ExperimentConfig()\n    c.training = None\n"
+        "    return c",
+        "config.training must be of type TrainingConfig, got None",
+    ),
     "a sweep": (
         GOOD + "def get_config(): return [ExperimentConfig()] * 2",
         "is a sweep of 2 runs: use python -m experiments.sweep --config=configs/bad.py",
@@ -180,6 +185,13 @@ def test_an_unusable_config_file_is_one_line_and_status_2(folder, capsys, name):
     (folder / "configs" / "bad.py").write_text(text)
     assert run(["--config=configs/bad.py", "--workdir=w"], load) == 2
     assert message in error_line(capsys)
+
+
+def test_an_override_in_a_section_of_none_is_one_line(folder, capsys):
+    (folder / "configs" / "bad.py").write_text(CONFIG_FILES["a section of None"][0])
+    arguments = ["--config=configs/bad.py", "--workdir=w", "--config.training.steps=2"]
+    assert run(arguments, load) == 2
+    assert "config.training must be of type TrainingConfig" in error_line(capsys)
 
 
 def raising(error):

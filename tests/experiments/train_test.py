@@ -30,6 +30,7 @@ from attention_jax.training.run_directory import (
 from attention_jax.training.setup import prepare
 from attention_jax.training.step import init_state, make_eval_step
 from experiments.config_flags import load_config
+from experiments.progress import describe
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -378,6 +379,17 @@ def test_an_interrupted_run_resumes_bit_identically(finished, config, tmp_path):
     assert measured(workdir) == measured(undisturbed)
     samples = read_lines(RunDirectory(workdir).samples_path)
     assert samples == read_lines(RunDirectory(undisturbed).samples_path)
+    assert "begun_again_after" not in rows[0]
+
+
+def test_checkpoints_that_are_gone_are_reported(finished, config, tmp_path):
+    workdir = tmp_path / "without"
+    shutil.copytree(finished[0], workdir)
+    shutil.rmtree(RunDirectory(workdir).checkpoints_path)
+    rows = []
+    run_experiment(config, workdir, log=rows.append, should_stop=lambda: True)
+    assert rows[0]["begun_again_after"] == 40
+    assert "beginning again from step 0" in describe(rows[0], 40)
 
 
 def test_another_configuration_is_refused_field_by_field(finished, config):
