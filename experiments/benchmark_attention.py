@@ -11,7 +11,7 @@ figures still mean most when nothing else runs. The file is complete after every
 import math
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags
@@ -103,13 +103,20 @@ def make_plan(arguments: types.SimpleNamespace) -> Plan:
       UserError: a name is unknown; gives the flag and the nearest name.
     """
 
-    def chosen(flag: str, kind: str, known: Sequence[str]) -> tuple[str, ...]:
+    def chosen(
+        flag: str,
+        kind: str,
+        known: Sequence[str],
+        check: Callable[[str], Any] | None = None,
+    ) -> tuple[str, ...]:
         given = getattr(arguments, flag)
         if given in (["all"], ["none"]):
             return tuple(known) if given == ["all"] else ()
         with named(f"--{flag}"):
             for name in given:
-                if name not in known:
+                if check:
+                    check(name)
+                elif name not in known:
                     raise unknown_name(kind, name, known)
         return tuple(dict.fromkeys(given))
 
@@ -118,26 +125,17 @@ def make_plan(arguments: types.SimpleNamespace) -> Plan:
             raise UserError(f"--{flag} must be a finite number, got {value}")
     with named("--workloads"):
         workloads = select_workloads(arguments.workloads)
-    scores, normalizers = tuple(arguments.scores), tuple(arguments.normalizers)
-    scores = score_names() if scores == ("all",) else scores
-    normalizers = normalizer_names() if normalizers == ("all",) else normalizers
-    with named("--scores"):
-        for name in scores:
-            get_score(name)
-    with named("--normalizers"):
-        for name in normalizers:
-            get_normalizer(name)
-    candidates = (*implementation_names(), *BASELINES)
+    ours = implementation_names()
     with named("--relative_to"):
-        if arguments.relative_to not in candidates:
-            raise unknown_name("candidate", arguments.relative_to, candidates)
+        if (name := arguments.relative_to) not in (*ours, *BASELINES):
+            raise unknown_name("candidate", name, (*ours, *BASELINES))
     plan = Plan(
         workloads=workloads,
-        implementations=chosen(
-            "implementations", "implementation", implementation_names()
+        implementations=chosen("implementations", "implementation", ours),
+        scores=chosen("scores", "score", score_names(), get_score),
+        normalizers=chosen(
+            "normalizers", "normalizer", normalizer_names(), get_normalizer
         ),
-        scores=scores,
-        normalizers=normalizers,
         passes=chosen("passes", "pass", PASSES),
         dtypes=chosen("dtypes", "dtype", DTYPES),
         baselines=chosen("baselines", "baseline", tuple(BASELINES)),

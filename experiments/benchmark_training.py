@@ -122,7 +122,14 @@ def measure(scores: Sequence[str], *, repeats: int) -> dict[str, dict[str, Any]]
             "compile_seconds": time.perf_counter() - started,
             "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
         }
-        runs[name] = _stepping(compiled, state, batch)
+        # The step donates its state.
+        holder = [state]
+
+        def run(step: Any = compiled, holder: list[Any] = holder) -> None:
+            holder[0], metrics = step(holder[0], batch)
+            jax.block_until_ready((holder[0], metrics))
+
+        runs[name] = run
     samples, failures = interleave(runs, repeats=repeats)
     for error in failures.values():
         raise error
@@ -132,18 +139,6 @@ def measure(scores: Sequence[str], *, repeats: int) -> dict[str, dict[str, Any]]
         row["target_tokens_per_second"] = tokens / row["seconds"]["median"]
         row["ratio"] = ratio(samples[name], samples[scores[0]])
     return rows
-
-
-def _stepping(compiled: Callable[..., Any], state: Any, batch: Batch) -> Callable:
-    """A function whose every call makes one more update, and waits for it."""
-    # The step donates its state.
-    holder = [state]
-
-    def run() -> None:
-        holder[0], metrics = compiled(holder[0], batch)
-        jax.block_until_ready((holder[0], metrics))
-
-    return run
 
 
 def make_batch() -> Batch:

@@ -41,8 +41,6 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         flags.DEFINE_integer(name, None, text, lower_bound=1, **given)
     text = "Only these, and what they need; --list names them."
     flags.DEFINE_list("checks", [], text, **given)
-    text = "Time and memory relative to `additive`'s; --notiming is faster."
-    flags.DEFINE_boolean("timing", True, text, **given)
     bounds = {"lower_bound": 0, "upper_bound": 2**32 - 1}
     flags.DEFINE_integer("seed", 0, "Of the arrays.", **bounds, **given)
     flags.DEFINE_string("output", None, "A JSON file for the reports.", **given)
@@ -73,7 +71,7 @@ def main(arguments: types.SimpleNamespace) -> int:
             get_score(reference)
         except (LookupError, TypeError, ValueError) as error:
             raise UserError(error.args[0] if error.args else str(error)) from error
-    options = {name: getattr(arguments, name) for name in (*SIZES, "timing", "seed")}
+    options = {name: getattr(arguments, name) for name in (*SIZES, "seed")}
     options["checks"] = arguments.checks or None
     reports = []
     for reference in references:

@@ -42,8 +42,8 @@ DIFFERENTIABLE = [
 FEWER = list(pairs(paired=PAIRED_SCORES[:1]))
 
 
-# The checks that are about attention with a score, but `chunks`: tests/kernels/agreement_test.py.
-OF_ATTENTION = ["compiles once", "masked keys", "reordered keys", "one query"]
+# The checks that are about attention with a score.
+OF_ATTENTION = ["compiles once", "masked keys", "variants"]
 
 
 def keeps(names, score, normalizer, implementation="reference"):
@@ -55,27 +55,29 @@ def keeps(names, score, normalizer, implementation="reference"):
             assert result.status == PASSED, result
 
 
-@pytest.mark.parametrize(("score", "normalizer"), list(pairs()))
-def test_agrees_with_the_oracle(score, normalizer):
-    case = arrays(score)
-    output = run(
-        case,
-        score,
-        normalizer,
-        return_weights=True,
-        statistics=aj.statistic_names(),
-    )
+def agrees(case, score, normalizer, dtype="float32", **options):
+    """Holds context, weights and statistics to the float64 oracle's; returns its context."""
+    given = {"return_weights": True, "statistics": aj.statistic_names(), **options}
+    output = run(case, score, normalizer, **given)
     exact = as_float64(case)
     context, weights, statistics = oracles.attention(
         *exact[:3], exact.mask, score=score, normalizer=normalizer, params=exact.params
     )
-    assert_close(output.context, context)
-    assert_close(output.weights, weights)
+    assert output.context.dtype == output.weights.dtype == case.query.dtype
+    assert_close(output.context, context, dtype)
+    assert_close(output.weights, weights, dtype)
+    assert set(output.statistics) == set(given["statistics"])
+    for name, found in output.statistics.items():
+        assert_close(found, statistics[name], err_msg=name)
+    return context
+
+
+@pytest.mark.parametrize(("score", "normalizer"), list(pairs()))
+def test_agrees_with_the_oracle(score, normalizer):
+    case = arrays(score)
+    context = agrees(case, score, normalizer)
     # Without weights or statistics the context is computed another way.
     assert_close(run(case, score, normalizer).context, context)
-    assert set(output.statistics) == set(statistics)
-    for name, expected in statistics.items():
-        assert_close(output.statistics[name], expected, err_msg=name)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
@@ -88,33 +90,21 @@ def test_agrees_with_the_oracle(score, normalizer):
 )
 def test_dtypes(score, dtype, implementation, x64):
     kind = ml_dtypes.bfloat16 if dtype == "bfloat16" else np.dtype(dtype)
-    case = arrays(score, dtype=kind)
-    output = run(
-        case,
-        score,
-        "softmax",
-        return_weights=True,
-        implementation=implementation,
-        chunk_size=2,
-    )
-    exact = as_float64(case)
-    context, weights, _ = oracles.attention(
-        *exact[:3], exact.mask, score=score, normalizer="softmax", params=exact.params
-    )
-    assert output.context.dtype == output.weights.dtype == kind
-    assert_close(output.context, context, dtype)
-    assert_close(output.weights, weights, dtype)
+    options = {"implementation": implementation, "chunk_size": 2, "statistics": ()}
+    agrees(arrays(score, dtype=kind), score, "softmax", dtype, **options)
 
 
 @pytest.mark.parametrize("normalizer", aj.normalizer_names())
 def test_float64_stays_float64(normalizer, x64):
     """1e-10 is out of reach if any step were done in float32."""
     case = arrays("scaled_dot", dtype="float64")
-    output = run(case, "scaled_dot", normalizer)
-    context, _, _ = oracles.attention(
-        *case[:3], case.mask, score="scaled_dot", normalizer=normalizer, params={}
-    )
-    assert_close(output.context, context, "float64")
+    agrees(case, "scaled_dot", normalizer, "float64", statistics=())
+
+
+@pytest.mark.parametrize(("T", "S"), [(0, 0), (0, 11), (13, 0), (1, 1), (13, 11)])
+@pytest.mark.parametrize("score", aj.score_names())
+def test_odd_sizes(score, T, S):
+    agrees(arrays(score, T=T, S=S, V=3), score, "softmax")
 
 
 @pytest.mark.parametrize(("score", "normalizer"), FEWER)
@@ -134,23 +124,6 @@ def test_keeps_what_check_score_checks(score, normalizer):
 )
 def test_masked_keys_reach_nothing_in_any_kernel(score, normalizer, implementation):
     keeps(["masked keys"], score, normalizer, implementation)
-
-
-@pytest.mark.parametrize(("T", "S"), [(0, 0), (0, 11), (13, 0), (1, 1), (13, 11)])
-@pytest.mark.parametrize("score", aj.score_names())
-def test_odd_sizes(score, T, S):
-    case = arrays(score, T=T, S=S, V=3)
-    output = run(
-        case, score, "softmax", return_weights=True, statistics=aj.statistic_names()
-    )
-    exact = as_float64(case)
-    context, weights, statistics = oracles.attention(
-        *exact[:3], exact.mask, score=score, normalizer="softmax", params=exact.params
-    )
-    assert_close(output.context, context)
-    assert_close(output.weights, weights)
-    for name, expected in statistics.items():
-        assert_close(output.statistics[name], expected, err_msg=name)
 
 
 @pytest.mark.parametrize("implementation", ["reference", *IMPLEMENTATIONS])

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attention_jax.errors import UserError, unknown_name
-from attention_jax.functions.score import Score
-from attention_jax.functions.static_args import ArrayValue
 from attention_jax.testing.checks import (
     CHECKS,
     FAILED,
@@ -78,8 +76,7 @@ class ScoreReport:
         lines = [self.summary]
         for name, status, found, advice in self.rows():
             lines.append(f"  {name:{names}}  {status:7}  {found}")
-            if advice:
-                lines.append(f"  {'':{names}}  {'':7}  -> {advice}")
+            lines += [f"  {'':{names}}  {'':7}  -> {advice}"] if advice else []
         return "\n".join(lines)
 
 
@@ -91,7 +88,6 @@ def check_score(
     alignment_size: int | None = None,
     value_size: int | None = None,
     checks: Sequence[str] | None = None,
-    timing: bool = True,
     seed: int = 0,
 ) -> ScoreReport:
     """A report of which promises that attention relies on a score function keeps.
@@ -100,8 +96,8 @@ def check_score(
 
     Tries it on small random arrays: shapes, dtypes, purity, gradients by finite
     differences, independence from other and masked keys, vmap and jit, chunks, compiling
-    once; and shows its memory and time relative to `additive`. What a check finds is
-    reported, not raised, an exception of the score with the line of the user's file.
+    once. What a check finds is reported, not raised, an exception of the score with the
+    line of the user's file.
 
     Args:
       score: anything `get_score` takes: a name, a function, `module:function`,
@@ -112,7 +108,6 @@ def check_score(
       alignment_size: A, for params that are declared with it.
       value_size: V, for params that are declared with it.
       checks: names of those to run, with what they need; all if not given.
-      timing: whether to compile and time it at a model's sizes, the slowest check.
       seed: of the arrays.
 
     Returns:
@@ -141,30 +136,25 @@ def check_score(
     wanted = _with_needs({*check_names()} if names is None else {*names})
     subject = Subject(score, given_sizes=given, seed=seed)
     results: list[CheckResult] = []
+    # What needs a check that failed is left out for that one.
     unmet: dict[str, str] = {}
     for check in CHECKS:
-        if check.name in wanted and (timing or not check.cost):
-            blocking = [unmet[need] for need in check.needs if need in unmet]
-            if blocking:
-                result = CheckResult(check.name, SKIPPED, f"after {blocking[0]}")
-            else:
-                result = run_check(check, subject)
-            if blocking or result.status == FAILED:
-                # What needs this one is left out for the one that failed.
-                unmet[check.name] = blocking[0] if blocking else check.name
-            results.append(result)
-    return ScoreReport(
-        _shown_score(subject.score), dataclasses.asdict(subject.sizes), tuple(results)
-    )
+        if check.name not in wanted:
+            continue
+        if blocking := [unmet[need] for need in check.needs if need in unmet]:
+            unmet[check.name] = blocking[0]
+            result = CheckResult(check.name, SKIPPED, f"after {blocking[0]}")
+        else:
+            result = run_check(check, subject)
+            if result.status == FAILED:
+                unmet[check.name] = check.name
+        results.append(result)
+    shown = repr(subject.score)
+    if len(shown) > LONGEST_NAME:
+        shown = f"{subject.score.name}(...)"
+    return ScoreReport(shown, dataclasses.asdict(subject.sizes), tuple(results))
 
 
 def _with_needs(names: set[str]) -> set[str]:
     needed = {need for check in CHECKS if check.name in names for need in check.needs}
     return names if needed <= names else _with_needs(names | needed)
-
-
-def _shown_score(score: Score) -> str:
-    """The score with its hyper-parameters, unless these are long or arrays."""
-    arrays = any(isinstance(value, ArrayValue) for _, value in score.hyper)
-    long = arrays or len(repr(score)) > LONGEST_NAME
-    return f"{score.name}(...)" if long else repr(score)

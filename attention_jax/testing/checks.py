@@ -8,9 +8,7 @@ import copy
 import dataclasses
 import functools
 import re
-import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,12 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax import errors
-from attention_jax.attention import (
-    attend,
-    attend_checked,
-    attention,
-)
-from attention_jax.functions.score import Score, get_score, init_score_params
+from attention_jax.attention import attend, attend_checked
+from attention_jax.functions.score import get_score
 from attention_jax.testing.subject import (
     LENGTH,
     LENGTHS,
@@ -43,24 +37,14 @@ FAILED = "failed"
 SKIPPED = "skipped"
 NOTED = "noted"
 
-# (step, tolerance) of central differences, by the same.
-STEPS = {"float64": (1e-5, 1e-5), "float32": (1e-2, 5e-2)}
-HALF_PRECISION_STEP = (1e-1, 0.5)
 # Random points at one of which no kink, of abs or max, lies within the step.
 DRAWS = 3
-# Cost is shown relative to this score's, at these numbers of queries and keys.
-BASELINE = "additive"
-COST_QUERIES, COST_KEYS = 128, 256
-REPEATS = 10
-# Above this a score is noted as expensive: less is within what a busy machine does.
-EXPENSIVE = 1.5
 
 CONCRETE_ERRORS = (
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,
     jax.errors.TracerIntegerConversionError,
 )
-RANDOM = {"random_bits", "threefry2x32", "rng_uniform", "rng_bit_generator"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +66,6 @@ class CheckResult:
     advice: str = ""
 
 
-# --- what a check is ---------------------------------------------------------------------
-
-
 @dataclasses.dataclass(frozen=True)
 class Check:
     """One check.
@@ -97,8 +78,6 @@ class Check:
         raises is a failure, reported with the line of the user's file.
       needs: the names of checks that must not have failed; what it would find after them
         would only repeat them.
-      cost: whether it is about speed and memory, which are those of the user's settings
-        rather than of float64, take long, and fail no score.
     """
 
     name: str
@@ -106,19 +85,18 @@ class Check:
     advice: str
     function: Callable[[Subject], str | CheckResult]
     needs: tuple[str, ...] = ()
-    cost: bool = False
 
 
 CHECKS: list[Check] = []
 
 
-def check(advice: str = "", **options: Any) -> Callable:
+def check(advice: str, *, needs: tuple[str, ...] = ()) -> Callable:
     """Makes a `Check` of the decorated function and lists it."""
 
     def decorate(function: Callable) -> Check:
         promise = " ".join((function.__doc__ or "").split())
         name = function.__name__.replace("_", " ")
-        CHECKS.append(Check(name, promise, advice, function, **options))
+        CHECKS.append(Check(name, promise, advice, function, needs))
         return CHECKS[-1]
 
     return decorate
@@ -142,31 +120,22 @@ def noted(found: str, advice: str = "") -> CheckResult:
 def run_check(check: Check, subject: Subject) -> CheckResult:
     """The result of one check, whatever those that it needs have found."""
     try:
-        with contextlib.nullcontext() if check.cost else _exact():
+        # Full precision, whatever the user's settings; NaN is put in on purpose.
+        with (
+            jax.enable_x64(True),
+            jax.default_matmul_precision("highest"),
+            jax.debug_nans(False),
+            jax.debug_infs(False),
+            jax.disable_jit(False),
+        ):
             result = check.function(subject)
     # Whatever a user's function raises is what was found. sys.exit is no Exception.
     except (Exception, SystemExit) as error:  # noqa: BLE001
-        result = (noted if check.cost else failed)(errors.format_error(error))
+        result = failed(errors.format_error(error))
     if isinstance(result, str):
         return CheckResult(check.name, PASSED, result)
     advice = result.advice or check.advice * (result.status == FAILED)
     return dataclasses.replace(result, name=check.name, advice=advice)
-
-
-@contextlib.contextmanager
-def _exact() -> Iterator[None]:
-    """float64 at full precision, whatever the user's settings; NaN is put in on purpose."""
-    with (
-        jax.enable_x64(True),
-        jax.default_matmul_precision("highest"),
-        jax.debug_nans(False),
-        jax.debug_infs(False),
-        jax.disable_jit(False),
-    ):
-        yield
-
-
-# --- can it be called ----------------------------------------------------------------------
 
 
 @check("an initialiser of Param is (rng, shape, dtype) -> array of that shape")
@@ -178,10 +147,10 @@ def parameters(subject: Subject) -> str | CheckResult:
     initial = subject.initial_params(rng)
     for name, param in subject.score.params:
         value, shape = initial[name], subject.sizes.of(param.axes)
-        if not hasattr(value, "dtype") or np.shape(value) != shape:
-            return failed(f"{name} starts as {_shown(value)} rather than {list(shape)}")
-        if not jnp.issubdtype(value.dtype, jnp.floating):
-            return failed(f"{name} starts as {value.dtype}, which has no gradient")
+        kind = getattr(value, "dtype", type(value).__name__)
+        if np.shape(value) != shape or not jnp.issubdtype(kind, jnp.floating):
+            found = f"{kind} {list(np.shape(value))}"
+            return failed(f"{name} starts as {found} rather than float {list(shape)}")
         if not np.isfinite(value).all():
             return failed(f"{name} starts with NaN or infinity")
     if distance(subject.initial_params(rng), initial) > 0:
@@ -200,16 +169,12 @@ def runs(subject: Subject) -> str | CheckResult:
     one floating-point array.
     """
     result = subject.call(subject.point())
-    if not isinstance(result, jax.Array | np.ndarray):
+    kind = getattr(result, "dtype", None)
+    if kind is None or not jnp.issubdtype(kind, jnp.floating):
         return failed(
-            f"it returned {_shown(result)}",
-            "return one array of scores, one for each key",
-        )
-    if not jnp.issubdtype(result.dtype, jnp.floating):
-        return failed(
-            f"it returned {result.dtype}",
-            "scores need a gradient: compute them in floating point, or end with "
-            ".astype(query.dtype)",
+            f"it returned {kind or type(result).__name__}",
+            "return one array of floating-point scores, one for each key; for others end "
+            "with .astype(query.dtype)",
         )
     try:
         subject.jaxpr(subject.point())
@@ -257,16 +222,7 @@ def dtype(subject: Subject) -> str | CheckResult:
             f"float64 passes through {subject.precision}, which loses digits",
             "give constants no dtype or query.dtype",
         )
-    came = subject.shape(dtype=jnp.float32).dtype
-    if came != "float32":
-        return noted(
-            f"float32 became {came} under jax_enable_x64",
-            "harmless in attention; else give constants query.dtype",
-        )
     return "float32 and float64 are kept"
-
-
-# --- is it a function of its arguments ----------------------------------------------------
 
 
 @check(
@@ -284,22 +240,20 @@ def pure(subject: Subject) -> str | CheckResult:
         score = dataclasses.replace(subject.score, function=function.__wrapped__)
         subject = Subject(score, given_sizes=dataclasses.asdict(subject.sizes))
     point = subject.point()
-    kept = failed(
-        "it keeps an array of one call, traced, beyond that call",
-        "keep no array outside the function; return what is needed later",
-    )
     first = subject.call(point)
     try:
         with jax.checking_leaks():
             program = subject.jaxpr(point)
         again, second = subject.jaxpr(point), subject.call(point)
-    except jax.errors.UnexpectedTracerError:
-        return kept
     except Exception as error:
         # checking_leaks raises a bare Exception.
-        if "Leaked" not in str(error):
+        leaked = isinstance(error, jax.errors.UnexpectedTracerError)
+        if not leaked and "Leaked" not in str(error):
             raise
-        return kept
+        return failed(
+            "it keeps an array of one call, traced, beyond that call",
+            "keep no array outside the function; return what is needed later",
+        )
     names = {equation.primitive.name for equation in equations(program)}
     callbacks = {n for n in names if "callback" in n or n == "debug_print"}
     if callbacks or program.effects:
@@ -315,15 +269,7 @@ def pure(subject: Subject) -> str | CheckResult:
         )
     if distance(second, first) > 0:
         return failed("called twice with equal arguments, its scores differ")
-    if RANDOM & names:
-        return noted(
-            "it draws random numbers, the same ones on every call",
-            "draw them once, outside, if they are meant to be a constant",
-        )
     return "equal calls and traces are equal"
-
-
-# --- are its values finite and its derivatives right -----------------------------------------
 
 
 @check(
@@ -337,19 +283,20 @@ def finite(subject: Subject) -> str | CheckResult:
     have finite scores and gradients.
     """
     point = subject.point()
-    no_query, no_keys = jnp.zeros_like(point.query), jnp.zeros_like(point.keys)
+    no_query = point._replace(query=jnp.zeros_like(point.query))
     points = {
         "ordinary vectors": point,
-        "a zero query": point._replace(query=no_query),
-        "zero keys": point._replace(keys=no_keys),
-        "a zero query and zero keys": point._replace(query=no_query, keys=no_keys),
+        "a zero query": no_query,
+        "zero keys": point._replace(keys=jnp.zeros_like(point.keys)),
+        "a zero query and zero keys": no_query._replace(
+            keys=jnp.zeros_like(point.keys)
+        ),
     }
     forbids = False
     for name, one in points.items():
         scores = np.asarray(subject.compiled(one)).astype(np.float64)
-        if np.isnan(scores).any() or np.isposinf(scores).any():
-            shown = "NaN" if np.isnan(scores).any() else "infinity"
-            return failed(f"the score is {shown} for {name}")
+        if not (scores < np.inf).all():
+            return failed(f"the score is NaN or infinity for {name}")
         forbids |= bool(np.isneginf(scores).any())
         leaves = jax.tree.leaves(subject.gradient(one)[1])
         for part, value in zip(point.part_names(), leaves, strict=True):
@@ -373,8 +320,7 @@ def gradients(subject: Subject) -> str | CheckResult:
     """Its gradients by query, keys and every parameter agree with finite
     differences.
     """
-    step, allowed = STEPS.get(subject.precision, HALF_PRECISION_STEP)
-    wrong, unused = [], []
+    _, step, allowed = subject.tolerances
     for draw in range(DRAWS):
         point, rng = subject.point(draw=draw), np.random.default_rng(draw)
         leaves, tree = jax.tree.flatten(point.data)
@@ -407,9 +353,6 @@ def gradients(subject: Subject) -> str | CheckResult:
     return f"by {', '.join(subject.point().part_names())}"
 
 
-# --- is each key scored on its own -----------------------------------------------------------
-
-
 @check(
     "subtract or divide by nothing that is computed over the keys: making weights of the "
     "scores of all keys is the normaliser's work; with positions=True, key_length is 1 + the "
@@ -435,31 +378,23 @@ def own_key(subject: Subject) -> str | CheckResult:
         for what, row in (("another", key + 1), ("zeros", zeros), ("NaN", nan)):
             one = point._replace(keys=point.keys.at[i].set(row))
             came = (subject.prepared(one), subject.compiled(one))
-            delete = functools.partial(np.delete, obj=i, axis=0)
-            others = jax.tree.map(delete, (came, rows))
-            for name, *pair in zip(("prepared row", "score"), *others, strict=True):
-                if distance(*pair) > subject.tolerance:
-                    return failed(
-                        f"replacing key {i} by {what} changes another's {name}"
-                    )
+            others = jax.tree.map(lambda leaf: np.delete(leaf, i, axis=0), (came, rows))  # noqa: B023
+            if distance(*others) > subject.tolerance:
+                return failed(
+                    f"replacing key {i} by {what} changes the score of another"
+                )
     first = jax.tree.map(lambda leaf: leaf[:SHORTER], rows)
     one = subject.point(SHORTER)
-    if (
-        distance((subject.prepared(one), subject.compiled(one)), first)
-        > subject.tolerance
-    ):
+    alone = (subject.prepared(one), subject.compiled(one))
+    if distance(alone, first) > subject.tolerance:
         return failed(f"the first {SHORTER} keys score otherwise without the others")
     return "each key replaced by another, by zeros and by NaN, or left out"
 
 
-# --- does attention keep its promises with it ------------------------------------------------
-
-_IN_ATTENTION = "if all else passes, it is a bug of attention: please report it"
-
-
 @check(
-    "bind numbers, strings, tuples, arrays or functions, or give the hyper-parameter's "
-    "class __eq__ and __hash__ (a frozen dataclass has them)",
+    "define the function once, at the top of its module; bind numbers, strings, tuples, "
+    "arrays or functions, or give the hyper-parameter's class __eq__ and __hash__ (a frozen "
+    "dataclass has them)",
     needs=("own key", "dtype"),
 )
 def compiles_once(subject: Subject) -> str | CheckResult:
@@ -473,14 +408,8 @@ def compiles_once(subject: Subject) -> str | CheckResult:
     # A hyper-parameter that cannot be copied is not made twice either.
     with contextlib.suppress(TypeError):
         again = dataclasses.replace(again, hyper=copy.deepcopy(again.hyper))
-    for (name, one), (_, other) in zip(subject.score.hyper, again.hyper, strict=True):
-        if one != other or hash(one) != hash(other):
-            return failed(f"{name}={one!r} is not equal to an equal one made again")
     if again != subject.score or hash(again) != hash(subject.score):
-        return failed(
-            "the same reference gives a different score each time",
-            "define the function once, at the top of its module",
-        )
+        return failed("built again with equal hyper-parameters it is another score")
     data = subject.sequences()
     first = subject.attend(data).context
     before = attend_checked._cache_size()  # pyrefly: ignore
@@ -493,7 +422,10 @@ def compiles_once(subject: Subject) -> str | CheckResult:
     return "a second call does not trace"
 
 
-@check(_IN_ATTENTION, needs=("own key", "finite", "dtype"))
+@check(
+    "if all else passes, it is a bug of attention: please report it",
+    needs=("own key", "finite", "dtype"),
+)
 def masked_keys(subject: Subject) -> str | CheckResult:
     """In attention nothing in a masked key or value, not even NaN, reaches a context or
     a gradient; masking the last keys gives what leaving them out gives; a query with
@@ -507,25 +439,15 @@ def masked_keys(subject: Subject) -> str | CheckResult:
     for name, found in plain.items():
         if distance(poisoned[name], found) > 0:
             return failed(f"NaN in a key masked for every query reaches the {name}")
-    by_query, by_keys, by_values, by_params = plain["gradients"]
-    for leaf in jax.tree.leaves((by_query, by_keys, by_values, by_params)):
-        if not np.isfinite(leaf).all():
-            return failed("a gradient of attention is not finite")
-    zeros = {
-        "context": plain["contexts"][:, -1],
-        "weights": plain["weights"][:, -1],
-        "gradient": by_query[:, -1],
-    }
-    for name, value in zeros.items():
-        if np.any(value):
-            return failed(f"the {name} of a query with nothing to attend to is not 0")
+    by_query, by_keys, by_values, _ = plain["gradients"]
+    nothing = (plain["contexts"], plain["weights"], by_query)
+    if any(np.any(leaf[:, -1]) for leaf in nothing):
+        return failed(
+            "a query with nothing to attend to has a context, weight or gradient that is "
+            "not 0"
+        )
     if np.any(by_keys[:, 2]) or np.any(by_values[:, 2]):
         return failed("the gradient by a key masked for every query is not 0")
-    replaced = outputs((query, keys.at[:, 1].add(1.0), values, params), MASK)
-    blind = ~MASK[:, 1]
-    pair = replaced["contexts"][:, blind], plain["contexts"][:, blind]
-    if distance(*pair) > subject.tolerance:
-        return failed("a key changes the context of a query that it is masked for")
     padded = outputs(data, MASK & (np.arange(LENGTH) < SHORTER))
     short = (query, keys[:, :SHORTER], values[:, :SHORTER], params)
     alone = outputs(short, MASK[:, :SHORTER])
@@ -541,41 +463,24 @@ def masked_keys(subject: Subject) -> str | CheckResult:
 
 @check(
     "if the position of a key matters, declare register_score(positions=True) and use "
-    "key_positions rather than arange",
+    "key_positions rather than arange; decide nothing while tracing, and use no batching "
+    "rule, callback or kernel that disagrees with the function",
     needs=("masked keys",),
 )
-def reordered_keys(subject: Subject) -> str | CheckResult:
-    """In attention, reordering keys, values, mask and key_positions together reorders
-    the weights and leaves the contexts.
+def variants(subject: Subject) -> str | CheckResult:
+    """Attention over sequences and queries at once gives what `attend` gives for each
+    query; under vmap, with the keys, values, mask and key_positions in another order, and
+    in chunks, where its gradients agree too.
     """
     query, keys, values, params = data = subject.sequences()
-    plain = subject.attend(data)
-    permuted = (query, keys[:, ORDER], values[:, ORDER], params)
-    found = subject.attend(permuted, MASK[:, ORDER], key_positions=ORDER)
-    weights = jnp.asarray(plain.weights)[..., ORDER]
-    off = distance((found.context, found.weights), (plain.context, weights))
-    if off > subject.tolerance:
-        return failed(f"contexts or weights are off by a relative {off:.1e}")
-    return "permuted keys, permuted weights"
-
-
-@check(
-    "decide nothing while tracing, and use no batching rule, callback or kernel that "
-    "disagrees with the function",
-    needs=("masked keys",),
-)
-def one_query(subject: Subject) -> str | CheckResult:
-    """Attention over sequences and queries at once, jitted or under vmap, gives what
-    `attend` gives for each query.
-    """
-    query, keys, values, params = data = subject.sequences()
-    together = subject.attend(data).context
+    outputs = subject.with_gradients
+    expected = outputs(data, MASK)
+    together = expected["contexts"]
 
     def one(query: Array, keys: Array, values: Array) -> Array:
         return subject.attend((query, keys, values, params)).context
 
-    mapped = quick_jit(jax.vmap(one))
-    off = distance(mapped(query, keys, values), together)
+    offs = {"vmap": distance(quick_jit(jax.vmap(one))(query, keys, values), together)}
     for b, t in ((0, 0), (1, 3), (0, QUERIES - 1)):
         alone = attend(
             query[b, t],
@@ -587,104 +492,17 @@ def one_query(subject: Subject) -> str | CheckResult:
             params=params,
             query_position=t,
         )
-        off = max(off, distance(alone.context, together[b, t]))
-    if off > subject.tolerance:
-        return failed(f"contexts are off by a relative {off:.1e}")
-    return f"within {off:.0e}"
-
-
-@check(_IN_ATTENTION, needs=("masked keys",))
-def chunks(subject: Subject) -> str | CheckResult:
-    """The chunked kernel gives the reference's contexts, weights and gradients at any
-    chunk size.
-    """
-    data, outputs = subject.sequences(), subject.with_gradients
-    expected = outputs(data, MASK, implementation="reference")
-    offs = {}
-    for size in (1, 2, QUERIES + 2):
-        found = outputs(data, MASK, implementation="chunked", chunk_size=size)
-        for name, value in found.items():
-            offs[f"{name} ({size})"] = distance(value, expected[name])
+        offs[f"query {t} alone"] = distance(alone.context, together[b, t])
+    permuted = (query, keys[:, ORDER], values[:, ORDER], params)
+    found = subject.attend(permuted, MASK[:, ORDER], key_positions=ORDER)
+    pair = (together, np.asarray(expected["weights"])[..., ORDER])
+    offs["reordered keys"] = distance((found.context, found.weights), pair)
+    chunked = outputs(data, MASK, implementation="chunked", chunk_size=2)
+    offs["chunks"] = distance(chunked, expected)
     for name, off in offs.items():
         if off > 10 * subject.tolerance:
-            return failed(f"{name} off by a relative {off:.1e}")
-    return f"chunk sizes 1, 2 and {QUERIES + 2}: within {max(offs.values()):.0e}"
-
-
-# --- what does it cost -----------------------------------------------------------------------
-
-
-def _cost_arrays(
-    subject: Subject, score: Score
-) -> tuple[Any, Any, Any, dict[str, Any]]:
-    """Arrays at a model's sizes, or at the other checks' if the score takes no others."""
-    sizes = subject.cost_sizes
-    try:
-        Subject(subject.score, given_sizes=dataclasses.asdict(sizes)).shape()
-    except Exception:  # noqa: BLE001 - whatever a user's function raises
-        sizes = subject.sizes
-    rng = np.random.default_rng(0)
-    shapes = (COST_QUERIES, sizes.query_size), (COST_KEYS, sizes.key_size)
-    query, keys, values = (
-        jnp.asarray(rng.standard_normal(shape), jnp.float32)
-        for shape in (*shapes, (COST_KEYS, sizes.value_size))
-    )
-    params = init_score_params(jax.random.key(0), score, **dataclasses.asdict(sizes))
-    return query, keys, values, params
-
-
-@check(needs=("own key", "dtype"), cost=True)
-def cost(subject: Subject) -> str | CheckResult:
-    """Notes the time and the temporary memory that attention with it takes, relative to
-    `additive`.
-    """
-    programs = [
-        _programs(score, _cost_arrays(subject, score))
-        for score in (subject.score, get_score(BASELINE))
-    ]
-    found, ratios = [], []
-    for name, (own, own_bytes) in programs[0].items():
-        other, other_bytes = programs[1][name]
-        pairs = [(_seconds(own), _seconds(other)) for _ in range(REPEATS + 1)][1:]
-        seconds = statistics.median(one for one, _ in pairs)
-        ratios.append(statistics.median(one / two for one, two in pairs))
-        found.append(
-            f"{name} {1000 * seconds:.3g} ms, {ratios[-1]:.2g}x {BASELINE}'s, "
-            f"{own_bytes / 2**20:.2g} MiB, {own_bytes / max(other_bytes, 1):.2g}x"
-        )
-    text = f"{'; '.join(found)} (T = {COST_QUERIES}, S = {COST_KEYS})"
-    if max(ratios) <= EXPENSIVE:
-        return text
-    return noted(
-        text,
-        "what depends on the keys alone belongs in prepare; see `intermediate` for the "
-        "rest",
-    )
-
-
-def _programs(score: Score, data: Any) -> dict[str, tuple[Callable[[], Any], int]]:
-    """Attention, forward and with gradients, compiled as users have it; temporary bytes."""
-
-    def forward(data: Any) -> Array:
-        query, keys, values, params = data
-        return attention(query, keys, values, score=score, params=params).context
-
-    def gradient(data: Any) -> Any:
-        return jax.grad(lambda data: jnp.sum(jnp.sin(forward(data))))(data)
-
-    found = {}
-    for function in (forward, gradient):
-        compiled = jax.jit(function).lower(data).compile()
-        memory = getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0)
-        run = functools.partial(compiled, data)
-        found[function.__name__] = (run, memory)
-    return found
-
-
-def _seconds(run: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    jax.block_until_ready(run())
-    return time.perf_counter() - started
+            return failed(f"{name}: off by a relative {off:.1e}")
+    return f"{', '.join(offs)}: within {max(offs.values()):.0e}"
 
 
 def _text(jaxpr: Any) -> str:
@@ -692,7 +510,3 @@ def _text(jaxpr: Any) -> str:
     constants = [np.asarray(value).tobytes() for value in jaxpr.consts]
     # Functions inside custom derivatives are shown with their addresses.
     return f"{re.sub('0x[0-9a-f]+', '', str(jaxpr))} {constants}"
-
-
-def _shown(value: Any) -> str:
-    return f"{list(value.shape)}" if hasattr(value, "shape") else type(value).__name__

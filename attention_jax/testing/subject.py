@@ -23,9 +23,11 @@ ORDER = np.array([3, 0, 6, 1, 5, 2, 4])
 # Each query is forbidden some key; key 2 is forbidden to all, and the last query all keys.
 MASK = np.arange(QUERIES)[:, None] != np.arange(LENGTH)[None, :] % QUERIES
 MASK &= (np.arange(LENGTH) != 2) & (np.arange(QUERIES)[:, None] != QUERIES - 1)
-# How far two ways to one result may be apart, relative to the largest value, by the precision
-# that the score computes in. A mistake is off by far more, rounding by far less.
-TOLERANCE = {"float64": 1e-9, "float32": 1e-3, "float16": 5e-2, "bfloat16": 2e-1}
+# By the precision that the score computes in: how far two ways to one result may be apart,
+# relative to the largest value, which a mistake exceeds by far; then the step of central
+# differences and how far they may be off.
+TOLERANCES = {"float64": (1e-9, 1e-5, 1e-5), "float32": (1e-3, 1e-2, 5e-2)}
+HALF_PRECISION = (2e-1, 1e-1, 0.5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +43,6 @@ class Sizes:
         """The lengths of the axes that the letters stand for."""
         return tuple(getattr(self, AXES[letter][1]) for letter in axes)
 
-
-# A model's, at which cost is measured.
-REALISTIC = Sizes(64, 64, 64, 64)
 
 # Query, keys and params: what a score is differentiated by.
 Data = tuple[Any, Any, dict[str, Any]]
@@ -78,7 +77,7 @@ class Subject:
     Attributes:
       reference: what names the score.
       score: what that stands for.
-      sizes, cost_sizes: the feature sizes it is tried at, and its cost is measured at.
+      sizes: the feature sizes it is tried at.
       seed: of all arrays.
       options: attention's, with score and normaliser.
     """
@@ -96,7 +95,6 @@ class Subject:
         self.score = get_score(reference)
         given = {name: int(size) for name, size in (given_sizes or {}).items()}
         self.sizes = dataclasses.replace(Sizes(), **given)
-        self.cost_sizes = dataclasses.replace(REALISTIC, **given)
         self.seed = seed
         self.options: dict[str, Any] = {
             "score": self.score,
@@ -113,15 +111,12 @@ class Subject:
     @functools.cached_property
     def params(self) -> dict[str, Array]:
         """Generic parameters: initial ones may be zeros or ones, moved off them."""
-        if not self.score.params:
-            return {}
         rng = np.random.default_rng(self.seed)
+        initial = self.initial_params(jax.random.key(self.seed))
         return {
-            name: jnp.asarray(
-                np.asarray(value, np.float64)
-                + 0.1 * rng.standard_normal(np.shape(value))
-            )
-            for name, value in self.initial_params(jax.random.key(self.seed)).items()
+            name: jnp.asarray(value, jnp.float64)
+            + 0.1 * rng.standard_normal(np.shape(value))
+            for name, value in initial.items()
         }
 
     def point(self, length: int = LENGTH, *, draw: int = 0) -> Point:
@@ -155,15 +150,9 @@ class Subject:
 
     def shape(self, length: int = LENGTH, dtype: Any = jnp.float64) -> Any:
         """The shape and dtype of the scores of `length` keys of a dtype; traced anew."""
-        point = self.point(0)
-        keys = jax.ShapeDtypeStruct((length, self.sizes.key_size), dtype)
-        positions = jax.ShapeDtypeStruct((length,), point.key_positions.dtype)
-        query, params = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype),
-            (point.query, point.params),
-        )
-        point = Point(query, keys, params, point[3], positions, point[5])
-        return jax.eval_shape(lambda point: self.call(point), point)
+        point = self.point(length)
+        data = jax.tree.map(lambda leaf: leaf.astype(dtype), point.data)
+        return jax.eval_shape(lambda point: self.call(point), point.at(data))
 
     def jaxpr(self, point: Point) -> Any:
         """The program of one call, traced anew."""
@@ -181,9 +170,14 @@ class Subject:
         return str(min(found, key=lambda d: d.itemsize, default=np.dtype("float64")))
 
     @property
+    def tolerances(self) -> tuple[float, float, float]:
+        """The row of TOLERANCES for its precision."""
+        return TOLERANCES.get(self.precision, HALF_PRECISION)
+
+    @property
     def tolerance(self) -> float:
         """How far apart two ways to the same result may be."""
-        return TOLERANCE.get(self.precision, 1e-3)
+        return self.tolerances[0]
 
     @functools.cached_property
     def compiled(self) -> Callable[[Point], Array]:
@@ -218,17 +212,15 @@ class Subject:
     def attend(self, data: Any, mask: Any = MASK, **options: Any) -> AttentionOutput:
         """`attention` with this score, with weights."""
         query, keys, values, params = data
-        options = {**self.options, **options}
-        options.setdefault("key_positions", np.arange(keys.shape[-2]))
-        return attention(
-            query,
-            keys,
-            values,
-            params=params,
-            mask=mask,
-            return_weights=True,
+        options = {
+            "key_positions": np.arange(keys.shape[-2]),
+            "params": params,
+            "mask": mask,
+            "return_weights": True,
+            **self.options,
             **options,
-        )
+        }
+        return attention(query, keys, values, **options)
 
     @functools.cached_property
     def with_gradients(self) -> Callable[..., dict[str, Any]]:
@@ -255,19 +247,14 @@ class Subject:
 
 def quick_jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """`jax.jit` for programs that run a few times: compiled quickly, not to be fast."""
-    return jax.jit(function, compiler_options=_quick_options(), **options)
-
-
-@functools.cache
-def _quick_options() -> dict[str, Any] | None:
-    """Options that make the CPU's compiler quicker, not its code; None elsewhere."""
-    if jax.default_backend() != "cpu":
-        return None
-    return {
+    # On a CPU.
+    quick = {
         "xla_backend_optimization_level": 0,
         "xla_llvm_disable_expensive_passes": True,
         "xla_cpu_use_fusion_emitters": False,
     }
+    on_cpu = jax.default_backend() == "cpu"
+    return jax.jit(function, compiler_options=quick if on_cpu else None, **options)
 
 
 def distance(actual: Any, expected: Any) -> float:

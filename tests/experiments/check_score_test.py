@@ -35,7 +35,7 @@ def run(*arguments):
 
 
 def test_a_table_what_to_do_next_and_status_0(folder, capsys):
-    assert run("mine.py:good", "--checks=shape", "--notiming") == 0
+    assert run("mine.py:good", "--checks=shape") == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert err == ""
