@@ -232,7 +232,7 @@ def test_of_a_long_line_the_beginning_is_translated(workdir, monkeypatch, capfdb
 def test_a_closed_stream_is_an_error_of_one_line(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", None)
     assert run("--workdir=nowhere") == 2
-    assert capsys.readouterr().err.startswith("error: sentences come from standard")
+    assert capsys.readouterr().err.startswith("error: standard input and")
 
 
 class Arrivals:
