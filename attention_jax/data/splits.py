@@ -12,6 +12,8 @@ from typing import NamedTuple
 from attention_jax.config import DataConfig
 from attention_jax.data.codec import build_codecs
 from attention_jax.data.pairs import Pair
+from attention_jax.data.text import lower_case
+from attention_jax.data.tokenization import Tokenizer, tokenizers
 from attention_jax.data.vocabulary import UNK
 from attention_jax.errors import UserError
 
@@ -37,8 +39,16 @@ def sentence_key(text: str) -> str:
     nothing but punctuation keeps it.
     """
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    edges = [c for c in set(folded) if c == " " or unicodedata.category(c)[0] == "P"]
-    return folded.strip("".join(edges)) or folded
+    start, end = 0, len(folded)
+    while start < end and _is_edge(folded[start]):
+        start += 1
+    while end > start and _is_edge(folded[end - 1]):
+        end -= 1
+    return folded[start:end] or folded
+
+
+def _is_edge(char: str) -> bool:
+    return char == " " or unicodedata.category(char)[0] == "P"
 
 
 def split_by_group(
@@ -140,16 +150,20 @@ def split_covered(pairs: Sequence[Pair], config: DataConfig) -> Splits:
     """
     config = dataclasses.replace(config, min_frequency=1, max_vocabulary=0)
     train_only: set[int] = set()
-    for side, codec in zip(_SIDES, build_codecs(config, pairs), strict=True):
-        first: dict[int, int] = {}
-        for index, pair in enumerate(pairs):
-            for token in codec.encode(getattr(pair, side)):
-                first.setdefault(token, index)
+    cutters = _tokenizers(config, pairs)
+    for side, cutter in zip(_SIDES, cutters, strict=True):
+        first: dict[str, int] = {}
+        for index, text in enumerate(_texts(config, pairs, side)):
+            for token in cutter.tokenize(text):
+                first.setdefault(token.text, index)
         train_only |= set(first.values())
+    learnt = [cutter.to_dict() for cutter in cutters]
     for _ in range(_MAX_ROUNDS):
         splits = split_by_group(
             pairs, config.num_dev, config.num_test, config.seed, train_only=train_only
         )
+        if [c.to_dict() for c in _tokenizers(config, splits.train)] == learnt:
+            return splits  # nothing is learnt: every token's first pair is in train
         unseen: set[Pair] = set()
         for side, codec in zip(_SIDES, build_codecs(config, splits.train), strict=True):
             rest = splits.dev + splits.test
@@ -161,6 +175,21 @@ def split_covered(pairs: Sequence[Pair], config: DataConfig) -> Splits:
         f"after {_MAX_ROUNDS} draws dev or test still has tokens that train does not: "
         "generate more pairs (--config.data.num_pairs) or learn fewer subwords"
     )
+
+
+def _texts(config: DataConfig, pairs: Sequence[Pair], side: str) -> list[str]:
+    texts = [getattr(pair, side) for pair in pairs]
+    return [lower_case(text) for text in texts] if config.lowercase else texts
+
+
+def _tokenizers(config: DataConfig, pairs: Sequence[Pair]) -> list[Tokenizer]:
+    """Each side's tokenizer, trained on these pairs where it learns anything."""
+    return [
+        tokenizers.get(getattr(config, f"{side}_tokenizer")).train(
+            _texts(config, pairs, side), subwords=config.subwords
+        )
+        for side in _SIDES
+    ]
 
 
 def find_leaks(splits: Splits) -> list[tuple[str, str, str, str]]:
