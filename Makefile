@@ -55,11 +55,7 @@ baselines: $(BASELINES)/.installed ## a second environment, with torch and tokam
 
 .PHONY: demo
 demo: env ## train a Chinese-English translator on built-in phrases and draw its attention
-	$(BIN)/python -m experiments.train --config=configs/cldr_zh_en.py --workdir=$(WORKDIR)
-	$(BIN)/python -m experiments.evaluate --workdir=$(WORKDIR) --output=$(WORKDIR)/demo.json \
-		--translations=$(WORKDIR)/translations.tsv
-	$(BIN)/python -m experiments.plot_attention --workdir=$(WORKDIR) --split=test --num=4 \
-		--output=$(WORKDIR)/attention.png
+	$(BIN)/python -m experiments.demo --workdir=$(WORKDIR)
 
 # Most of a test's time is XLA's compiling; on a CPU these make that some five times quicker, and
 # the code slower. `test-full` compiles as users do.

@@ -5,11 +5,13 @@ joined: unlimited in number, with real reordering ("2024年3月5日星期二" is
 March 5, 2024"), and with a known word alignment: both sides are rendered part by part.
 """
 
+import dataclasses
 import datetime
 import functools
 import random
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from babel import Locale, UnknownLocaleError, localedata
 
@@ -54,6 +56,13 @@ def cldr(config: DataConfig) -> Splits:
       UserError: the locales do not share enough for that many distinct phrases; an
         UnknownNameError if a language is not a Babel locale, with the nearest.
     """
+    return _splits(dataclasses.astuple(config))
+
+
+# Training, evaluation and figures in one process ask for the same phrases.
+@functools.lru_cache(maxsize=1)
+def _splits(fields: tuple[Any, ...]) -> Splits:
+    config = DataConfig(*fields)
     pairs = generate_pairs(
         parse_locale("config.data.source_language", config.source_language),
         parse_locale("config.data.target_language", config.target_language),
