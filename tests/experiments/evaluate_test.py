@@ -186,7 +186,7 @@ def test_a_run_without_a_checkpoint_is_found_before_any_work(second, tmp_path, c
     shutil.copytree(second, begun, ignore=shutil.ignore_patterns("checkpoints"))
     assert run(f"--workdir={second}", f"--workdir={begun}") == 1
     err = capsys.readouterr().err
-    assert "has no checkpoint yet" in err and "run 1 of 2" not in err
+    assert "holds no checkpoint yet" in err and "run 1 of 2" not in err
 
 
 def test_gold_alignments_from_a_file(workdir, tmp_path, capsys):
