@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from absl import flags
 
-import attention_jax
 from attention_jax.data.pairs import Pair
 from attention_jax.data.text import read_lines
 from attention_jax.errors import UserError
@@ -43,8 +42,7 @@ T = TypeVar("T")
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the flags."""
-    run_flags.define_workdir(flag_values)
-    run_flags.define_checkpoint(flag_values)
+    run_flags.define_run(flag_values)
     flags.DEFINE_integer(
         "n_best", 1, "Translations a line.", lower_bound=1, flag_values=flag_values
     )
@@ -68,7 +66,6 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         lower_bound=1,
         flag_values=flag_values,
     )
-    run_flags.define_search(flag_values)
 
 
 def main(arguments: types.SimpleNamespace) -> None:
@@ -81,8 +78,7 @@ def main(arguments: types.SimpleNamespace) -> None:
         raise UserError(
             f"--targets gives the translations: --{given[0]} has nothing to search for"
         )
-    run = attention_jax.load_run(arguments.workdir, checkpoint=arguments.checkpoint)
-    run = run_flags.with_search(run, arguments)
+    run = run_flags.load_run(arguments)
     if arguments.alignments and not run.attends:
         raise UserError("--alignments come from attention, and this run has none")
     try:

@@ -6,6 +6,7 @@ that were evaluated on the same sentences. Both give a `Comparison`.
 
 import collections
 import dataclasses
+import functools
 import os
 import pathlib
 import statistics
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UserError, unknown_name
 from attention_jax.evaluation.evaluate import Evaluation
-from attention_jax.evaluation.run_summary import RunSummary, summarize
+from attention_jax.evaluation.run_summary import summarize
 from attention_jax.evaluation.significance import (
     Estimate,
     LengthBin,
@@ -30,11 +31,7 @@ LOWER_IS_BETTER = {"dev_loss", "minutes"}
 
 
 def varying_fields(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The dotted names of the fields whose values are not all equal.
-
-    Args:
-      configs: each as `flatten` gives it.
-    """
+    """The dotted names of the fields whose values differ; configs as `flatten` gives them."""
     names = dict.fromkeys(name for config in configs for name in config)
     return [
         name
@@ -49,12 +46,9 @@ def brief_fields(names: Sequence[str]) -> dict[str, str]:
     `data.seed` keeps its section, whatever `names` are: `seed` is another field.
     """
     known = {*flatten(config_to_dict(ExperimentConfig())), *names}
-    parts = [name.rpartition(".")[2] for name in known]
-    brief = {}
-    for name in names:
-        part = name.rpartition(".")[2]
-        brief[name] = part if parts.count(part) == 1 else name
-    return brief
+    last = {name: name.rpartition(".")[2] for name in known}
+    times = collections.Counter(last.values())
+    return {name: last[name] if times[last[name]] == 1 else name for name in names}
 
 
 def brief_values(values: Sequence[Any]) -> list[str]:
@@ -78,7 +72,7 @@ class SeedGroup(NamedTuple):
     deviation: dict[str, float]
 
 
-def seed_groups(runs: "Sequence[RunSummary | System]") -> tuple[SeedGroup, ...]:
+def seed_groups(runs: Sequence[Any]) -> tuple[SeedGroup, ...]:
     """The groups of runs that differ in `config.seed` alone, of two finished seeds or more."""
     alike = collections.defaultdict(dict)
     for run in runs:
@@ -105,17 +99,19 @@ def seed_groups(runs: "Sequence[RunSummary | System]") -> tuple[SeedGroup, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Several runs.
-
-    Attributes:
-      runs: in order.
-      fields: the dotted names of the fields in which they differ.
-      groups: means over seeds.
-    """
+    """Several runs, in order: RunSummaries, Systems or others with their first attributes."""
 
     runs: tuple[Any, ...]
-    fields: tuple[str, ...]
-    groups: tuple[SeedGroup, ...]
+
+    @functools.cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The dotted names of the configuration's fields in which the runs differ."""
+        return tuple(varying_fields([run.config for run in self.runs if run.config]))
+
+    @functools.cached_property
+    def groups(self) -> tuple[SeedGroup, ...]:
+        """Means over seeds."""
+        return seed_groups(self.runs)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON values, without the rows of the runs' metrics."""
@@ -151,14 +147,12 @@ def compare_runs(
     if metric is not None:
         if metric not in runs[0].figures:
             raise unknown_name("metric", metric, runs[0].figures)
-        known = [run for run in runs if run.figures[metric] is not None]
-        known.sort(
-            key=lambda run: run.figures[metric] or 0.0,
-            reverse=metric not in LOWER_IS_BETTER,
+        sign = 1 if metric in LOWER_IS_BETTER else -1
+        known = {run.path: run.figures[metric] for run in runs}
+        runs.sort(
+            key=lambda run: (known[run.path] is None, sign * (known[run.path] or 0.0))
         )
-        runs = known + [run for run in runs if run.figures[metric] is None]
-    fields = varying_fields([run.config for run in runs if run.config])
-    return Comparison(tuple(runs), tuple(fields), seed_groups(runs))
+    return Comparison(tuple(runs))
 
 
 def run_directories(path: str | os.PathLike[str]) -> list[pathlib.Path]:
@@ -200,14 +194,7 @@ def brief_paths(paths: Sequence[pathlib.Path]) -> list[str]:
 
 
 class System(NamedTuple):
-    """A run that was evaluated.
-
-    Attributes:
-      name: distinguishes it from the others.
-      evaluation: its figures and translations.
-      facts: of `evaluate.provenance`.
-      config: its configuration as `flatten` gives it.
-    """
+    """A run that was evaluated; `facts` are its `provenance`, `config` is flattened."""
 
     name: str
     evaluation: Evaluation
@@ -233,12 +220,10 @@ class System(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class SystemComparison(Comparison):
-    """Systems on the same sentences.
+    """Systems on the same sentences, and BLEU by source length.
 
-    Attributes:
-      baseline: the name of the first one if the others are tested against it, or None.
-      estimates: of each system and metric, tested against the baseline; else empty.
-      by_length: BLEU by source length.
+    `baseline` is the name of the first one if the others are tested against it, which
+    gives `estimates` of each system and metric.
     """
 
     baseline: str | None
@@ -310,8 +295,6 @@ def compare_systems(
     lengths = first.evaluation.source_lengths
     return SystemComparison(
         runs=tuple(systems),
-        fields=tuple(varying_fields([system.config for system in systems])),
-        groups=seed_groups(systems),
         baseline=first.name if baseline else None,
         estimates=paired_bootstrap(hypotheses, references, **data) if baseline else (),
         by_length=bleu_by_length(

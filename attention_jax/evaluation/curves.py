@@ -15,14 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, distinguishable by the colour-blind; the yellow is darker than
-# theirs, to be read on white. Beyond eight runs, dashes and markers distinguish them.
-COLOURS = (
-    *("#0072B2", "#E69F00", "#009E73", "#CC79A7"),
-    *("#56B4E9", "#D55E00", "#000000", "#B8A800"),
-)
-DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
-MARKERS = "osD^vPX<>*p"
 # (event, field, title) of each panel of learning curves.
 PANELS = (
     ("train", "loss", "training loss"),
@@ -71,13 +63,11 @@ def plot_learning_curves(
         for axes, (event, field, name) in zip(
             figure.subplots(1, len(panels)), panels, strict=True
         ):
-            for number, run in enumerate(runs):
+            marker = "" if event == "train" else "o"
+            for run in runs:
                 rows = [r for r in run.rows if r["event"] == event and field in r]
                 steps = [row["step"] for row in rows]
-                style = _line_style(number)
-                if event == "train":
-                    style |= {"marker": "", "linewidth": 1.2}
-                lines += axes.plot(steps, [row[field] for row in rows], **style)
+                lines += axes.plot(steps, [row[field] for row in rows], marker=marker)
             axes.set(title=name, xlabel="step")
             _scale(axes, name)
         if len(runs) > 1 or not runs[0].rows:
@@ -124,13 +114,12 @@ def plot_length_curves(
         figure = Figure(figsize=(7.2, 4.0), dpi=150, layout="constrained")
         axes = figure.subplots()
         for number, name in enumerate(names):
-            style = _line_style(number)
             found = [one.bleu[number] for one in bins]
+            scores, label = [estimate.score for estimate in found], letters.spell(name)
+            [line] = axes.plot(positions, scores, marker="o", label=label)
             low, high = zip(*(estimate.interval for estimate in found), strict=True)
-            band = {"color": style["color"], "alpha": 0.15, "lw": 0}
+            band = {"color": line.get_color(), "alpha": 0.15, "lw": 0}
             axes.fill_between(positions, low, high, **band)
-            scores = [estimate.score for estimate in found]
-            axes.plot(positions, scores, label=letters.spell(name), **style)
         unit = letters.spell(unit)
         axes.set_ylim(bottom=0)
         axes.set(
@@ -148,25 +137,21 @@ def plot_length_curves(
 
 
 def _style(letters: fonts.Lettering) -> dict[str, Any]:
-    """Matplotlib's settings for both figures."""
+    """Matplotlib's settings for both figures: colours for the colour-blind, then dashes."""
+    from matplotlib import style
+    from matplotlib.rcsetup import cycler
+
+    colours = style.library["petroff10"]["axes.prop_cycle"]
+    dashes = cycler(linestyle=["-", "--", ":", "-."])
     return letters.rc(_POINTS) | {
+        "axes.prop_cycle": dashes * colours,
+        "lines.markersize": 4,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.grid": True,
         "grid.color": "0.9",
         "legend.frameon": False,
         "legend.fontsize": "small",
-    }
-
-
-def _line_style(number: int) -> dict[str, Any]:
-    """The look of the line with this number: its colour, dashes and marker."""
-    return {
-        "color": COLOURS[number % len(COLOURS)],
-        "linestyle": DASHES[number // len(COLOURS) % len(DASHES)],
-        "marker": MARKERS[number % len(MARKERS)],
-        "markersize": 4,
-        "linewidth": 1.6,
     }
 
 
