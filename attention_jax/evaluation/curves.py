@@ -15,10 +15,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# (event, field, title) of each panel of learning curves.
+# Okabe and Ito's, distinguishable by the colour-blind; the yellow is darker than theirs.
+COLOURS = (
+    *("#0072B2", "#E69F00", "#009E73", "#CC79A7"),
+    *("#56B4E9", "#D55E00", "#000000", "#B8A800"),
+)
+# (event, field, title) of each panel of learning curves. The training loss would be another
+# quantity than dev's where labels are smoothed.
 PANELS = (
-    ("train", "loss", "training loss"),
-    ("dev", "loss", "dev loss"),
+    ("train", "cross_entropy", "training cross-entropy"),
+    ("dev", "loss", "dev cross-entropy"),
     ("dev", "bleu", "dev BLEU"),
 )
 
@@ -30,20 +36,15 @@ _LEGEND_ROWS = 22
 
 
 def plot_learning_curves(
-    runs: Sequence[RunSummary],
-    *,
-    panels: Sequence[tuple[str, str, str]] = PANELS,
-    path: str | os.PathLike[str] | None = None,
+    runs: Sequence[RunSummary], *, path: str | os.PathLike[str] | None = None
 ) -> "Figure":
-    """Learning curves, one line a run: training loss, dev loss, dev BLEU.
+    """Learning curves, one line a run: cross-entropy in training and on dev, dev BLEU.
 
-    A run without any row is in the legend, which says so. Losses are per token; the training
-    loss is the objective, label smoothing and dropout included, so it compares between runs
-    that agree in these.
+    A run without any row is in the legend, which says so. Cross-entropies are per token,
+    without label smoothing; in training with dropout.
 
     Args:
       runs: of `compare_runs`; at least one.
-      panels: (event, field, title) of the rows of metrics to draw.
       path: where to save the figure: .png, .pdf or .svg. The folder must exist.
 
     Raises:
@@ -56,12 +57,12 @@ def plot_learning_curves(
     if not runs:
         raise ValueError("runs is empty: there is nothing to draw")
     labels = [run.name + " (no rows yet)" * (not run.rows) for run in runs]
-    letters = fonts.lettering([*labels, *(name for _, _, name in panels)])
+    letters = fonts.lettering(labels)
     with matplotlib.rc_context(_style(letters)):
         figure = Figure(figsize=(11.5, 3.6), dpi=150, layout="constrained")
         lines = []
         for axes, (event, field, name) in zip(
-            figure.subplots(1, len(panels)), panels, strict=True
+            figure.subplots(1, len(PANELS)), PANELS, strict=True
         ):
             marker = "" if event == "train" else "o"
             for run in runs:
@@ -137,14 +138,12 @@ def plot_length_curves(
 
 
 def _style(letters: fonts.Lettering) -> dict[str, Any]:
-    """Matplotlib's settings for both figures: colours for the colour-blind, then dashes."""
-    from matplotlib import style
+    """Matplotlib's settings for both figures: first other colours, then other dashes."""
     from matplotlib.rcsetup import cycler
 
-    colours = style.library["petroff10"]["axes.prop_cycle"]
     dashes = cycler(linestyle=["-", "--", ":", "-."])
     return letters.rc(_POINTS) | {
-        "axes.prop_cycle": dashes * colours,
+        "axes.prop_cycle": dashes * cycler(color=COLOURS),
         "lines.markersize": 4,
         "axes.spines.top": False,
         "axes.spines.right": False,

@@ -85,7 +85,6 @@ def plot_weights_grid(
     panels: Iterable[Panel | tuple[Any, ...]],
     *,
     columns: int = 2,
-    title: str = "",
     path: str | os.PathLike[str] | None = None,
 ) -> "Figure":
     """Several heat maps as `plot_weights` draws them, with one scale and one colour bar.
@@ -93,7 +92,6 @@ def plot_weights_grid(
     Args:
       panels: drawn row by row; at least one. A tuple of a Panel's fields will do.
       columns: panels side by side.
-      title: a line above all.
       path: as for `plot_weights`.
 
     Raises:
@@ -110,9 +108,7 @@ def plot_weights_grid(
     name = "panels[{}]: " if len(given) > 1 else ""
     maps = [_checked(panel, name.format(i)) for i, panel in enumerate(given)]
     letters = fonts.lettering(
-        text
-        for panel in maps
-        for text in (*panel.source, *panel.target, panel.title, title)
+        text for panel in maps for text in (*panel.source, *panel.target, panel.title)
     )
     low = min(0.0, *(float(np.min(panel.weights)) for panel in maps))
     high = max(1.0, *(float(np.max(panel.weights)) for panel in maps))
@@ -127,12 +123,9 @@ def plot_weights_grid(
         colours.outline.set_visible(False)
         bar.yaxis.label.set_fontsize(_POINTS - 1)
         bar.tick_params(length=2, labelsize=_POINTS - 2)
-        middle = {"x": 0.5, "ha": "center"}
-        head = _shortened(letters.spell(title), _LONGEST_TITLE)
-        head = figure.text(y=1, s=head, va="top", fontsize=_POINTS + 2.5, **middle)
-        small = {"fontsize": _POINTS - 3, "color": "0.35"}
-        note = figure.text(y=0, s=letters.note(), va="bottom", **small, **middle)
-        _arrange(figure, axes, bar, (head, note), min(columns, len(maps)))
+        style = {"ha": "center", "fontsize": _POINTS - 3, "color": "0.35"}
+        note = figure.text(0.5, 0, letters.note(), va="bottom", **style)
+        _arrange(figure, axes, bar, note, min(columns, len(maps)))
         if path is not None:
             save_figure(figure, path)
     return figure
@@ -248,7 +241,7 @@ def _arrange(
     figure: "Figure",
     panels: Sequence["Axes"],
     bar: "Axes",
-    texts: Sequence["Text"],
+    note: "Text",
     columns: int,
 ) -> None:
     """Puts the panels into a grid and makes the figure as large as they need.
@@ -276,14 +269,11 @@ def _arrange(
     heights = [needed[first : first + columns, 1].max() for first in starts]
     xs, ys = np.cumsum([_GAP, *widths]), np.cumsum([top, *heights])
     bar_height = np.clip(ys[-1] - top - _GAP, *_BAR_HEIGHT)
-    head, note = (
-        np.array(text.get_window_extent(renderer).size) / figure.dpi for text in texts
-    )
+    noted = np.array(note.get_window_extent(renderer).size) / figure.dpi
     after_bar, under_bar = room(bar)[[2, 1]]
-    width = max(xs[-1] + _BAR_WIDTH + after_bar, head[0], note[0]) + _GAP
-    below = max(ys[-1], top + bar_height + under_bar) + note[1] + _GAP
-    height = below + head[1] + 2 * _GAP
-    upper = height - head[1] - 2 * _GAP
+    width = max(xs[-1] + _BAR_WIDTH + after_bar, noted[0]) + _GAP
+    upper = max(ys[-1], top + bar_height + under_bar) + noted[1] + _GAP
+    height = upper + _GAP
     scale = np.array([width, height])
     figure.set_size_inches(width, height)
     for number, (axes, size) in enumerate(zip(panels, sizes, strict=True)):
@@ -292,8 +282,7 @@ def _arrange(
         axes.set_position((*(corner / scale), *(size / scale)))
     corner, size = (xs[-1], upper - top - bar_height), (_BAR_WIDTH, bar_height)
     bar.set_position((*(corner / scale), *(size / scale)))
-    for text, y in zip(texts, (height - _GAP, _GAP), strict=True):
-        text.set_y(y / height)
+    note.set_y(_GAP / height)
 
 
 def _columns(text: str) -> int:

@@ -58,15 +58,8 @@ class RunSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as JSON values, without the rows."""
-        return {
-            "name": self.name,
-            "path": str(self.path),
-            "config": self.config,
-            "split_hash": self.split_hash,
-            **self.figures,
-            "finished": self.finished,
-            "notes": list(self.notes),
-        }
+        values = {**vars(self), "path": str(self.path), **self.figures}
+        return {n: v for n, v in values.items() if n not in ("figures", "rows")}
 
 
 def summarize(path: pathlib.Path, *, name: str) -> RunSummary:
@@ -137,7 +130,7 @@ def read_metrics(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[int]]:
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-            # The cross-entropy is drawn where a row has it.
+            # The cross-entropy is drawn where a row has it; older ones do not.
             for name in (*_NEEDED[row["event"]], *{"cross_entropy"}.intersection(row)):
                 # An integer of hundreds of digits overflows; infinite losses are kept.
                 float(row[name])

@@ -27,7 +27,7 @@ def test_a_panel_for_each_curve_and_a_line_for_each_run(runs, tmp_path):
     assert labels(figure) == ["$a$_é", "b", "c (no rows yet)"]
     assert not any(text.get_parse_math() for text in figure.legends[0].get_texts())
     titles = [axes.get_title() for axes in figure.axes]
-    assert titles == ["training loss", "dev loss", "dev BLEU"]
+    assert titles == ["training cross-entropy", "dev cross-entropy", "dev BLEU"]
     first, second, third = figure.axes[2].lines
     assert (list(first.get_xdata()), list(first.get_ydata())) == ([20, 40], [30, 20])
     assert list(second.get_ydata()) == [10, 50]
