@@ -62,13 +62,6 @@ UNFINISHED, STOPPED, BUSY = "unfinished", "stopped", "busy"
 # What each run is measured on, and whose parameters: the best on dev.
 SPLIT, CHECKPOINT = "test", "best"
 
-# Columns beside the metrics, by their names in a row of results.json.
-FIGURES = {
-    column.figure: column
-    for column in DEV_COLUMNS
-    if column.figure in ("parameters", "tokens_per_second", "minutes")
-}
-
 # Names are folders, and stand between commas in --only.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+@-]{0,119}")
 _UNFIT = re.compile(r"[^A-Za-z0-9_.=+@-]+")
@@ -114,16 +107,15 @@ def name_runs(
     """The configurations by name, in order.
 
     A mapping has its names. Those of a sequence say in which fields they differ,
-    `score=dot+seed=1`; with a field more or less that differs, they all change. One alone is
-    called `run`.
+    `score=dot+seed=1`. One alone is called `run`.
 
     Raises:
       UserError: two have one name, as equal ones have, or it is not a plain file name.
     """
-    if isinstance(configs, Mapping):
-        names, values = list(configs), list(configs.values())
+    if not isinstance(configs, Mapping):
+        names = _derived_names(configs)
     else:
-        names, values = _derived_names(configs), list(configs)
+        names, configs = list(configs), list(configs.values())
     seen = set()
     for name in names:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -138,17 +130,16 @@ def name_runs(
                 "or get_config() must return a dict of other names"
             )
         seen.add(name.casefold())
-    return dict(zip(names, values, strict=True))
+    return dict(zip(names, configs, strict=True))
 
 
 def _derived_names(configs: Sequence[ExperimentConfig]) -> list[str]:
     flat = [flatten(config_to_dict(config)) for config in configs]
-    parts: list[list[str]] = [[] for _ in flat]
-    for field, brief in brief_fields(varying_fields(flat)).items():
-        texts = brief_values([config[field] for config in flat])
-        for own, text in zip(parts, texts, strict=True):
-            own.append(f"{brief}={text}")
-    names = ["+".join(own) for own in parts]
+    columns = [
+        [f"{brief}={text}" for text in brief_values([one[field] for one in flat])]
+        for field, brief in brief_fields(varying_fields(flat)).items()
+    ]
+    names = map("+".join, zip(*columns, strict=True)) if columns else [""] * len(flat)
     return [_UNFIT.sub("-", name)[:120].lstrip(".-=+@") or "run" for name in names]
 
 
@@ -202,10 +193,8 @@ def train_and_measure(
         result = {
             "status": FINISHED,
             "reason": "",
-            "parameters": summary["parameters"],
             "steps": summary["step"],
-            "minutes": summary["minutes"],
-            "tokens_per_second": summary["tokens_per_second"],
+            **{n: summary[n] for n in ("parameters", "minutes", "tokens_per_second")},
             **evaluate(loaded, load_split(run, SPLIT)).to_dict(),
             **provenance(run, loaded, split=SPLIT, checkpoint=CHECKPOINT),
         }
@@ -258,7 +247,7 @@ def write_results(
 
 
 class Row(NamedTuple):
-    """A run of the sweep as `comparison_table` shows it."""
+    """A run of the sweep, for a Comparison."""
 
     name: str
     config: Mapping[str, Any]
@@ -271,25 +260,23 @@ def table(
 ) -> Table:
     """The table of the rows of results.json."""
     measured = [row for row in rows if "metrics" in row]
-    metrics = measured[0]["metrics"] if measured else []
+    metrics = [Metric(**one) for one in measured[0]["metrics"]] if measured else []
+    known = {column.figure: column for column in DEV_COLUMNS}
+    columns = [Column(metric.name, metric.title) for metric in metrics]
+    columns = [known["parameters"], *columns, RATES[0]]
+    columns += [known["minutes"], known["tokens_per_second"]]
     runs = []
     for row in rows:
-        found = {name: row.get(name) for name in FIGURES if name in row}
-        found |= {metric["name"]: metric["score"] for metric in row.get("metrics", ())}
-        if (rate := (row.get("aligned") or {}).get("error_rate")) is not None:
-            found["error_rate"] = rate
+        values = {m["name"]: m["score"] for m in row.get("metrics", ())}
+        values |= {**row, **(row.get("aligned") or {})}
         config = flatten(config_to_dict(configs[row["name"]]))
-        runs.append(Row(row["name"], config, found, row in measured))
-    columns = [Column(one["name"], Metric(**one).title) for one in metrics]
-    columns = [FIGURES["parameters"], *columns, RATES[0], *list(FIGURES.values())[1:]]
-    columns = [c for c in columns if any(c.figure in run.figures for run in runs)]
+        shown = {c.figure: values.get(c.figure) for c in columns}
+        runs.append(Row(row["name"], config, shown, row in measured))
     remarks = [
-        f"{row['status']}: {row['reason']}" if row["reason"] else "" for row in rows
+        f"{row['status']}: {row['reason']}" * bool(row["reason"]) for row in rows
     ]
-    comparison = Comparison(tuple(runs))
-    # All that are measured are measured alike, or each is named.
     notes = common_facts((row["name"], _measured_how(row)) for row in measured)
-    return comparison_table(comparison, "", columns, notes, remarks)
+    return comparison_table(Comparison(tuple(runs)), "", columns, notes, remarks)
 
 
 def _measured_how(row: Mapping[str, Any]) -> dict[str, str]:

@@ -66,11 +66,7 @@ def format_alignment(links: Iterable[Link]) -> str:
 def read_alignments(
     path: str | os.PathLike[str], *, field: str = "path"
 ) -> list[Alignment]:
-    """The alignments of a file, one sentence pair a line.
-
-    Args:
-      path: the file, as `data.text.read_lines` reads it.
-      field: what named it, for the messages.
+    """The alignments of a file, one sentence pair a line; `field` is what named it.
 
     Raises:
       UserError: it cannot be read, or a line is not an alignment; names the line.
@@ -216,15 +212,9 @@ def check_gold(tokens: Sequence[TokenPair], gold: Sequence[Alignment]) -> None:
 def reference_alignment(
     run: Run, pairs: Sequence[Pair], gold: Sequence[Alignment]
 ) -> AlignmentErrorRate:
-    """AER, precision and recall of attention's links while references are forced.
+    """AER of attention's links while the pairs' targets are forced on the decoder.
 
-    Each target token is linked to its argmax source token. All pairs count, translated
-    well or not, since the tokens are given.
-
-    Args:
-      run: has attention.
-      pairs: whose targets are forced on the decoder.
-      gold: the alignment of each, between the run's tokens.
+    All pairs count, translated well or not, since the tokens are given.
     """
     return alignment_error_rate(
         (attention_links(found.weights), known)

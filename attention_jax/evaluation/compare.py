@@ -1,12 +1,9 @@
-"""Several runs side by side: where they differ, seeds averaged, differences tested.
-
-`compare_runs` reads what training wrote down of the dev set; `compare_systems` takes runs
-that were evaluated on the same sentences. Both give a `Comparison`.
-"""
+"""Several runs side by side: where they differ, seeds averaged, differences tested."""
 
 import collections
 import dataclasses
 import functools
+import itertools
 import os
 import pathlib
 import statistics
@@ -59,11 +56,9 @@ def brief_values(values: Sequence[Any]) -> list[str]:
 
 
 class SeedGroup(NamedTuple):
-    """The mean of two finished runs or more that differ in `config.seed` alone.
+    """Finished runs that differ in `config.seed` alone, one a seed.
 
-    Attributes:
-      names, seeds: of the runs, one a seed.
-      mean, deviation: of each figure that all of them have; the sample standard deviation.
+    `mean` and `deviation`, the sample standard deviation, are of the figures that all have.
     """
 
     names: tuple[str, ...]
@@ -88,10 +83,10 @@ def seed_groups(runs: Sequence[Any]) -> tuple[SeedGroup, ...]:
         known = {name: xs for name, xs in values.items() if None not in xs}
         groups.append(
             SeedGroup(
-                names=tuple(run.name for run in chosen),
-                seeds=tuple(by_seed),
-                mean={name: statistics.fmean(xs) for name, xs in known.items()},
-                deviation={name: statistics.stdev(xs) for name, xs in known.items()},
+                tuple(run.name for run in chosen),
+                tuple(by_seed),
+                {name: statistics.fmean(xs) for name, xs in known.items()},
+                {name: statistics.stdev(xs) for name, xs in known.items()},
             )
         )
     return tuple(groups)
@@ -125,10 +120,9 @@ class Comparison:
 def compare_runs(
     paths: Sequence[str | os.PathLike[str]], *, metric: str | None = None
 ) -> Comparison:
-    """The comparison of the runs in these directories, on the dev set.
+    """The runs in these directories, or in directories of runs, on the dev set.
 
-    A directory of runs stands for those in it. A run that has only begun, was cut off, or
-    whose files are damaged has a row too, and notes that say so.
+    A run that has only begun, or whose files are damaged, has notes that say so.
 
     Args:
       paths: the directories.
@@ -156,11 +150,7 @@ def compare_runs(
 
 
 def run_directories(path: str | os.PathLike[str]) -> list[pathlib.Path]:
-    """The directory if it holds a run, else those in it that do, by name.
-
-    Raises:
-      OSError: neither it nor a directory in it holds a run.
-    """
+    """The directory if it holds a run, else those in it that do; OSError if there is none."""
     directory = RunDirectory(path)
     if directory.exists():
         return [directory.path]
@@ -175,22 +165,14 @@ def run_directories(path: str | os.PathLike[str]) -> list[pathlib.Path]:
 
 
 def brief_paths(paths: Sequence[pathlib.Path]) -> list[str]:
-    """Each path's last parts, as many as distinguish it from the others.
-
-    Raises:
-      UserError: two of them are the same.
-    """
+    """Each path's last parts, as many as distinguish it; UserError if two are the same."""
     parts = [path.resolve().parts for path in paths]
     for path, own in zip(paths, parts, strict=True):
         if parts.count(own) > 1:
             raise UserError(f"the run {path} is given {parts.count(own)} times")
-    names = []
-    for own in parts:
-        length = 1
-        while [other[-length:] for other in parts].count(own[-length:]) > 1:
-            length += 1
-        names.append("/".join(own[-length:]))
-    return names
+    ends = [[own[-n:] for n in range(1, len(own) + 1)] for own in parts]
+    times = collections.Counter(itertools.chain(*ends))
+    return ["/".join(next(e for e in own if times[e] == 1)) for own in ends]
 
 
 class System(NamedTuple):
@@ -287,21 +269,14 @@ def compare_systems(
                 f"{first.name} and {other.name} are measured against different "
                 "references: other sentences, or config.data.lowercase differs"
             )
-    data = {
-        "language": first.config["data.target_language"],
-        "lowercase": first.config["data.lowercase"],
-    }
-    hypotheses = {system.name: system.evaluation.hypotheses for system in systems}
+    lowercase = first.config["data.lowercase"]
+    data = {"language": first.config["data.target_language"], "lowercase": lowercase}
+    texts = {system.name: system.evaluation.hypotheses for system in systems}
     lengths = first.evaluation.source_lengths
+    edges = edges or equal_count_edges(lengths, 6)
     return SystemComparison(
-        runs=tuple(systems),
-        baseline=first.name if baseline else None,
-        estimates=paired_bootstrap(hypotheses, references, **data) if baseline else (),
-        by_length=bleu_by_length(
-            hypotheses,
-            references,
-            lengths,
-            edges=edges or equal_count_edges(lengths, 6),
-            **data,
-        ),
+        tuple(systems),
+        first.name if baseline else None,
+        paired_bootstrap(texts, references, **data) if baseline else (),
+        bleu_by_length(texts, references, lengths, edges=edges, **data),
     )

@@ -115,13 +115,9 @@ def evaluate(
 ) -> Evaluation:
     """The quality of the pairs' translations, searched for as `run.config.decoding` says.
 
-    Where the run lower-cases its text, so do the references and the metrics.
-
-    Args:
-      run: what is measured.
-      pairs: on which sentences.
-      alignments: of each pair, between the run's tokens; by default the pairs' own links,
-        if they have any, as `gold_alignment` gives them.
+    Where the run lower-cases its text, so do the references and the metrics. `alignments`
+    are of each pair, between the run's tokens; by default the pairs' own links, if they have
+    any, as `gold_alignment` gives them.
 
     Raises:
       UserError: there are no pairs, or the alignments do not fit them.
@@ -130,7 +126,7 @@ def evaluate(
         raise UserError("pairs is empty: there is nothing to evaluate on")
     if not run.attends:
         alignments = None
-    if alignments is not None:
+    elif alignments is not None:
         codecs = run.source_codec, run.target_codec
         check_gold(tokens_of(codecs, pairs), alignments)
     sources = [pair.source for pair in pairs]
@@ -145,10 +141,9 @@ def evaluate(
         language=run.config.data.target_language,
         lowercase=run.config.data.lowercase,
     )
-    linked = run.attends and any(pair.links for pair in pairs)
-    if alignments is None and linked:
-        alignments = [gold_alignment(run, pair) for pair in pairs]
     aligned = alignment = None
+    if linked := run.attends and any(pair.links for pair in pairs):
+        alignments = alignments or [gold_alignment(run, pair) for pair in pairs]
     if alignments is not None:
         aligned = reference_alignment(run, pairs, alignments)
     if linked:
@@ -183,11 +178,7 @@ def _reference(run: Run, pair: Pair) -> str:
 
 
 def dev_evaluation(experiment: Experiment) -> EvaluateParams:
-    """`params -> DevTranslations`: BLEU and exact match of the first dev sentences.
-
-    They are translated by the run's own search. The first call compiles, once for each
-    width of sentences.
-    """
+    """`params -> DevTranslations`: BLEU and exact match of the first dev sentences."""
     config = experiment.config
     pairs = experiment.splits.dev[:NUM_TRANSLATED]
     sources = [pair.source for pair in pairs]
@@ -233,13 +224,7 @@ def load_split(
 def load_same_split(
     directories: Sequence[RunDirectory], split: str, *, max_sentences: int = 0
 ) -> tuple[Pair, ...]:
-    """As `load_split`, of runs that are to be compared: all must have the same sentences.
-
-    What they were trained on may differ.
-
-    Raises:
-      UserError: they do not; names two runs and the hashes of their splits.
-    """
+    """As `load_split`, of runs to compare; UserError unless all have the same sentences."""
     first, *others = directories
     pairs = load_split(first, split, max_sentences=max_sentences)
     texts = [(pair.source, pair.target) for pair in pairs]
@@ -266,9 +251,7 @@ def provenance(
 ) -> dict[str, Any]:
     """The facts that belong beside any figure: seeds, split hash, model, versions, device.
 
-    Args:
-      directory, run: where the figure is from.
-      asked: which split, checkpoint and gold links were asked for.
+    `asked`: which split, checkpoint and gold links were asked for.
     """
     config = dataclasses.asdict(run.config)
     # Not all of `data`: no path is named.

@@ -1,8 +1,7 @@
 """A run as one HTML page that opens anywhere: what it scores, how it learnt, what it attends to.
 
-The page needs no other file and no network. Its tables and figures are written by the
-template; its script draws the sentences and their attention from JSON in the page, and
-shows their text by `textContent` alone.
+The template writes tables and figures; the page's script draws sentences and attention from
+JSON in the page, and shows their text by `textContent` alone.
 """
 
 import base64
@@ -46,13 +45,8 @@ def collect(
     """The contents of a report, by the names that the page's template has for them.
 
     `sentences` are JSON values for the page's script; the figures are `data:` URLs, "" where
-    there is nothing to draw; everything else is text.
-
-    Args:
-      run: what translated; its own config is shown.
-      summary: of its directory, for the learning curves.
-      pairs, evaluation: the split and `evaluate` of it.
-      facts: `provenance` with "split" and "checkpoint".
+    there is nothing to draw; everything else is text. `facts` are `provenance` with "split"
+    and "checkpoint".
     """
     sentences = list(_sentences(run, pairs, evaluation))
     config = flatten(config_to_dict(run.config))
@@ -123,22 +117,16 @@ def encode_weights(found: Translation) -> dict[str, Any]:
     weights = np.asarray(found.weights, np.float64)
     low, high = min(0.0, float(weights.min())), max(1.0, float(weights.max()))
     cells = np.rint((weights - low) / (high - low) * 255).astype(np.uint8)
-    return {
-        "source": list(found.source_tokens),
-        "target": list(found.target_tokens),
-        "low": low,
-        "high": high,
-        "weights": base64.b64encode(cells.tobytes()).decode("ascii"),
-    }
+    text = base64.b64encode(cells.tobytes()).decode("ascii")
+    sides = {"source": list(found.source_tokens), "target": list(found.target_tokens)}
+    return {**sides, "low": low, "high": high, "weights": text}
 
 
 def _sentences(
     run: Run, pairs: Sequence[Pair], evaluation: Evaluation
 ) -> Iterator[dict[str, Any]]:
-    lowercase = run.config.data.lowercase
-    chrfs = sentence_chrf(
-        evaluation.hypotheses, evaluation.references, lowercase=lowercase
-    )
+    texts, lowercase = evaluation.hypotheses, run.config.data.lowercase
+    chrfs = sentence_chrf(texts, evaluation.references, lowercase=lowercase)
     entropies = [one.entropy for one in evaluation.statistics] or [None] * len(pairs)
     room = MOST_CELLS if run.attends else 0
     rows = zip(pairs, evaluation.translations, chrfs, entropies, strict=True)
@@ -202,9 +190,7 @@ def _maps_note(
         return "This run has no attention: its config.model.attention is none."
     drawable = sum(found.weights.size > 0 for found in evaluation.translations)
     left_out = drawable - sum(sentence["map"] is not None for sentence in sentences)
-    if not left_out:
-        return ""
-    return (
+    return bool(left_out) * (
         f"{left_out:,} of {drawable:,} attention maps were left out, so that the file "
         "stays small; experiments.export_attention writes them all."
     )

@@ -76,9 +76,8 @@ def plot_weights(
       ValueError: weights that are not T×S finite numbers, an unknown file format.
       FileNotFoundError: the folder of `path` does not exist.
     """
-    return plot_weights_grid(
-        [Panel(weights, source, target, title, links)], columns=1, path=path
-    )
+    panel = Panel(weights, source, target, title, links)
+    return plot_weights_grid([panel], columns=1, path=path)
 
 
 def plot_weights_grid(
@@ -132,12 +131,7 @@ def plot_weights_grid(
 
 
 def check_path(path: str | os.PathLike[str]) -> None:
-    """Raises unless `path` is a figure file that could be written here.
-
-    Raises:
-      UserError: the suffix is none of FORMATS.
-      OSError: as `check_writable`.
-    """
+    """Raises UserError unless the suffix is one of FORMATS, OSError as `check_writable`."""
     path = pathlib.Path(path)
     if path.suffix.lower() not in FORMATS:
         raise UserError(
@@ -147,11 +141,7 @@ def check_path(path: str | os.PathLike[str]) -> None:
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    """Writes the figure in the format of the suffix, atomically and without a date.
-
-    Raises:
-      UserError, OSError: as `check_path`; it cannot be written; names the file.
-    """
+    """Writes the figure in the format of the suffix, atomically and without a date."""
     check_path(path)
     path, data = pathlib.Path(path), io.BytesIO()
     kind = path.suffix[1:].lower()
@@ -205,15 +195,16 @@ def _draw(
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
-    source = [_shortened(letters.spell(word)) for word in panel.source]
-    target = [_shortened(letters.spell(word)) for word in panel.target]
+    source, target = (
+        [_shortened(letters.spell(word)) for word in side]
+        for side in (panel.source, panel.target)
+    )
     axes = figure.add_axes((0, 0, cell * len(source), cell * len(target)))
     low, high = limits
     axes.imshow(panel.weights, "viridis", aspect="auto", vmin=low, vmax=high)
     size = _POINTS * min(1.0, cell / _CELL)
-    axes.tick_params(
-        length=0, pad=4, top=True, bottom=False, labeltop=True, labelbottom=False
-    )
+    axes.tick_params(length=0, pad=4)
+    axes.xaxis.tick_top()
     axes.set_xticks(range(len(source)), source, fontsize=size)
     # Words wider than their cell stand on a slope, so that neighbours do not touch.
     if max(map(_columns, source)) > 3:
@@ -244,11 +235,7 @@ def _arrange(
     note: "Text",
     columns: int,
 ) -> None:
-    """Puts the panels into a grid and makes the figure as large as they need.
-
-    The room that words need around the cells is measured; it does not depend on the
-    figure's size. All lengths are inches.
-    """
+    """Puts the panels into a grid and makes the figure as large as they need; in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     renderer = FigureCanvasAgg(figure).get_renderer()

@@ -66,12 +66,7 @@ RATES = (
 def evaluation_rows(
     evaluation: Evaluation, facts: Mapping[str, Any]
 ) -> list[tuple[str, str, str]]:
-    """The figures of one run as (name, figure, how it was measured), and where they are from.
-
-    Args:
-      evaluation: the figures.
-      facts: of `evaluate.provenance`.
-    """
+    """The figures of one run as (name, figure, how it was measured), and its provenance."""
     versions = facts["versions"]
     shown = ("attention_jax", "jax", "flax", "python")
     search = describe_search(evaluation.decoding)
@@ -151,10 +146,7 @@ def system_tables(
 ) -> list[Table]:
     """The tables of `compare_systems`; of one system, BLEU by source length alone.
 
-    Args:
-      comparison: the systems.
-      title: of the first table.
-      unit: what source lengths count.
+    `title` is that of the first table, `unit` what source lengths count.
     """
     systems = comparison.runs
     tables = []
