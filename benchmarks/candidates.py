@@ -1,9 +1,11 @@
-"""What is timed: a function prepared for one case, ready to be called again and again.
+"""What is timed: functions of ours and of other libraries, prepared for one case.
 
-A candidate gets its arrays in the layout it prefers; no transposition is timed.
+A candidate gets its arrays in the layout it prefers; no transposition is timed. Tokamax and
+torch are imported when they are measured, and never needed.
 """
 
 import importlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -16,17 +18,13 @@ from attention_jax.attention import attention, prepare_keys
 from benchmarks.workloads import GRADIENT, WINDOW, Case, Inputs
 
 OUTPUTS = ("context", "query", "keys", "values")
+# Layouts: [*leading, length, features], ours; [B, H, length, features], torch's;
+# [B, length, H, features], jax.nn's and tokamax's.
+AS_GIVEN, HEADS_FIRST, HEADS_LAST = "as given", "heads first", "heads last"
 
 
 class Unsupported(Exception):
     """The candidate cannot compute this case, or not within its memory: one sentence."""
-
-
-class Layout(NamedTuple):
-    """How a candidate wants [*leading, length, features], and how it is read back."""
-
-    give: Callable[[np.ndarray], np.ndarray]
-    take: Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
 
 
 class Prepared(NamedTuple):
@@ -63,21 +61,27 @@ def batch_and_heads(leading: tuple[int, ...]) -> tuple[int, int]:
     return batch, heads
 
 
-def _heads_first(array: np.ndarray) -> np.ndarray:
-    shape = batch_and_heads(array.shape[:-2])
-    return np.ascontiguousarray(array.reshape(*shape, *array.shape[-2:]))
+def give(array: np.ndarray, layout: str) -> np.ndarray:
+    """[*leading, length, features] in another layout."""
+    if layout == AS_GIVEN:
+        return array
+    array = array.reshape(*batch_and_heads(array.shape[:-2]), *array.shape[-2:])
+    return np.ascontiguousarray(array.swapaxes(1, 2) if layout == HEADS_LAST else array)
 
 
-def _heads_last(array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(np.swapaxes(_heads_first(array), 1, 2))
+def take(array: Any, shape: tuple[int, ...], layout: str) -> np.ndarray:
+    """The inverse of `give`."""
+    array = np.asarray(array)
+    return (array.swapaxes(1, 2) if layout == HEADS_LAST else array).reshape(shape)
 
 
-# [*leading, length, features], ours.
-AS_GIVEN = Layout(lambda a: a, lambda a, shape: a.reshape(shape))
-# [B, H, length, features], torch's.
-HEADS_FIRST = Layout(_heads_first, lambda a, shape: a.reshape(shape))
-# [B, length, H, features], jax.nn's and tokamax's.
-HEADS_LAST = Layout(_heads_last, lambda a, shape: np.swapaxes(a, 1, 2).reshape(shape))
+def read_back(
+    results: Sequence[Any], layout: str, inputs: Inputs
+) -> dict[str, np.ndarray]:
+    """Results by name, in the layout of `Inputs`; gradients are those there are."""
+    arrays = (inputs.cotangent, inputs.query, inputs.keys, inputs.values)
+    found = zip(OUTPUTS, results, arrays, strict=False)
+    return {name: take(result, array.shape, layout) for name, result, array in found}
 
 
 def attention_with(implementation: str) -> Candidate:
@@ -109,7 +113,7 @@ def prepare_jax(
     attend: Callable[[Any, Any, Any, Any], Any],
     case: Case,
     inputs: Inputs,
-    layout: Layout,
+    layout: str,
     extra: Any,
     budget: int,
 ) -> Prepared:
@@ -124,21 +128,18 @@ def prepare_jax(
       Unsupported: the program needs more than `budget` bytes beside its arguments.
     """
 
-    def gradient(query: Any, keys: Any, values: Any, cotangent: Any, extra: Any) -> Any:
+    def compute(query: Any, keys: Any, values: Any, cotangent: Any, extra: Any) -> Any:
+        if case.which != GRADIENT:
+            return (attend(query, keys, values, extra),)
         context, pull = jax.vjp(
             lambda q, k, v: attend(q, k, v, extra), query, keys, values
         )
         return (context, *pull(cotangent))
 
-    def forward(query: Any, keys: Any, values: Any, cotangent: Any, extra: Any) -> Any:
-        del cotangent
-        return (attend(query, keys, values, extra),)
-
     arrays = (inputs.query, inputs.keys, inputs.values, inputs.cotangent)
-    arguments = [*map(layout.give, arrays), jax.tree.map(jnp.asarray, extra)]
-    arguments = jax.device_put(arguments)
-    function = gradient if case.which == GRADIENT else forward
-    lowered = jax.jit(function).lower(*arguments)
+    arguments = [give(array, layout) for array in arrays]
+    arguments = jax.device_put([*arguments, jax.tree.map(jnp.asarray, extra)])
+    lowered = jax.jit(compute).lower(*arguments)
     started = time.perf_counter()
     compiled = lowered.compile()
     compile_seconds = time.perf_counter() - started
@@ -158,18 +159,7 @@ def prepare_jax(
     )
 
 
-def read_back(
-    results: Sequence[Any], layout: Layout, inputs: Inputs
-) -> dict[str, np.ndarray]:
-    """Results by name, in the layout of `Inputs`; gradients are those there are."""
-    arrays = (inputs.cotangent, inputs.query, inputs.keys, inputs.values)
-    return {
-        name: layout.take(np.asarray(result), array.shape)
-        for name, result, array in zip(OUTPUTS, results, arrays, strict=False)
-    }
-
-
-# --- baselines on JAX ------------------------------------------------------------------
+# --- baselines ---------------------------------------------------------------------------
 
 
 def dot_product_scale(case: Case) -> float:
@@ -197,33 +187,125 @@ def jax_nn(case: Case, inputs: Inputs, budget: int) -> Prepared:
 def tokamax(case: Case, inputs: Inputs, budget: int) -> Prepared:
     """`tokamax.dot_product_attention` with the implementation it chooses itself."""
     # Tokamax parses sys.argv for flags of its own unless absl's flags are parsed.
-    global_flags = importlib.import_module("absl.flags").FLAGS
-    if not global_flags.is_parsed():
-        global_flags.mark_as_parsed()
+    importlib.import_module("absl.flags").FLAGS.mark_as_parsed()
     function = importlib.import_module("tokamax").dot_product_attention
     return _of_jax(function, case, inputs, budget)
 
 
 def _of_jax(function: Any, case: Case, inputs: Inputs, budget: int) -> Prepared:
     """A function of jax.nn's signature, which tokamax shares."""
-    scale, mask = dot_product_scale(case), case.workload.mask
-    padded = {"lengths": batch_lengths(case, inputs)} if mask == "padded" else {}
+    mask = case.workload.mask
+    options: dict[str, Any] = {"scale": dot_product_scale(case)}
+    options["is_causal"] = mask == "causal"
+    options["local_window_size"] = (WINDOW, 0) if mask == "window" else None
+    lengths = batch_lengths(case, inputs) if mask == "padded" else None
 
-    def attend(query: Any, keys: Any, values: Any, padded: Any) -> Any:
-        return function(
-            query,
-            keys,
-            values,
-            scale=scale,
-            is_causal=mask == "causal",
-            key_value_seq_lengths=padded.get("lengths"),
-            local_window_size=(WINDOW, 0) if mask == "window" else None,
+    def attend(query: Any, keys: Any, values: Any, lengths: Any) -> Any:
+        return function(query, keys, values, key_value_seq_lengths=lengths, **options)
+
+    return prepare_jax(attend, case, inputs, HEADS_LAST, lengths, budget)
+
+
+def torch_sdpa(case: Case, inputs: Inputs, budget: int) -> Prepared:
+    """`torch.nn.functional.scaled_dot_product_attention`."""
+    scale, workload, mask = dot_product_scale(case), case.workload, None
+    torch = importlib.import_module("torch")
+    if workload.mask in ("padded", "window"):
+        sizes = (batch_and_heads(workload.leading)[0], workload.T, workload.S)
+        batch, query, key = (torch.arange(n, device=_device(torch)) for n in sizes)
+        allowed = _allowed(torch, case, inputs)
+        mask = allowed(batch[:, None, None, None], 0, query[:, None], key)
+    causal = workload.mask == "causal"
+
+    def attend(query: Any, keys: Any, values: Any) -> Any:
+        return torch.nn.functional.scaled_dot_product_attention(
+            query, keys, values, attn_mask=mask, is_causal=causal, scale=scale
         )
 
-    return prepare_jax(attend, case, inputs, HEADS_LAST, padded, budget)
+    return _prepare_torch(torch, attend, case, inputs)
+
+
+def torch_flex(case: Case, inputs: Inputs, budget: int) -> Prepared:
+    """Compiled `flex_attention` with a block mask; on a CPU it has no gradient."""
+    scale, workload, blocks = dot_product_scale(case), case.workload, None
+    torch = importlib.import_module("torch")
+    flex = importlib.import_module("torch.nn.attention.flex_attention")
+    # Past a handful of shapes torch would stop compiling and run uncompiled.
+    torch.compiler.reset()
+    if workload.mask != "full":
+        padded = workload.mask == "padded"
+        batches = batch_and_heads(workload.leading)[0] if padded else None
+        sizes = (batches, None, workload.T, workload.S)
+        allowed = _allowed(torch, case, inputs)
+        blocks = flex.create_block_mask(allowed, *sizes, device=_device(torch))
+    compiled = torch.compile(flex.flex_attention, dynamic=False)
+
+    def attend(query: Any, keys: Any, values: Any) -> Any:
+        return compiled(query, keys, values, block_mask=blocks, scale=scale)
+
+    return _prepare_torch(torch, attend, case, inputs)
+
+
+def _allowed(torch: Any, case: Case, inputs: Inputs) -> Callable[..., Any]:
+    """(sequence, head, query, key) -> whether the mask lets the query attend to the key."""
+    lengths = _as_tensor(torch, batch_lengths(case, inputs))
+    return {
+        "padded": lambda b, h, query, key: key < lengths[b],
+        "causal": lambda b, h, query, key: key <= query,
+        "window": lambda b, h, query, key: (key <= query) & (query - key <= WINDOW),
+    }[case.workload.mask]
+
+
+def _prepare_torch(
+    torch: Any, attend: Callable[..., Any], case: Case, inputs: Inputs
+) -> Prepared:
+    """A function of [B, H, length, features] tensors, forward or with its gradients."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    arrays = (inputs.query, inputs.keys, inputs.values, inputs.cotangent)
+    *data, cotangent = (_as_tensor(torch, give(one, HEADS_FIRST)) for one in arrays)
+
+    def run() -> Any:
+        if case.which == GRADIENT:
+            leaves = [one.detach().requires_grad_() for one in data]
+            context = attend(*leaves)
+            results = (context, *torch.autograd.grad(context, leaves, cotangent))
+        else:
+            with torch.no_grad():
+                results = (attend(*data),)
+        if results[0].is_cuda:
+            torch.cuda.synchronize()
+        return results
+
+    def read(results: Any) -> dict[str, np.ndarray]:
+        arrays = [one.detach().double().cpu().numpy() for one in results]
+        return read_back(arrays, HEADS_FIRST, inputs)
+
+    return Prepared(run=run, read=read)
+
+
+def _device(torch: Any) -> str:
+    """Where torch computes: where JAX does.
+
+    Raises:
+      Unsupported: this torch cannot.
+    """
+    if jax.default_backend() == "cpu":
+        return "cpu"
+    if jax.default_backend() == "gpu" and torch.cuda.is_available():
+        return "cuda"
+    raise Unsupported(f"this torch has no {jax.default_backend()}")
+
+
+def _as_tensor(torch: Any, array: np.ndarray) -> Any:
+    """The array on torch's device, in its dtype."""
+    # NumPy's bfloat16 is not torch's.
+    wide = array.astype(np.float32) if array.dtype.itemsize == 2 else np.array(array)
+    return torch.from_numpy(wide).to(_device(torch), getattr(torch, str(array.dtype)))
 
 
 BASELINES = {
     "jax_nn": Baseline("jax", jax_nn),
     "tokamax": Baseline("tokamax", tokamax),
+    "torch_sdpa": Baseline("torch", torch_sdpa),
+    "torch_flex": Baseline("torch", torch_flex),
 }

@@ -16,18 +16,16 @@ import numpy as np
 from attention_jax.attention import attention, explain_attention
 from attention_jax.errors import first_line
 from attention_jax.training.provenance import environment
-from benchmarks import baselines_torch, candidates, timing
+from benchmarks import report, timing
 from benchmarks.candidates import (
+    BASELINES,
     OUTPUTS,
     Candidate,
     Prepared,
     Unsupported,
     attention_with,
 )
-from benchmarks.report import FAILED, MEASURED, SCHEMA, UNSUPPORTED, VERSION, WRONG
 from benchmarks.workloads import GRADIENT, Case, Inputs, Workload, make_inputs
-
-BASELINES = candidates.BASELINES | baselines_torch.BASELINES
 
 # Largest error over largest expected magnitude, (forward, gradient).
 TOLERANCES = {
@@ -114,8 +112,8 @@ def benchmark(
             found[name] = {"unavailable": _reason(error)}
             log(f"{name} is left out: {_reason(error)}")
     result: dict[str, Any] = {
-        "schema": SCHEMA,
-        "version": VERSION,
+        "schema": report.SCHEMA,
+        "version": report.VERSION,
         "complete": False,
         "command": list(command),
         "environment": {**environment(), "cpus": os.cpu_count()},
@@ -130,7 +128,7 @@ def benchmark(
     }
     cases = plan.cases()
     for number, case in enumerate(cases, 1):
-        log(f"{number}/{len(cases)} {case.name}")
+        log(f"{number}/{len(cases)} {report.case_name(case.key())}")
         result["cases"].append(measure_case(case, available, plan))
         result["complete"] = number == len(cases)
         save(result)
@@ -155,12 +153,15 @@ def measure_case(
                 prepared = candidate(case, inputs, plan.budget)
                 rows[name] |= _checked(case, prepared, right)
             except (Unsupported, NotImplementedError) as error:
-                rows[name] |= {"status": UNSUPPORTED, "reason": first_line(error)}
+                rows[name] |= {
+                    "status": report.UNSUPPORTED,
+                    "reason": first_line(error),
+                }
             # Whatever a library raises is its row, and ends no other's.
             except Exception as error:  # noqa: BLE001
-                rows[name] |= {"status": FAILED, "reason": _reason(error)}
+                rows[name] |= {"status": report.FAILED, "reason": _reason(error)}
             else:
-                if rows[name]["status"] == MEASURED:
+                if rows[name]["status"] == report.MEASURED:
                     runs[name] = prepared.run
         del right
         gc.collect()
@@ -168,15 +169,12 @@ def measure_case(
             runs, repeats=plan.repeats, max_seconds=plan.max_seconds
         )
     for name, error in failures.items():
-        rows[name] |= {"status": FAILED, "reason": _reason(error)}
-    baseline = next(iter(samples), None)
-    if plan.relative_to in samples:
-        baseline = plan.relative_to
+        rows[name] |= {"status": report.FAILED, "reason": _reason(error)}
+    first = next(iter(samples), None)
+    baseline = plan.relative_to if plan.relative_to in samples else first
     for name, seconds in samples.items():
-        rows[name] |= {
-            "seconds": timing.summarize(seconds),
-            "ratio": timing.ratio(seconds, samples[baseline or name]),
-        }
+        rows[name]["seconds"] = timing.summarize(seconds)
+        rows[name]["ratio"] = timing.ratio(seconds, samples[baseline or name])
     return {
         **case.key(),
         "shapes": case.workload.describe(),
@@ -189,18 +187,18 @@ def measure_case(
 def _checked(case: Case, prepared: Prepared, right: Any) -> dict[str, Any]:
     """A candidate's row before timing."""
     error, where = largest_error(prepared.read(prepared.run()), right)
+    finite = math.isfinite(error)
     row = {
-        "status": MEASURED,
+        "status": report.MEASURED,
         "compile_seconds": prepared.compile_seconds,
         "memory": {"bytes": prepared.temporary_bytes, "by": "xla"},
         # JSON has no infinity.
-        "error": error if math.isfinite(error) else None,
+        "error": error if finite else None,
     }
     if error > tolerance(case):
-        reason = f"the {where} is off by {error:.1e}, more than {tolerance(case)}"
-        if not math.isfinite(error):
-            reason = f"the {where} is not finite"
-        row |= {"status": WRONG, "reason": reason}
+        reason = f"off by {error:.1e}, more than {tolerance(case)}"
+        reason = f"the {where} is {reason if finite else 'not finite'}"
+        row |= {"status": report.WRONG, "reason": reason}
     return row
 
 
@@ -258,13 +256,12 @@ def largest_error(
 
     NaN counts as infinite.
     """
-    worst, where = 0.0, "context"
+    errors = {"context": 0.0}
     for name, answer in right.items():
         answer = answer.astype(np.float64)
         difference = np.abs(actual[name].astype(np.float64) - answer)
-        scale = max(float(np.max(np.abs(answer), initial=0.0)), np.finfo(float).tiny)
-        error = float(np.max(difference, initial=0.0)) / scale
-        error = error if np.isfinite(error) else float("inf")
-        if error > worst:
-            worst, where = error, name
-    return worst, where
+        scale = max(np.max(np.abs(answer), initial=0.0), np.finfo(float).tiny)
+        error = float(np.max(difference, initial=0.0) / scale)
+        errors[name] = error if np.isfinite(error) else float("inf")
+    where = max(errors, key=errors.__getitem__)
+    return errors[where], where

@@ -22,13 +22,13 @@ Older files have more: FLOPs and the share of the machine's peak, rows that were
 only, and "resident" memory, the growth of the process in one call.
 """
 
-import json
 import os
 import pathlib
 from typing import Any
 
 from tabulate import tabulate
 
+from attention_jax.atomic_write import read_json
 from attention_jax.errors import UserError
 
 SCHEMA = "attention_jax.benchmark"
@@ -50,16 +50,12 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
       UserError: the file cannot be read, or is not a result of this version.
     """
     try:
-        result = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        result = read_json(pathlib.Path(path))
     except OSError as error:
         raise UserError(f"{str(path)!r}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"{str(path)!r} is not JSON: {error}") from error
     found = result if isinstance(result, dict) else {}
     if (found.get("schema"), found.get("version")) != (SCHEMA, VERSION):
-        raise UserError(
-            f"{str(path)!r} is not a benchmark's result of version {VERSION}"
-        )
+        raise UserError(f"{path} is not a benchmark's result of version {VERSION}")
     return found
 
 
@@ -82,29 +78,26 @@ def case_table(case: dict[str, Any]) -> str:
     """A table of what was measured, the fastest first, and why the rest was not."""
     head = ("candidate", "median", "quartiles", f"x {case['baseline']}")
     head += ("temporaries", "compile")
+    rows, lines = [], [f"{case_name(case)}:"]
     measured = [row for row in case["rows"] if "seconds" in row]
-    measured.sort(key=lambda row: row["seconds"]["median"])
-    rows = []
-    for row in measured:
-        seconds, compiling = row["seconds"], row["compile_seconds"]
-        quartiles = (seconds["low_quartile"], seconds["high_quartile"])
-        rows.append(
-            (
-                row["candidate"],
-                _milliseconds(seconds["median"]),
-                "–".join(map(_milliseconds, quartiles)),
-                f"{row['ratio']:.2f}",
-                _memory(row),
-                "" if compiling is None else f"{compiling:.2f} s",
-            )
+    for row in sorted(measured, key=lambda row: row["seconds"]["median"]):
+        low, median, high = (
+            _milliseconds(row["seconds"][name])
+            for name in ("low_quartile", "median", "high_quartile")
         )
-    lines = [f"{case_name(case)}:"]
+        compiling = row["compile_seconds"]
+        compiling = "" if compiling is None else f"{compiling:.2f} s"
+        ratio = f"{row['ratio']:.2f}"
+        name = row["candidate"]
+        rows.append((name, median, f"{low}–{high}", ratio, _memory(row), compiling))
     if rows:
         align = ("left", *["right"] * 5)
         lines.append(tabulate(rows, head, disable_numparse=True, colalign=align))
-    for row in case["rows"]:
-        if row["status"] != MEASURED:
-            lines.append(f"{row['candidate']}: {row['status']}: {row['reason']}")
+    lines += [
+        f"{row['candidate']}: {row['status']}: {row['reason']}"
+        for row in case["rows"]
+        if row["status"] != MEASURED
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -115,21 +108,22 @@ def summary_table(result: dict[str, Any]) -> str:
     gave them.
     """
     usual = {"normalizer": "softmax", "dtype": "float32"}
-    measured = [
-        {
-            r["candidate"]: r
-            for r in case["rows"]
-            if r["status"] in (MEASURED, "compiled")
-        }
-        for case in result["cases"]
-    ]
-    columns = list(dict.fromkeys(name for rows in measured for name in rows))
-    lines = [f"| case | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
-    for case, rows in zip(result["cases"], measured, strict=True):
+    columns: dict[str, None] = {}
+    table = []
+    for case in result["cases"]:
         parts = [case[key] for key in CASE_KEYS if case[key] != usual.get(key)]
         name = " ".join(part.rpartition(":")[2] for part in parts)
-        cells = [_summary_cell(rows[n]) if n in rows else "" for n in columns]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        cells = {
+            row["candidate"]: _summary_cell(row)
+            for row in case["rows"]
+            if row["status"] in (MEASURED, "compiled")
+        }
+        columns |= dict.fromkeys(cells)
+        table.append((name, cells))
+    lines = [f"| case | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    for name, cells in table:
+        row = (cells.get(column, "") for column in columns)
+        lines.append(f"| {name} | {' | '.join(row)} |")
     return "\n".join(lines)
 
 

@@ -66,9 +66,8 @@ class Workload:
             return np.full((1,) * len(self.leading), self.S, np.int32)
         if not self.leading:
             return np.asarray(math.ceil(0.75 * self.S), np.int32)
-        batch = self.leading[0]
-        lengths = np.ceil(np.linspace(self.S / 2, self.S, batch)).astype(np.int32)
-        return lengths.reshape(batch, *(1,) * (len(self.leading) - 1))
+        lengths = np.ceil(np.linspace(self.S / 2, self.S, self.leading[0]))
+        return lengths.astype(np.int32).reshape(-1, *(1,) * (len(self.leading) - 1))
 
     def describe(self) -> str:
         """Its shapes in one line, e.g. "[4x8] T=256 S=256 Q=K=V=64 causal"."""
@@ -76,84 +75,54 @@ class Workload:
         return f"[{leading}] T={self.T} S={self.S} Q=K=V={self.size} {self.mask}"
 
 
-# A recurrent translator's scores: dot, Luong's "general" and Bahdanau's.
-_TRANSLATION: dict[str, Any] = {
-    "leading": (64,),
-    "size": 512,
-    "mask": "padded",
-    "scores": ("dot", "bilinear", "additive"),
-}
-_DECODE = _TRANSLATION | {"passes": (FORWARD,), "prepared": True}
-_ADDITIVE: dict[str, Any] = {"scores": ("additive",)}
+def _square(
+    name: str, tags: str, leading: tuple[int, ...], length: int, size: int, **more: Any
+) -> Workload:
+    """As many queries as keys."""
+    return Workload(name, tuple(tags.split()), leading, length, length, size, **more)
 
 
-def _dot(length: int, masks: Iterable[str], *tags: str) -> list[Workload]:
+def _translation(name: str, tags: str, T: int, S: int, **more: Any) -> Workload:
+    """A recurrent translator's: dot, Luong's "general" and Bahdanau's score."""
+    scores = ("dot", "bilinear", "additive")
+    tags = f"recurrent {tags}"
+    return Workload(
+        name, tuple(tags.split()), (64,), T, S, 512, "padded", scores, **more
+    )
+
+
+def _dot(length: int, tags: str, *masks: str) -> list[Workload]:
     """B=4, H=8, D=64: self-attention of a small Transformer, with each mask."""
+    names = {mask: f"dot_{length}_{mask}".removesuffix("_full") for mask in masks}
     return [
-        Workload(
-            f"dot_{length}" + f"_{mask}" * (mask != "full"),
-            tags,
-            (4, 8),
-            length,
-            length,
-            64,
-            mask,
-        )
-        for mask in masks
+        _square(name, tags, (4, 8), length, 64, mask=mask)
+        for mask, name in names.items()
     ]
 
 
-_THREE = ("full", "causal", "padded")
+_ADDITIVE: dict[str, Any] = {"scores": ("additive",)}
+_DECODE: dict[str, Any] = {"passes": (FORWARD,), "prepared": True}
 WORKLOADS: tuple[Workload, ...] = (
-    Workload(
-        "translation",
-        ("recurrent", "quick", "crossover", "small"),
-        T=12,
-        S=16,
-        **_TRANSLATION,
+    _translation("translation", "quick crossover small", 12, 16),
+    _square(
+        "additive_30", "recurrent quick crossover additive", (32,), 30, 512, **_ADDITIVE
     ),
-    Workload(
-        "additive_30",
-        ("recurrent", "quick", "crossover", "additive"),
-        (32,),
-        30,
-        30,
-        512,
-        **_ADDITIVE,
-    ),
-    Workload(
-        "additive_512",
-        ("additive", "quick", "crossover"),
-        (),
-        512,
-        512,
-        256,
-        **_ADDITIVE,
-    ),
-    Workload(
-        "decode_step", ("recurrent", "decode", "small", "quick"), T=1, S=16, **_DECODE
-    ),
-    Workload("decode_step_1024", ("recurrent", "decode"), T=1, S=1024, **_DECODE),
-    Workload("many_small", ("small", "quick", "crossover"), (512, 8), 16, 16, 32),
-    *_dot(256, _THREE, "dot", "quick"),
+    _square("additive_512", "additive quick crossover", (), 512, 256, **_ADDITIVE),
+    _translation("decode_step", "decode small quick", 1, 16, **_DECODE),
+    _translation("decode_step_1024", "decode", 1, 1024, **_DECODE),
+    _square("many_small", "small quick crossover", (512, 8), 16, 32),
+    *_dot(256, "dot quick", "full", "causal", "padded"),
     # Where `auto` changes over from all rows at once to blocks of them.
-    *_dot(384, _THREE[:2], "crossover"),
-    *_dot(512, _THREE[:2], "crossover"),
-    *_dot(1024, _THREE, "dot", "quick"),
-    *_dot(4096, _THREE, "dot", "long"),
-    Workload("window_4096", ("dot", "long"), (4, 8), 4096, 4096, 64, "window"),
-    Workload("long_16k", ("long",), (), 16384, 16384, 64),
-    *(
-        Workload(f"length_{length}", ("length",), (), length, length, 64)
-        for length in (256, 512, 1024, 2048, 4096, 8192, 16384)
-    ),
+    *_dot(384, "crossover", "full", "causal"),
+    *_dot(512, "crossover", "full", "causal"),
+    *_dot(1024, "dot quick", "full", "causal", "padded"),
+    *_dot(4096, "dot long", "full", "causal", "padded"),
+    _square("window_4096", "dot long", (4, 8), 4096, 64, mask="window"),
+    _square("long_16k", "long", (), 16384, 64),
+    *(_square(f"length_{2**n}", "length", (), 2**n, 64) for n in range(8, 15)),
 )
-
-
-def workload_tags() -> tuple[str, ...]:
-    """The tags that workloads carry, and `all`."""
-    found = dict.fromkeys(tag for workload in WORKLOADS for tag in workload.tags)
-    return ("all", *found)
+# What workloads may be called together, in the order that they carry them.
+TAGS = ("all", *dict.fromkeys(tag for workload in WORKLOADS for tag in workload.tags))
 
 
 def select_workloads(selection: Iterable[str]) -> tuple[Workload, ...]:
@@ -163,7 +132,7 @@ def select_workloads(selection: Iterable[str]) -> tuple[Workload, ...]:
       UnknownNameError: something is neither a name nor a tag; lists both.
     """
     wanted = list(selection)
-    known = (*(workload.name for workload in WORKLOADS), *workload_tags())
+    known = (*(workload.name for workload in WORKLOADS), *TAGS)
     for one in wanted:
         if one not in known:
             raise unknown_name("workload or tag", one, known)
@@ -188,11 +157,6 @@ class Case:
     normalizer: str = "softmax"
     dtype: str = "float32"
     which: str = FORWARD
-
-    @property
-    def name(self) -> str:
-        """Its five parts in one line."""
-        return " ".join(str(part) for part in self.key().values())
 
     def key(self) -> dict[str, str]:
         """What identifies it, by name."""
@@ -239,11 +203,9 @@ def make_inputs(case: Case, *, seed: int = 0) -> Inputs:
 
     sizes = dict.fromkeys(("query_size", "key_size", "value_size"), workload.size)
     params = init_score_params(jax.random.key(seed), case.score, **sizes)
+    T, S = workload.T, workload.S
     return Inputs(
-        query=normal(workload.T),
-        keys=normal(workload.S),
-        values=normal(workload.S),
-        cotangent=normal(workload.T),
+        *map(normal, (T, S, S, T)),
         params={name: np.asarray(p).astype(dtype) for name, p in params.items()},
         key_lengths=workload.key_lengths(),
     )

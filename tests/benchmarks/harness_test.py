@@ -17,7 +17,9 @@ from benchmarks.candidates import (
     Baseline,
     Unsupported,
     attention_with,
+    give,
     prepare_jax,
+    take,
 )
 from benchmarks.harness import BASELINES, Plan, benchmark, measure_case
 from benchmarks.workloads import MASKS, PASSES, Case, make_inputs
@@ -161,7 +163,7 @@ def test_cases_are_the_product_without_passes_a_workload_does_not_have():
         workload(), name="decode", passes=("forward",), scores=("dot", "cosine")
     )
     cases = Plan(workloads=(workload(), decode), implementations=("auto",)).cases()
-    assert [case.name for case in cases] == [
+    assert [report.case_name(case.key()) for case in cases] == [
         "mine scaled_dot softmax float32 forward",
         "mine scaled_dot softmax float32 gradient",
         "decode dot softmax float32 forward",
@@ -207,9 +209,9 @@ def test_the_largest_error_is_relative_and_named():
 @pytest.mark.parametrize("leading", [(), (3,), (3, 2)])
 def test_layouts_give_back_what_they_took(layout, leading):
     array = np.random.default_rng(0).standard_normal((*leading, 5, 4))
-    given = layout.give(array)
+    given = give(array, layout)
     assert given.flags.c_contiguous
-    np.testing.assert_array_equal(layout.take(given, array.shape), array)
+    np.testing.assert_array_equal(take(given, array.shape, layout), array)
 
 
 # The others are for the environment of `make baselines`.

@@ -6,11 +6,7 @@ import re
 import pytest
 
 from benchmarks.harness import TOLERANCES
-from benchmarks.report import (
-    SCHEMA,
-    read_result,
-    summary_table,
-)
+from benchmarks.report import SCHEMA, read_result, summary_table
 from benchmarks.workloads import WINDOW, WORKLOADS
 from tests.markdown import ROOT
 
@@ -22,7 +18,7 @@ WORDS = " ".join(PAGE.split())
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not JSON"),
+        ("{", "line 1: not JSON"),
         ('{"bleu": 1}', "is not a benchmark's result of version 1"),
         (f'{{"schema": "{SCHEMA}", "version": 99}}', "is not a benchmark"),
     ],
