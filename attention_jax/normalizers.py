@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.functions.normalizer import register_normalizer
+from attention_jax.functions.ordering import comparable
 from attention_jax.types import Array, Bool, Float
 
 
@@ -154,7 +155,8 @@ def top_k_softmax(
         raise ValueError(f"top_k_softmax: k must be at least 1, not {k}")
     if k >= scores.shape[-1]:
         return softmax.function(scores, where)
-    candidates = jax.lax.stop_gradient(_masked(scores, where, -jnp.inf))
+    constant = jax.lax.stop_gradient(_masked(scores, where, -jnp.inf))
+    candidates = comparable(constant)
     largest, indices = jax.lax.top_k(candidates, k)
     # By `min` rather than [..., -1:]: XLA turns a slice of a selection into a whole sort.
     smallest = jnp.min(largest, axis=-1, keepdims=True)
@@ -162,8 +164,9 @@ def top_k_softmax(
     last = jnp.where(largest == smallest, indices, -1).max(axis=-1, keepdims=True)
     place = jnp.arange(scores.shape[-1], dtype=indices.dtype)
     place = jnp.broadcast_to(place, scores.shape)
-    kept = (candidates > smallest) | ((candidates == smallest) & (place <= last))
-    return softmax.function(scores, kept if where is None else kept & where)
+    # What is left out, rather than what is kept: a NaN then stays a NaN.
+    left = (candidates < smallest) | ((candidates == smallest) & (place > last))
+    return softmax.function(scores, ~left if where is None else ~left & where)
 
 
 def softmax_one_ratio(

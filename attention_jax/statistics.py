@@ -4,9 +4,9 @@ import dataclasses
 import operator
 from collections.abc import Callable, Sequence
 
-import jax
 import jax.numpy as jnp
 
+from attention_jax.functions import ordering
 from attention_jax.functions.registry import Registry
 from attention_jax.types import Array, Bool, Float, Int
 
@@ -89,7 +89,7 @@ def _largest(
     missing = max(0, k - weights.shape[-1])
     padding = [(0, 0)] * (weights.ndim - 1) + [(0, missing)]
     padded = jnp.pad(allowed, padding, constant_values=-jnp.inf)
-    largest, indices = jax.lax.top_k(padded, k)
+    largest, indices = ordering.top_k(padded, k)
     none = jnp.isneginf(largest)
     return jnp.where(none, 0, largest), jnp.where(none, -1, indices)
 

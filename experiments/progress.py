@@ -85,7 +85,7 @@ def describe(row: dict[str, Any], steps: int) -> str:
                 f"loss {row['loss']:.4f}  accuracy {row['accuracy']:.1%}  "
                 f"{row['tokens_per_second']:,.0f} tokens/s  "
                 f"rate {row['learning_rate']:.1e}  "
-                f"compiled {row['compilations']}x in {row['compilation_seconds']:.1f} s"
+                f"compiled {row['compilations']}x"
             )
         case "dev":
             best = ", the best so far" if row["best_step"] == row["step"] else ""

@@ -277,7 +277,7 @@ def test_the_best_and_the_last_checkpoint(run, workdir, tmp_path):
     assert params_are(load_run(copy.path), states[10].params)
     assert params_are(load_run(copy.path, checkpoint="last"), states[11].params)
     assert not params_are(load_run(copy.path), states[9].params)
-    with pytest.raises(ValueError, match="'best', 'last', got 'first'"):
+    with pytest.raises(ValueError, match=r"'best', 'last'\), got 'first'"):
         load_run(copy.path, checkpoint="first")
 
 

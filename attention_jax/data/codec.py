@@ -1,7 +1,6 @@
 """Encoding text as token ids and decoding it, and the file that stores how."""
 
 import dataclasses
-import functools
 import itertools
 import json
 import os
@@ -24,10 +23,7 @@ _FORMAT = 1
 class TextCodec:
     """A tokenizer and its vocabulary: text to ids and back.
 
-    Attributes:
-      tokenizer: cuts the text.
-      vocabulary: gives its tokens ids.
-      lowercase: lower the case before cutting. Offsets are the same either way.
+    `lowercase` lowers the case before cutting; offsets are the same either way.
     """
 
     tokenizer: Tokenizer
@@ -95,32 +91,24 @@ def build_codecs(
     """The source and the target codec, from the training pairs alone.
 
     Raises:
-      UserError: there are no pairs, or too few subwords for their characters; an
-        UnknownNameError if there is no such tokenizer.
+      UserError: there are no pairs, or too few subwords for their characters.
     """
     if not train_pairs:
         raise UserError("train_pairs is empty: there is no vocabulary to build")
-    build = functools.partial(
-        build_codec,
-        subwords=config.subwords,
-        lowercase=config.lowercase,
-        min_frequency=config.min_frequency,
-        max_vocabulary=config.max_vocabulary,
-    )
+    fields = ("subwords", "lowercase", "min_frequency", "max_vocabulary")
+    options = {name: getattr(config, name) for name in fields}
+    sources = [pair.source for pair in train_pairs]
+    targets = [pair.target for pair in train_pairs]
     return (
-        build(config.source_tokenizer, [pair.source for pair in train_pairs]),
-        build(config.target_tokenizer, [pair.target for pair in train_pairs]),
+        build_codec(config.source_tokenizer, sources, **options),
+        build_codec(config.target_tokenizer, targets, **options),
     )
 
 
 def save_codecs(
     path: str | os.PathLike[str], source: TextCodec, target: TextCodec
 ) -> None:
-    """Writes both codecs as JSON, atomically: the file is the old one or the new one.
-
-    Raises:
-      OSError: it cannot be written; names the file and the reason.
-    """
+    """Writes both codecs as JSON, atomically; an OSError names the file and the reason."""
     state = {"format": _FORMAT, "source": source.to_dict(), "target": target.to_dict()}
     write_text(pathlib.Path(path), json.dumps(state, ensure_ascii=False))
 
@@ -134,15 +122,11 @@ def load_codecs(path: str | os.PathLike[str]) -> tuple[TextCodec, TextCodec]:
     """
     data = pathlib.Path(path).read_bytes()
     try:
-        state = json.loads(data.decode("utf-8"))
+        state = json.loads(data)
         if state["format"] != _FORMAT:
-            raise ValueError(
-                f"codec format {state['format']!r}, this version reads {_FORMAT}"
-            )
-        return (
-            TextCodec.from_dict(state["source"]),
-            TextCodec.from_dict(state["target"]),
-        )
+            raise ValueError(f"format {state['format']!r}, not {_FORMAT}")
+        source, target = (TextCodec.from_dict(state[n]) for n in ("source", "target"))
     except Exception as error:  # the tokenizers library raises nothing narrower
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
         raise UserError(f"{path} does not hold codecs: {reason}") from error
+    return source, target

@@ -12,14 +12,10 @@ from attention_jax.errors import UserError
 
 
 def read_lines(path: str, *, field: str) -> list[str]:
-    """The lines of a UTF-8 file, without their ends.
+    """The lines of a UTF-8 file that the flag or configuration field `field` names.
 
     Only "\\n" and "\\r\\n" end a line; U+2028 and the like are part of it. A byte order
-    mark is dropped, and so is the empty piece after a final line end.
-
-    Args:
-      path: the file.
-      field: the flag or configuration field that names it, for error messages.
+    mark is dropped.
 
     Raises:
       UserError: the file cannot be read, or is not UTF-8; names the nearest file that

@@ -44,13 +44,10 @@ class Vocabulary:
 def build_vocabulary(
     token_lists: Iterable[Sequence[str]], *, min_frequency: int = 1, max_size: int = 0
 ) -> Vocabulary:
-    """The vocabulary of some texts, the most frequent tokens first.
+    """The vocabulary of some texts' tokens, the most frequent first, equals in order.
 
-    Args:
-      token_lists: the tokens of each text.
-      min_frequency: tokens that occur less often are left out; at least 1.
-      max_size: the most tokens besides the four special ones; 0 keeps all. Equally
-        frequent tokens are in the order of their characters.
+    Tokens that occur less often than `min_frequency` are left out. `max_size` is the most
+    tokens besides the four special ones; 0 keeps all.
     """
     counts = collections.Counter(token for tokens in token_lists for token in tokens)
     for special in SPECIAL_TOKENS:

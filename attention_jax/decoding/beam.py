@@ -19,6 +19,7 @@ from attention_jax.decoding.base import (
 from attention_jax.decoding.continuous_batching import Item, search_all
 from attention_jax.decoding.penalties import coverage_penalties, length_penalties
 from attention_jax.decoding.top_k import log_sum_exp, top_k_tokens
+from attention_jax.functions.ordering import top_k
 from attention_jax.models.base import Model, Params
 from attention_jax.types import Array, ArrayLike, Bool, Float, Int
 
@@ -286,7 +287,7 @@ def continuations(
     # [K, B, k] -> [B, K k], in the beam's order: ties go to the earlier hypothesis.
     following = following.swapaxes(0, 1).reshape(batch, -1)
     tokens = tokens.swapaxes(0, 1).reshape(batch, -1)
-    found, index = lax.top_k(following, beam_size)
+    found, index = top_k(following, beam_size)
     tokens = jnp.take_along_axis(tokens, index, axis=1)
     parents = index // (following.shape[1] // beam_size)
     # Ahead of a hypothesis's end are likelier tokens, likelier ends, and ends of earlier
@@ -315,7 +316,7 @@ def _merge(
         jnp.broadcast_to(jnp.arange(shape[1], dtype=jnp.int32)[None], shape),
     )
     both = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), finished, now)
-    index = lax.top_k(both.scores, finished.scores.shape[1])[1]
+    index = top_k(both.scores, finished.scores.shape[1])[1]
     return jax.tree.map(lambda leaf: jnp.take_along_axis(leaf, index, axis=1), both)
 
 

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jax import lax
 
+from attention_jax.functions.ordering import top_k
 from attention_jax.types import Array, Float, Int
 
 # Entries a block; the maximum of each is one vectorised pass.
@@ -29,7 +30,9 @@ def first_maximum(
     maximum = jnp.max(values, axis=-1)
     size = values.shape[-1]
     index = lax.broadcasted_iota(jnp.int32, values.shape, values.ndim - 1)
-    places = jnp.where(values == maximum[..., None], index, size - 1)
+    # The maximum is NaN where a value is.
+    found = (values == maximum[..., None]) | jnp.isnan(values)
+    places = jnp.where(found, index, size - 1)
     return maximum, jnp.min(places, axis=-1)
 
 
@@ -38,7 +41,7 @@ def top_k_tokens(
 ) -> tuple[Float[Array, "... k"], Int[Array, "... k"]]:
     """The k largest values, largest first, and where they are; ties to the lower index.
 
-    Equal to `lax.top_k`, which sorts. The k largest lie in the k blocks with the largest
+    Equal to `ordering.top_k`, which sorts. The k largest lie in the k blocks with the largest
     maxima: a block that is not among them has k others in front of it, and so has each
     of its values. So one pass for the maxima, and top_k of W/64 and of 64k numbers.
     """
@@ -48,16 +51,16 @@ def top_k_tokens(
         maximum, index = first_maximum(values)
         return maximum[..., None], index[..., None]
     if blocks <= 2 * k:
-        return lax.top_k(values, k)
+        return top_k(values, k)
     lead = values.shape[:-1]
     padding = [(0, 0)] * len(lead) + [(0, blocks * _BLOCK - size)]
     padded = jnp.pad(values, padding, constant_values=-jnp.inf)
     maxima = jnp.max(padded.reshape(*lead, blocks, _BLOCK), axis=-1)
     # In their own order, so that ties go to the lower index again.
-    chosen = jnp.sort(lax.top_k(maxima, k)[1], axis=-1)
+    chosen = jnp.sort(top_k(maxima, k)[1], axis=-1)
     inside = jnp.arange(_BLOCK, dtype=jnp.int32).reshape(*[1] * len(lead), 1, _BLOCK)
     index = (chosen[..., None] * _BLOCK + inside).reshape(*lead, k * _BLOCK)
     # From `values`: padding is then part of the maxima's pass, and is never written.
     few = jnp.take_along_axis(values, jnp.minimum(index, size - 1), axis=-1)
-    top, place = lax.top_k(jnp.where(index < size, few, -jnp.inf), k)
+    top, place = top_k(jnp.where(index < size, few, -jnp.inf), k)
     return top, jnp.take_along_axis(index, place, axis=-1)

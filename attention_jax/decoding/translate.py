@@ -154,8 +154,7 @@ def force_pairs(
     codecs = translator.source_codec, translator.target_codec
     examples = encode_pairs(pairs, *codecs)
     by_shape: dict[tuple[int, int], list[int]] = {}
-    lengths = zip(examples.source_lengths, examples.target_lengths, strict=True)
-    for index, (source, target) in enumerate(lengths):
+    for index, (source, target) in enumerate(examples.lengths):
         if source:
             shape = width_for(int(source)), width_for(int(target))
             by_shape.setdefault(shape, []).append(index)

@@ -1,23 +1,17 @@
-"""What a run measures of itself: sums over steps, and compilations."""
+"""What a run measures of itself: sums over steps."""
 
 import contextlib
 import math
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Self
-
-import jax
+from typing import Any, NamedTuple
 
 from attention_jax.errors import UserError
 from attention_jax.training.step import StepMetrics
 
 
 class NonFiniteLossError(UserError):
-    """The loss or the gradient of a step was infinite or NaN.
-
-    Attributes:
-      what: "loss" or "gradient". step: which update. value: nan, inf or -inf.
-    """
+    """The loss or the gradient (`what`) of a step was infinite or NaN (`value`)."""
 
     def __init__(self, what: str, step: int, value: float, hint: str = ""):
         super().__init__(f"the {what} of step {step} is {value}{hint}")
@@ -98,32 +92,3 @@ class Meter:
             "gradient_norm": sums.largest_norm,
             "tokens_per_second": sums.tokens / sums.seconds,
         }
-
-
-_COMPILING = "/jax/core/compile/"
-
-
-class CompilationCounter:
-    """Counts, while it is entered, the compilations of the jitted function called `name`.
-
-    Attributes:
-      count: compilations, one for each new batch shape.
-      seconds: they took, tracing and lowering included.
-    """
-
-    def __init__(self, name: str, *, count: int = 0, seconds: float = 0.0):
-        self.count = count
-        self.seconds = seconds
-        self._names = (name, f"jit({name})")
-
-    def __enter__(self) -> Self:
-        jax.monitoring.register_event_duration_secs_listener(self._listen)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        jax.monitoring.unregister_event_duration_listener(self._listen)
-
-    def _listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
-        if event.startswith(_COMPILING) and kwargs.get("fun_name") in self._names:
-            self.seconds += duration_secs
-            self.count += event == _COMPILING + "backend_compile_duration"

@@ -36,12 +36,10 @@ from attention_jax.training.provenance import environment
 # Differences named when two configurations differ: the rest is counted.
 _SHOWN = 5
 # Fields of earlier versions, which a stored configuration may still have.
-REMOVED_FIELDS = frozenset(
-    {
-        "config.profile",
-        "config.training.plateau_factor",
-        "config.training.plateau_patience",
-    }
+REMOVED_FIELDS = (
+    "config.profile",
+    "config.training.plateau_factor",
+    "config.training.plateau_patience",
 )
 
 
@@ -76,10 +74,7 @@ class RunDirectory:
         return any(one in (place, *place.parents) for one in own)
 
     def sources(self) -> set[pathlib.Path]:
-        """The files of data and of users' functions that the run says it was made from.
-
-        As far as config.json and record.json can be read, whatever else is wrong in them.
-        """
+        """The files of data and of users' functions, as far as the run says which."""
         found: set[pathlib.Path] = set()
         wrong = (OSError, ValueError, TypeError, LookupError, AttributeError)
         with contextlib.suppress(*wrong):
@@ -101,10 +96,6 @@ class RunDirectory:
 
         Where the file system has no locks, it warns and goes on. If the block ends before
         a run was begun in a new directory, the directory is removed again.
-
-        Raises:
-          WorkdirInUseError: another process holds the lock; names the process.
-          OSError: the directory cannot be made or written.
         """
         lock = filelock.FileLock(self.lock_path, blocking=False, fallback_to_soft=False)
         try:
@@ -138,11 +129,9 @@ class RunDirectory:
             lock.release()
 
     def save_config(self, config: ExperimentConfig) -> None:
-        """Makes the directory and writes config.json.
+        """Writes config.json, its paths absolute, and the hashes of users' functions' files.
 
-        Paths are stored absolute, those of `path/file.py:function` included, and with the
-        hashes of the functions' files in record.json, so that a later command finds the
-        same code or warns that it has changed. So are the hashes of users' modules.
+        So a later command finds the same code or warns that it has changed.
         """
         config = with_absolute_paths(config)
         files = {
@@ -154,12 +143,7 @@ class RunDirectory:
         write_json(self.config_path, config_to_dict(config))
 
     def load_config(self) -> ExperimentConfig:
-        """The run's configuration; warns when a user's file changed since the run began.
-
-        Raises:
-          OSError: no run was started here, or a user's file is gone; names it.
-          UserError: config.json is damaged or of another version.
-        """
+        """The run's configuration; warns when a user's file changed since the run began."""
         if not self.exists():
             raise FileNotFoundError(f"{self.path} holds no run: it has no config.json")
         stored = read_json(self.config_path)
@@ -177,9 +161,8 @@ class RunDirectory:
                     f"into {self.config_path.name}"
                 ) from error
             if changed:
-                logging.warning(
-                    "%s (config.%s) has changed since the run began", file, name
-                )
+                text = "%s (config.%s) has changed since the run began"
+                logging.warning(text, file, name)
         return config
 
     def changes(self, config: ExperimentConfig) -> list[str]:
@@ -221,14 +204,8 @@ class RunDirectory:
             )
 
     def load_record(self) -> dict[str, Any]:
-        """record.json, or an empty dict before there is one.
-
-        Raises:
-          UserError: the file is damaged.
-        """
-        if not self.record_path.is_file():
-            return {}
-        record = read_json(self.record_path)
+        """record.json, or an empty dict before there is one."""
+        record = read_json(self.record_path) if self.record_path.is_file() else {}
         if not _is_record(record):
             raise UserError(
                 f"{self.record_path}: damaged, not the record of a run's sessions"
@@ -273,9 +250,6 @@ def config_from_dict(values: Any) -> ExperimentConfig:
 
     A field that `values` lacks is newer than they are: it gets its default, and a warning
     names it. One of an earlier version is left out.
-
-    Raises:
-      UserError: a field is unknown, or its value is not of its type or out of its range.
     """
     config = ExperimentConfig()
     _fill(config, values, "config")
@@ -299,11 +273,8 @@ def _fill(section: Any, values: Any, prefix: str) -> None:
             setattr(section, name, value)
     missing = [name for name in names if name not in values]
     if missing:
-        logging.warning(
-            "%s was written before %s existed; using the default",
-            prefix,
-            ", ".join(missing),
-        )
+        text = "%s was written before %s existed; using the default"
+        logging.warning(text, prefix, ", ".join(missing))
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -332,11 +303,7 @@ def with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def _user_files(config: ExperimentConfig) -> dict[str, pathlib.Path]:
-    """The fields that name a function of the user's, and the files that define them.
-
-    That is the file of `path/file.py:function`, and of `package.module:function` unless
-    the module comes with this package, with Python or with another library.
-    """
+    """The fields that name a function of the user's, and the files that define them."""
     files = {}
     for field in ("score", "normalizer"):
         place, function = split_reference(getattr(config.model, field))

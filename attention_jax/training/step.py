@@ -13,10 +13,7 @@ from attention_jax.training.sharding import ONE_DEVICE, DataSharding
 
 
 class TokenSums(NamedTuple):
-    """Sums over the tokens of one batch; sums of several batches add up.
-
-    Means are sums / `tokens`. A padding row (target length 0) adds nothing.
-    """
+    """Sums over the tokens of a batch; a padding row (target length 0) adds nothing."""
 
     objective: Float[Array, ""]  # label-smoothed cross entropy, nats
     cross_entropy: Float[Array, ""]  # -log p(token), nats
@@ -70,10 +67,7 @@ def mean_objective(sums: TokenSums) -> Float[Array, ""]:
 
 
 class TrainState(NamedTuple):
-    """The arrays that training changes from step to step.
-
-    No random state: the dropout of a step is a function of the seed and the step.
-    """
+    """The arrays that training changes; dropout is a function of the seed and the step."""
 
     step: Int[Array, ""]  # batches trained on
     params: Any  # nested dict of float32 arrays
@@ -102,10 +96,7 @@ def init_state(
 ) -> TrainState:
     """The state before the first update, a function of `seed` alone.
 
-    Args:
-      model, optimizer: whose state.
-      seed: of the parameters.
-      training: says whether there are averages; by default there are none.
+    `training` says whether there are averages; by default there are none.
     """
     params_rng, _ = jax.random.split(jax.random.key(seed))
     params = model.init(params_rng)
@@ -130,14 +121,8 @@ def make_train_step(
 
     The state given is donated: its arrays are gone afterwards. Dropout is drawn from
     fold_in(rng of `seed`, state.step), so a resumed run draws what an undisturbed one does.
-    Compiled once for each batch shape.
-
-    Args:
-      model, optimizer: what is trained, and how.
-      training: label smoothing, the type computed in, the decay of the averages.
-      seed: of dropout.
-      sharding: where state and batch lie; the loss is that of the whole batch, and so is
-        its gradient, however many devices share it.
+    Compiled once for each batch shape. The loss is that of the whole batch, however many
+    devices share it by `sharding`.
     """
     training = TrainingConfig() if training is None else training
     dtype = jnp.dtype(training.compute_dtype)

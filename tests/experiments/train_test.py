@@ -109,7 +109,7 @@ def last_state(workdir, config=None):
 
 def measured(workdir):
     """metrics.jsonl without what a clock says."""
-    clocked = {"minutes", "tokens_per_second", "compilation_seconds", "compilations"}
+    clocked = {"minutes", "tokens_per_second", "compilations"}
     rows = read_lines(RunDirectory(workdir).metrics_path)
     return [{k: v for k, v in row.items() if k not in clocked} for row in rows]
 
