@@ -174,7 +174,10 @@ def test_a_run_against_another_search_of_its_own(workdir, tmp_path, capsys):
     searches = [(s["name"], s["decoding"]["search"]) for s in found["systems"]]
     assert searches == [("tiny_run, beam", "beam"), ("tiny_run, greedy", "greedy")]
     out = capsys.readouterr().out
-    assert "search: beam of 5 (tiny_run, beam)" in out and "against tiny_run, b" in out
+    assert (
+        "search: beam, beam_size 5 (tiny_run, beam)" in out
+        and "against tiny_run, b" in out
+    )
     assert "attention in the translations" in out
 
 
