@@ -162,7 +162,7 @@ def check_sweep(
                 f"{name}: config.data.num_test must be at least 1, got 0: a sweep "
                 f"measures on the {SPLIT} set"
             )
-        RunDirectory(workdir / name).check_same_config(config)
+        RunDirectory(workdir / name).changes(config)
 
 
 def train_and_measure(

@@ -11,8 +11,7 @@ from typing import Any, Self
 from attention_jax.atomic_write import write_text
 from attention_jax.config import DataConfig
 from attention_jax.data.pairs import Pair
-from attention_jax.data.text import lower_case
-from attention_jax.data.tokenization import Token, Tokenizer, tokenizers
+from attention_jax.data.tokenization import Token, Tokenizer, lower_case, tokenizers
 from attention_jax.data.vocabulary import BOS, EOS, PAD, Vocabulary, build_vocabulary
 from attention_jax.errors import UserError
 

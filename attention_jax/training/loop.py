@@ -21,11 +21,13 @@ from attention_jax.data.codec import save_codecs
 from attention_jax.errors import UserError
 from attention_jax.training import optimizer
 from attention_jax.training.checkpoints import Checkpoints
-from attention_jax.training.metrics import Meter, MeterSums, NonFiniteLossError
 from attention_jax.training.run_directory import RunDirectory, with_absolute_paths
 from attention_jax.training.setup import Experiment, describe, prepare
 from attention_jax.training.sharding import DataSharding, any_process, make_sharding
 from attention_jax.training.step import (
+    Meter,
+    MeterSums,
+    NonFiniteLossError,
     TrainState,
     init_state,
     make_eval_step,
@@ -180,9 +182,7 @@ def train(
     with contextlib.ExitStack() as held:
         if first_process:
             held.enter_context(run.lock())
-        changed = run.changes(config)
-        if not allow_changed_config:
-            run.check_same_config(config)
+        changed = run.changes(config, allowed=allow_changed_config)
         begun = run.exists() and run.codecs_path.is_file()
         experiment = prepare(config, codecs_path=run.codecs_path if begun else None)
         if not allow_changed_config:

@@ -165,22 +165,22 @@ class RunDirectory:
                 logging.warning(text, file, name)
         return config
 
-    def changes(self, config: ExperimentConfig) -> list[str]:
-        """`section.field: stored -> given` where a run begun here differs from `config`."""
+    def changes(self, config: ExperimentConfig, *, allowed: bool = False) -> list[str]:
+        """`section.field: stored -> given` where a run begun here differs from `config`.
+
+        Raises:
+          ChangedRunError: it differs, and that is not allowed.
+        """
         if not self.exists():
             return []
         before = flatten(config_to_dict(self.load_config()))
         after = flatten(config_to_dict(with_absolute_paths(config)))
-        return [
+        changed = [
             f"{name}: {before[name]!r} -> {after[name]!r}"
             for name in before
             if before[name] != after[name]
         ]
-
-    def check_same_config(self, config: ExperimentConfig) -> None:
-        """Raises ChangedRunError unless a run begun here has the same configuration."""
-        changed = self.changes(config)
-        if changed:
+        if changed and not allowed:
             more = len(changed) - _SHOWN
             listed = "; ".join(changed[:_SHOWN] + [f"and {more} more"] * (more > 0))
             raise ChangedRunError(
@@ -189,6 +189,7 @@ class RunDirectory:
                 "rate follows, is fixed at the start too), or allow the change "
                 "(experiments.train: --allow_changed_config)"
             )
+        return changed
 
     def check_same_data(self, splits: Splits) -> None:
         """Raises ChangedRunError unless the data is what the run was last trained on."""

@@ -18,9 +18,8 @@ from attention_jax.data import (
     register_data_source,
     sources,
 )
-from attention_jax.data.sources import download
+from attention_jax.data.sources import download, read_lines
 from attention_jax.data.splits import find_leaks
-from attention_jax.data.text import read_lines
 from attention_jax.errors import UnknownNameError, UserError
 
 
