@@ -13,19 +13,15 @@ from attention_jax.errors import UserError, named
 
 
 def check_config(config: DataConfig) -> None:
-    """Returns if every name is registered and the fields agree with one another.
-
-    Raises:
-      UserError: names the field.
-    """
-    with named("config.data.source"):
-        data_sources.get(config.source)
-    with named("config.data.task"):
-        synthetic_tasks.get(config.task)
-    with named("config.data.source_tokenizer"):
-        tokenizers.get(config.source_tokenizer)
-    with named("config.data.target_tokenizer"):
-        tokenizers.get(config.target_tokenizer)
+    """Raises a UserError unless every name is registered and the fields agree."""
+    for field, registry in (
+        ("source", data_sources),
+        ("task", synthetic_tasks),
+        ("source_tokenizer", tokenizers),
+        ("target_tokenizer", tokenizers),
+    ):
+        with named(f"config.data.{field}"):
+            registry.get(getattr(config, field))
     if config.min_length > config.max_length:
         raise UserError(
             f"config.data.min_length must be at most config.data.max_length, "

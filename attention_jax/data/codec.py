@@ -1,5 +1,6 @@
-"""Encoding text as token ids and decoding it, and the file that stores how."""
+"""Vocabularies, text as token ids and back, and the file that stores how."""
 
+import collections
 import dataclasses
 import functools
 import itertools
@@ -12,22 +13,67 @@ from typing import Any, Self
 from attention_jax.atomic_write import write_text
 from attention_jax.config import DataConfig
 from attention_jax.data.pairs import Pair
-from attention_jax.data.text import lower_case
-from attention_jax.data.tokenization import Token, Tokenizer, tokenizers
-from attention_jax.data.vocabulary import BOS, EOS, PAD, Vocabulary, build_vocabulary
+from attention_jax.data.tokenization import Token, Tokenizer, lower_case, tokenizers
 from attention_jax.errors import UserError
 
 _FORMAT = 1
+PAD, BOS, EOS, UNK = range(4)
+SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """Tokens, whose ids are their indices; the first four are `SPECIAL_TOKENS`.
+
+    A text's token never becomes PAD, BOS or EOS, even if it is spelt like one.
+    """
+
+    tokens: tuple[str, ...]
+
+    def __post_init__(self):
+        if self.tokens[: len(SPECIAL_TOKENS)] != SPECIAL_TOKENS:
+            raise ValueError(
+                f"tokens must begin with {SPECIAL_TOKENS}, got {self.tokens[:4]}"
+            )
+
+    @functools.cached_property
+    def _ids(self) -> dict[str, int]:
+        first = len(SPECIAL_TOKENS)
+        return {token: first + i for i, token in enumerate(self.tokens[first:])}
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def encode(self, tokens: Iterable[str]) -> list[int]:
+        """Each token's id, UNK for one that is not in the vocabulary."""
+        return [self._ids.get(token, UNK) for token in tokens]
+
+    def decode(self, ids: Iterable[int]) -> list[str]:
+        """Each id's token."""
+        return [self.tokens[number] for number in ids]
+
+
+def build_vocabulary(
+    token_lists: Iterable[Sequence[str]], *, min_frequency: int = 1, max_size: int = 0
+) -> Vocabulary:
+    """The vocabulary of some texts' tokens, the most frequent first, equals in order.
+
+    Tokens that occur less often than `min_frequency` are left out. `max_size` is the most
+    tokens besides the four special ones; 0 keeps all.
+    """
+    counts = collections.Counter(token for tokens in token_lists for token in tokens)
+    for special in SPECIAL_TOKENS:
+        counts.pop(special, None)
+    kept = [token for token, count in counts.items() if count >= min_frequency]
+    kept.sort(key=lambda token: (-counts[token], token))
+    return Vocabulary(SPECIAL_TOKENS + tuple(kept[: max_size or None]))
 
 
 @dataclasses.dataclass(frozen=True)
 class TextCodec:
     """A tokenizer and its vocabulary: text to ids and back.
 
-    Attributes:
-      tokenizer: cuts the text.
-      vocabulary: gives its tokens ids.
-      lowercase: lower the case before cutting. Offsets are the same either way.
+    `lowercase` lowers the case before cutting; offsets are the same either way.
     """
 
     tokenizer: Tokenizer
@@ -95,32 +141,24 @@ def build_codecs(
     """The source and the target codec, from the training pairs alone.
 
     Raises:
-      UserError: there are no pairs, or too few subwords for their characters; an
-        UnknownNameError if there is no such tokenizer.
+      UserError: there are no pairs, or too few subwords for their characters.
     """
     if not train_pairs:
         raise UserError("train_pairs is empty: there is no vocabulary to build")
-    build = functools.partial(
-        build_codec,
-        subwords=config.subwords,
-        lowercase=config.lowercase,
-        min_frequency=config.min_frequency,
-        max_vocabulary=config.max_vocabulary,
-    )
+    fields = ("subwords", "lowercase", "min_frequency", "max_vocabulary")
+    options = {name: getattr(config, name) for name in fields}
+    sources = [pair.source for pair in train_pairs]
+    targets = [pair.target for pair in train_pairs]
     return (
-        build(config.source_tokenizer, [pair.source for pair in train_pairs]),
-        build(config.target_tokenizer, [pair.target for pair in train_pairs]),
+        build_codec(config.source_tokenizer, sources, **options),
+        build_codec(config.target_tokenizer, targets, **options),
     )
 
 
 def save_codecs(
     path: str | os.PathLike[str], source: TextCodec, target: TextCodec
 ) -> None:
-    """Writes both codecs as JSON, atomically: the file is the old one or the new one.
-
-    Raises:
-      OSError: it cannot be written; names the file and the reason.
-    """
+    """Writes both codecs as JSON, atomically; an OSError names the file and the reason."""
     state = {"format": _FORMAT, "source": source.to_dict(), "target": target.to_dict()}
     write_text(pathlib.Path(path), json.dumps(state, ensure_ascii=False))
 
@@ -134,15 +172,11 @@ def load_codecs(path: str | os.PathLike[str]) -> tuple[TextCodec, TextCodec]:
     """
     data = pathlib.Path(path).read_bytes()
     try:
-        state = json.loads(data.decode("utf-8"))
+        state = json.loads(data)
         if state["format"] != _FORMAT:
-            raise ValueError(
-                f"codec format {state['format']!r}, this version reads {_FORMAT}"
-            )
-        return (
-            TextCodec.from_dict(state["source"]),
-            TextCodec.from_dict(state["target"]),
-        )
+            raise ValueError(f"format {state['format']!r}, not {_FORMAT}")
+        source, target = (TextCodec.from_dict(state[n]) for n in ("source", "target"))
     except Exception as error:  # the tokenizers library raises nothing narrower
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
         raise UserError(f"{path} does not hold codecs: {reason}") from error
+    return source, target

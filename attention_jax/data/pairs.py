@@ -39,12 +39,7 @@ def link_tokens(
     """The (source index, target index) of every two tokens that a link connects.
 
     A link connects all tokens that share a character with its source span to all that
-    share one with its target span: a name of three words links to each character of the
-    same name.
-
-    Args:
-      pair: the texts and their links.
-      source_tokens, target_tokens: the tokens of `pair.source` and `pair.target`.
+    share one with its target span.
     """
 
     def touched(tokens: Sequence[Token], start: int, end: int) -> list[int]:

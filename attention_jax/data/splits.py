@@ -10,11 +10,9 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from attention_jax.config import DataConfig
-from attention_jax.data.codec import build_codecs
+from attention_jax.data.codec import UNK, build_codecs
 from attention_jax.data.pairs import Pair
-from attention_jax.data.text import lower_case
-from attention_jax.data.tokenization import Tokenizer, tokenizers
-from attention_jax.data.vocabulary import UNK
+from attention_jax.data.tokenization import Tokenizer, lower_case, tokenizers
 from attention_jax.errors import UserError
 
 _SIDES = ("source", "target")
@@ -35,20 +33,11 @@ def sentence_key(text: str) -> str:
     """The form in which two sentences are compared: equal ones may not be split.
 
     Width and compatibility variants (NFKC), case, white space and punctuation at either
-    end do not count: "Hello !" and "hello" may not be in two splits. A sentence of
-    nothing but punctuation keeps it.
+    end do not count. A sentence of nothing but punctuation keeps it.
     """
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    start, end = 0, len(folded)
-    while start < end and _is_edge(folded[start]):
-        start += 1
-    while end > start and _is_edge(folded[end - 1]):
-        end -= 1
-    return folded[start:end] or folded
-
-
-def _is_edge(char: str) -> bool:
-    return char == " " or unicodedata.category(char)[0] == "P"
+    edges = {char for char in folded if unicodedata.category(char)[0] == "P"}
+    return folded.strip(" " + "".join(edges)) or folded
 
 
 def split_by_group(
@@ -83,19 +72,15 @@ def split_by_group(
     only = set(train_only)
     free = [group for group in groups if only.isdisjoint(group)]
     random.Random(seed).shuffle(free)
-    test, free = _draw(free, num_test, "test", len(groups))
-    dev, _ = _draw(free, num_dev, "dev", len(groups))
+    test, free = _draw(free, num_test, "test")
+    dev, _ = _draw(free, num_dev, "dev")
     drawn = {*dev, *test}
     train = [index for index in range(len(pairs)) if index not in drawn]
     random.Random(seed + 1).shuffle(train)
     report: dict[str, int | str] = {"pairs": len(pairs), "groups": len(groups)}
     report["largest group"] = max(map(len, groups), default=0)
-    return Splits(
-        tuple(pairs[index] for index in train),
-        tuple(pairs[index] for index in dev),
-        tuple(pairs[index] for index in test),
-        report,
-    )
+    parts = [tuple(pairs[index] for index in part) for part in (train, dev, test)]
+    return Splits(parts[0], parts[1], parts[2], report)
 
 
 def connected_groups(pairs: Sequence[Pair]) -> list[list[int]]:
@@ -115,13 +100,11 @@ def connected_groups(pairs: Sequence[Pair]) -> list[list[int]]:
 
 
 def _draw(
-    groups: list[list[int]], size: int, name: str, num_groups: int
+    groups: list[list[int]], size: int, name: str
 ) -> tuple[list[int], list[list[int]]]:
     """Complete groups of `size` pairs in total, and the groups left over."""
-    largest_first = sorted(groups, key=len, reverse=True)
-    for limit, order in itertools.product(
-        (max(1, size // 20), size), (groups, largest_first)
-    ):
+    orders = groups, sorted(groups, key=len, reverse=True)
+    for limit, order in itertools.product((max(1, size // 20), size), orders):
         drawn: list[int] = []
         left = []
         for group in order:
@@ -133,7 +116,7 @@ def _draw(
             return drawn, left
     raise UserError(
         f"the {name} split needs exactly {size} pairs, and the {len(groups)} groups of "
-        f"connected pairs left to draw from (of {num_groups}) do not add up to that: "
+        "connected pairs left to draw from do not add up to that: "
         f"ask for fewer (--config.data.num_{name}) or give more pairs"
     )
 
@@ -150,22 +133,22 @@ def split_covered(pairs: Sequence[Pair], config: DataConfig) -> Splits:
     """
     config = dataclasses.replace(config, min_frequency=1, max_vocabulary=0)
     train_only: set[int] = set()
-    cutters = _tokenizers(config, pairs)
-    for side, cutter in zip(_SIDES, cutters, strict=True):
+    learnt = False
+    for side in _SIDES:
+        texts, tokenizer = _train_tokenizer(config, pairs, side)
+        learnt |= tokenizer.to_dict() != {"name": tokenizer.name}
         first: dict[str, int] = {}
-        for index, text in enumerate(_texts(config, pairs, side)):
-            for token in cutter.tokenize(text):
+        for index, text in enumerate(texts):
+            for token in tokenizer.tokenize(text):
                 first.setdefault(token.text, index)
         train_only |= set(first.values())
-    learnt = [cutter.to_dict() for cutter in cutters]
     for _ in range(_MAX_ROUNDS):
         splits = split_by_group(
             pairs, config.num_dev, config.num_test, config.seed, train_only=train_only
         )
-        if [c.to_dict() for c in _tokenizers(config, splits.train)] == learnt:
-            return splits  # nothing is learnt: every token's first pair is in train
         unseen: set[Pair] = set()
-        for side, codec in zip(_SIDES, build_codecs(config, splits.train), strict=True):
+        codecs = build_codecs(config, splits.train) if learnt else ()
+        for side, codec in zip(_SIDES, codecs, strict=False):
             rest = splits.dev + splits.test
             unseen |= {p for p in rest if UNK in codec.encode(getattr(p, side))}
         if not unseen:
@@ -177,19 +160,15 @@ def split_covered(pairs: Sequence[Pair], config: DataConfig) -> Splits:
     )
 
 
-def _texts(config: DataConfig, pairs: Sequence[Pair], side: str) -> list[str]:
+def _train_tokenizer(
+    config: DataConfig, pairs: Sequence[Pair], side: str
+) -> tuple[list[str], Tokenizer]:
+    """A side's texts, as they are cut, and its tokenizer."""
     texts = [getattr(pair, side) for pair in pairs]
-    return [lower_case(text) for text in texts] if config.lowercase else texts
-
-
-def _tokenizers(config: DataConfig, pairs: Sequence[Pair]) -> list[Tokenizer]:
-    """Each side's tokenizer, trained on these pairs where it learns anything."""
-    return [
-        tokenizers.get(getattr(config, f"{side}_tokenizer")).train(
-            _texts(config, pairs, side), subwords=config.subwords
-        )
-        for side in _SIDES
-    ]
+    if config.lowercase:
+        texts = [lower_case(text) for text in texts]
+    name = getattr(config, f"{side}_tokenizer")
+    return texts, tokenizers.get(name).train(texts, subwords=config.subwords)
 
 
 def find_leaks(splits: Splits) -> list[tuple[str, str, str, str]]:

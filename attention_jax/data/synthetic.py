@@ -25,19 +25,16 @@ synthetic_tasks: Registry[Task] = Registry("synthetic task")
 
 def copy(source: Sequence[int], adjectives: set[int]) -> list[int]:
     """The same words in the same order."""
-    del adjectives
     return list(range(len(source)))
 
 
 def reverse(source: Sequence[int], adjectives: set[int]) -> list[int]:
     """The same words from last to first."""
-    del adjectives
     return list(range(len(source)))[::-1]
 
 
 def sort(source: Sequence[int], adjectives: set[int]) -> list[int]:
     """The same words in alphabetical order; equal words keep theirs."""
-    del adjectives
     return sorted(range(len(source)), key=source.__getitem__)
 
 
@@ -92,12 +89,10 @@ def synthetic(config: DataConfig) -> Splits:
                 " ".join(words[symbol] for symbol in source),
                 " ".join(target_words[source[index]] for index in order),
             )
-            source_spans, target_spans = (
-                [match.span() for match in re.finditer(r"\S+", text)] for text in texts
-            )
+            spans = [[m.span() for m in re.finditer(r"\S+", text)] for text in texts]
             links = (
-                Link(*source_spans[index], *span)
-                for index, span in zip(order, target_spans, strict=True)
+                Link(*spans[0][index], *span)
+                for index, span in zip(order, spans[1], strict=True)
             )
             pairs.append(Pair(*texts, tuple(links)))
     rng.shuffle(pairs)
@@ -106,14 +101,12 @@ def synthetic(config: DataConfig) -> Splits:
 
 def syllables(count: int) -> list[str]:
     """`count` distinct words of equal length, in alphabetical order: "ba", "be", ..."""
-    consonants, vowels = "bcdfghjklmnpqrstvwxz", "aeiou"
+    letters = ("bcdfghjklmnpqrstvwxz", "aeiou")
     size = 1
-    while (len(consonants) * len(vowels)) ** size < count:
+    while 100**size < count:
         size += 1
-    letters = (consonants, vowels) * size
-    return [
-        "".join(word) for word in itertools.islice(itertools.product(*letters), count)
-    ]
+    words = itertools.product(*letters * size)
+    return ["".join(word) for word in itertools.islice(words, count)]
 
 
 def _counts(config: DataConfig) -> dict[int, int]:

@@ -20,6 +20,15 @@ SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # ▁, as sentencepiece writes a space
 JOIN = "\N{HALFWIDTH BLACK SQUARE}"  # ￭: no space here, where one is expected
 
 
+def lower_case(text: str) -> str:
+    """The text in lower case, with every character at its offset."""
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered
+    # A few characters ("İ") grow in lower case; leaving them keeps every offset.
+    return "".join(char.lower() if len(char.lower()) == 1 else char for char in text)
+
+
 class Token(NamedTuple):
     """A token's text in the vocabulary, and the characters [start, end) it stands for."""
 
@@ -35,18 +44,12 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts: Sequence[str], *, subwords: int) -> Self:
-        """A tokenizer for texts like these; `subwords` where a vocabulary is learnt.
-
-        Raises:
-          UserError: `subwords` is too small, for a tokenizer that uses it.
-        """
-        del texts, subwords
+        """A tokenizer for texts like these; `subwords` where a vocabulary is learnt."""
         return cls()
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
         """The tokenizer whose `to_dict` this is."""
-        del state
         return cls()
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,8 +75,7 @@ tokenizers: Registry[type[Tokenizer]] = Registry("tokenizer")
 class CharacterTokenizer(Tokenizer):
     """One token for each character; a token "▁" for each run of white space.
 
-    The vocabulary covers any number, name and word spelt with known characters. To choose
-    for languages written without spaces. A "▁" of the text itself becomes the token "▁▁".
+    To choose for languages written without spaces. A "▁" of the text becomes "▁▁".
     """
 
     name = "characters"
@@ -96,10 +98,10 @@ class CharacterTokenizer(Tokenizer):
         return SPACE if token in (SPACE, SPACE + SPACE) else token
 
 
-_CLOSING = frozenset(",.;:!?)]}%‰°’”»…、。，；：！？）》」』】〉›،؛؟।॥")
-_OPENING = frozenset("([{“‘«¿¡（《「『【〈‹„#@")
-_CURRENCY_OR_SIGN = frozenset("-+−±$£€¥₩₹₽₺₴₫฿₪₱₦₡₲₵₸₼₾")
 _TIGHT = frozenset("/\\_~、。，；：！？（）《》「」『』【】〈〉·・々〇ー")
+_CLOSING = _TIGHT.union(",.;:!?)]}%‰°’”»…›،؛؟।॥")
+_OPENING = _TIGHT.union("([{“‘«¿¡‹„#@")
+_CURRENCY_OR_SIGN = frozenset("-+−±$£€¥₩₹₽₺₴₫฿₪₱₦₡₲₵₸₼₾")
 
 _TOKENS = re.compile(r"a+(?:['\-]a+)*|[d'\-ip]")
 _CLITIC = re.compile(r"['’](?:s|m|t|d|re|ve|ll)$", re.IGNORECASE)
@@ -122,22 +124,17 @@ class _Classes(dict):
     def __missing__(self, code: int) -> str:
         char = chr(code)
         category = unicodedata.category(char)
-        if char.isspace():
-            found = "s"
-        elif char in "'’":
-            found = "'"
-        elif char in "-\N{HYPHEN}":
-            found = "-"
-        elif category == "Nd":
-            found = "d"
-        elif _UNSPACED.match(char):
-            found = "i"
-        elif category[0] in "LM":
-            found = "a"
-        else:
-            found = "p"
-        self[code] = found
-        return found
+        kinds = {
+            "s": char.isspace(),
+            "'": char in "'’",
+            "-": char in "-\N{HYPHEN}",
+            "d": category == "Nd",
+            "i": _UNSPACED.match(char),
+            "a": category[0] in "LM",
+            "p": True,
+        }
+        self[code] = next(kind for kind, holds in kinds.items() if holds)
+        return self[code]
 
 
 _CLASSES = _Classes()
@@ -146,20 +143,16 @@ _CLASSES = _Classes()
 class WordTokenizer(Tokenizer):
     """Words, single digits, punctuation marks.
 
-    Cutting. A word is a run of letters and combining marks; an apostrophe or hyphen
-    between letters stays inside ("o'clock", "Guinea-Bissau"), but the English endings 's,
-    'm, 't, 'd, 're, 've and 'll are tokens of their own ("don" "'t"). A digit is a token,
-    so that numbers of any size are spelt with ten of them. A character of a script
-    written without spaces (Chinese, Japanese, Thai, ...) is a token. So is any other
-    character that is not white space.
+    A word is a run of letters and combining marks; an apostrophe or hyphen between letters
+    stays inside ("o'clock", "Guinea-Bissau"), but the English endings 's, 'm, 't, 'd, 're,
+    've and 'll are tokens of their own ("don" "'t"). A digit is a token, and so is a
+    character of a script written without spaces (Chinese, Japanese, Thai, ...).
 
-    Spacing. Whether white space precedes a token is predicted from the tokens before it:
-    none before closing and after opening punctuation, between digits, before an English
-    ending, around characters of unspaced scripts, between a sign or currency and a digit,
-    inside a pair of double quotes; elsewhere a space. Only where the text differs does
-    the token carry a mark: "▁" in front for an unexpected space, "￭" in front for an
-    unexpected joint. A mark between two digits joins both without need of one on the
-    digit: the comma of "12,345" is ",￭". "Tuesday, March 5, 2024" and "$9" carry no mark.
+    Whether white space precedes a token is predicted from the tokens before it (see
+    `_Spacing`). Only where the text differs does the token carry a mark: "▁" in front for
+    an unexpected space, "￭" in front for an unexpected joint. Punctuation between two
+    digits joins both: the comma of "12,345" is ",￭". "Tuesday, March 5, 2024" and "$9"
+    carry no mark.
     """
 
     name = "words"
@@ -219,8 +212,7 @@ def _cut(text: str, classes: str) -> list[tuple[int, int]]:
 def _parse(token: str) -> tuple[str, str, bool]:
     """A token's mark, what it stands for, and whether it joins the next token.
 
-    A one-character token is never a mark, whatever the character: the marks themselves
-    may occur in a text.
+    A one-character token is never a mark: the marks themselves may occur in a text.
     """
     mark = ""
     if len(token) > 1 and token[0] in (SPACE, JOIN):
@@ -231,25 +223,27 @@ def _parse(token: str) -> tuple[str, str, bool]:
 
 
 class _Spacing:
-    """Predicts white space from the tokens so far, alike when cutting and when joining."""
+    """Predicts white space from the tokens so far, alike when cutting and when joining.
+
+    None before closing and after opening punctuation, between digits, before an English
+    ending, around characters of unspaced scripts, between a sign or currency and a digit,
+    inside a pair of double quotes; elsewhere a space.
+    """
 
     def __init__(self):
-        self.before = ""
-        self.kind = ""
-        self.joined = True
-        self.quoting = False
+        self.before, self.kind, self.joined, self.quoting = "", "", True, False
 
     def expects_space(self, core: str, kind: str) -> bool:
         before, kind_before = self.before, self.kind
-        if self.joined or "i" in (kind, kind_before):
-            return False
-        if core in _CLOSING or core in _TIGHT or before in _OPENING or before in _TIGHT:
-            return False
-        if kind == "d" and (kind_before == "d" or before in _CURRENCY_OR_SIGN):
-            return False
-        if len(core) > 1 and core[0] in "'’":
-            return False
-        return not (self.quoting and '"' in (before, core))
+        return not (
+            self.joined
+            or "i" in (kind, kind_before)
+            or core in _CLOSING
+            or before in _OPENING
+            or (kind == "d" and (kind_before == "d" or before in _CURRENCY_OR_SIGN))
+            or (len(core) > 1 and core[0] in "'’")
+            or (self.quoting and '"' in (before, core))
+        )
 
     def advance(self, core: str, kind: str, *, joins_next: bool) -> None:
         self.quoting ^= core == '"'
@@ -263,10 +257,9 @@ _UNKNOWN = "\n"
 class SubwordTokenizer(Tokenizer):
     """Byte-pair encoding (Sennrich et al., 2016) with "▁" at the start of each word.
 
-    At most `subwords` pieces, the alphabet included. A digit is always a piece of its
-    own. A character that training did not see is a token of its own, so that cutting loses
-    nothing; the vocabulary decides whether it is unknown. A "▁" in a text counts as white
-    space. To choose for an open vocabulary of words.
+    At most `subwords` pieces, the alphabet included. A digit, and a character that training
+    did not see, is always a piece of its own. A "▁" in a text counts as white space. To
+    choose for an open vocabulary of words.
     """
 
     name = "subwords"
@@ -284,12 +277,9 @@ class SubwordTokenizer(Tokenizer):
                 f"characters in the training texts and two more; got {subwords}"
             )
         model = Model(models.BPE(unk_token=_UNKNOWN))
-        model.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always"),
-                pre_tokenizers.Digits(individual_digits=True),
-            ]
-        )
+        words = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always")
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        model.pre_tokenizer = pre_tokenizers.Sequence([words, digits])
         trainer = trainers.BpeTrainer(
             vocab_size=subwords, special_tokens=[_UNKNOWN], show_progress=False
         )
@@ -330,17 +320,14 @@ class SubwordTokenizer(Tokenizer):
 
 def _squeeze(text: str) -> tuple[str, list[int]]:
     """The text with single spaces only, and where each of its characters came from."""
-    chars, origin = [], []
+    chars, origin = " ", [0]
     for position, char in enumerate(text):
-        space = char.isspace() or char == SPACE
-        if space and (not chars or chars[-1] == " "):
-            continue
-        chars.append(" " if space else char)
-        origin.append(position)
-    if chars and chars[-1] == " ":
-        chars.pop()
-        origin.pop()
-    return "".join(chars), origin
+        char = " " if char.isspace() or char == SPACE else char
+        if char != " " or chars[-1] != " ":
+            chars += char
+            origin.append(position)
+    squeezed = chars.strip(" ")
+    return squeezed, origin[1 : 1 + len(squeezed)]
 
 
 for _tokenizer in (CharacterTokenizer, WordTokenizer, SubwordTokenizer):

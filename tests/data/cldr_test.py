@@ -19,8 +19,8 @@ from attention_jax.data.cldr.rendering import (
     format_fields,
     moment,
 )
+from attention_jax.data.codec import UNK
 from attention_jax.data.splits import find_leaks
-from attention_jax.data.vocabulary import UNK
 from attention_jax.errors import UnknownNameError
 
 LOCALES = ["zh", "en", "de", "fr", "ja", "ar", "hi", "ru", "th", "he", "fa", "es", "ko"]
@@ -74,7 +74,7 @@ def test_quantities_read_as_babel_writes_them(locale):
         render.money_in_words(locale, 99, "CNY"): numbers.format_currency(
             99, "CNY", locale=locale, format_type="name", currency_digits=False
         ),
-        render.relative(locale, "day", -21): dates.format_timedelta(
+        render.relative(locale, -21, "day"): dates.format_timedelta(
             back, "day", locale=locale, threshold=1e9, add_direction=True
         ),
     }
@@ -126,7 +126,7 @@ def linked(pair):
             "15=3 15=PM 07=07",
         ),
         (  # a meaning in two spans is linked in both
-            [render.relative(name, "day", 3) for name in ("zh", "en")],
+            [render.relative(name, 3, "day") for name in ("zh", "en")],
             "3=3 天后=in 天后=days",
         ),
     ],

@@ -21,7 +21,7 @@ from attention_jax.data.cldr.rendering import Phrase, assemble, moment
 from attention_jax.data.pairs import Link, Pair
 from attention_jax.data.sources import register_data_source
 from attention_jax.data.splits import Splits, split_covered
-from attention_jax.errors import UserError, unknown_name
+from attention_jax.errors import UnknownNameError, UserError, unknown_name
 
 # Renders one meaning, drawn once, in whichever locale it is called with.
 Meaning = Callable[[str], Phrase]
@@ -38,6 +38,13 @@ _CURRENCIES = (
 _QUANTITIES: dict[str, float] = {"units": 4, "currency_signs": 4, "currencies": 2}
 _NAMES: dict[str, float] = {"territories": 3, "languages": 2}
 _DATES: dict[str, float] = {"date_formats": 8, "time_formats": 1, "relative_units": 2}
+# How a number of something is rendered, by the entry of the inventory that it is from.
+_RENDER: dict[str, Callable[[str, Any, str], Phrase]] = {
+    "relative_units": render.relative,
+    "currencies": render.money_in_words,
+    "currency_signs": render.money,
+    "units": render.measure,
+}
 _FIRST_DAY = datetime.date(1950, 1, 1)
 _LAST_DAY = datetime.date(2049, 12, 31)
 _MAX_CHARACTERS = 90
@@ -75,34 +82,30 @@ def _splits(fields: tuple[Any, ...]) -> Splits:
 def generate_pairs(
     source: str, target: str, num_pairs: int, *, seed: int
 ) -> list[Pair]:
-    """Distinct phrases with their alignment; no source phrase occurs twice.
+    """Distinct phrases in two Babel locales, with their alignment.
 
-    Args:
-      source, target: Babel locale identifiers.
-      num_pairs: their number.
-      seed: equal seeds give equal pairs, and fewer pairs are the first of more.
+    No source phrase occurs twice. Equal seeds give equal pairs, and fewer pairs are the
+    first of more.
 
     Raises:
       UserError: `num_pairs` is more than the phrases that were found.
     """
-    rng = random.Random(seed)
-    drawing = _Drawing(shared_inventory(source, target), rng)
+    drawing = _Drawing(shared_inventory(source, target), random.Random(seed))
     found: dict[str, Pair] = {}
     fruitless = 0
-    while len(found) < num_pairs and fruitless < _PATIENCE:
-        fruitless += 1
+    while len(found) < num_pairs:
+        if fruitless == _PATIENCE:
+            raise UserError(
+                f"config.data.num_pairs must be at most {len(found)}, the number of "
+                f"distinct phrases found in {source} and {target}, got {num_pairs}"
+            )
         meaning = drawing.meaning()
         pair = make_pair(meaning(source), meaning(target))
         lengths = len(pair.source), len(pair.target)
         fits = 0 < min(lengths) and max(lengths) <= _MAX_CHARACTERS
-        if fits and pair.source not in found:
+        fruitless = 0 if fits and pair.source not in found else fruitless + 1
+        if not fruitless:
             found[pair.source] = pair
-            fruitless = 0
-    if len(found) < num_pairs:
-        raise UserError(
-            f"config.data.num_pairs must be at most {len(found)}, the number of distinct "
-            f"phrases found in {source} and {target}, got {num_pairs}"
-        )
     return list(found.values())
 
 
@@ -123,14 +126,12 @@ class _Drawing:
     """Draws meanings that both locales of an inventory can express."""
 
     def __init__(self, inventory: Inventory, rng: random.Random):
-        self.inventory = inventory
-        self.rng = rng
+        self.inventory, self.rng = inventory, rng
 
         def possible(weights: dict[str, float]) -> dict[str, float]:
             return {kind: w for kind, w in weights.items() if inventory[kind]}
 
-        self._quantities = possible(_QUANTITIES)
-        self._names = possible(_NAMES)
+        self._quantities, self._names = possible(_QUANTITIES), possible(_NAMES)
         self._alone = possible(_DATES | _QUANTITIES | _NAMES)
         self._all = {**self._alone, "date and time": 6}
         if self._quantities:
@@ -153,19 +154,13 @@ class _Drawing:
             first = self._one_of(self._alone)
             others = {kind: w for kind, w in self._alone.items() if kind != first}
             items = [self.alone(first), self.alone(self._one_of(others or self._alone))]
-            return lambda locale: render.fill(
-                "{0} – {1}", [item(locale) for item in items]
-            )
-        if kind == "list of names":
-            kind = self._one_of(self._names)
-            items = [self.alone(kind) for _ in range(self.rng.randint(2, 3))]
-        else:
-            kind = self._one_of(self._quantities)
-            items = [self.alone(kind), self.alone(kind)]
+            return lambda locale: render.fill("{0} – {1}", [i(locale) for i in items])
+        names = kind == "list of names"
+        kind = self._one_of(self._names if names else self._quantities)
+        count = self.rng.randint(2, 3) if names else 2
+        items = [self.alone(kind) for _ in range(count)]
         style = self.rng.choice(("standard", "or"))
-        return lambda locale: render.listing(
-            locale, [item(locale) for item in items], style
-        )
+        return lambda locale: render.listing(locale, [i(locale) for i in items], style)
 
     def alone(self, kind: str) -> Meaning:
         """A phrase about one of the inventory's codes of a kind."""
@@ -178,21 +173,18 @@ class _Drawing:
             clock = self._clock()
             return lambda locale: moment(locale, clock, codes[0])
         code = rng.choice(codes)
+        if kind in _NAMES:
+            return lambda locale: render.name(locale, kind, code)
         if kind == "relative_units":
-            count = rng.randint(1, 99) * rng.choice((1, -1))
-            return lambda locale: render.relative(locale, code, count)
-        if kind == "units":
-            value: float = rng.randint(1, 999)
-            if rng.random() < 0.3:
-                value = value / 10
-            return lambda locale: render.measure(locale, value, code)
-        if kind == "currency_signs":
-            cents = rng.randint(1, 10 ** rng.randint(3, 6))
-            return lambda locale: render.money(locale, cents / 100, code)
-        if kind == "currencies":
-            amount = rng.randint(1, 10 ** rng.randint(1, 4))
-            return lambda locale: render.money_in_words(locale, amount, code)
-        return lambda locale: render.name(locale, kind, code)
+            number: float = rng.randint(1, 99) * rng.choice((1, -1))
+        elif kind == "units":
+            number = rng.randint(1, 999)
+            number = number / 10 if rng.random() < 0.3 else number
+        elif kind == "currency_signs":
+            number = rng.randint(1, 10 ** rng.randint(3, 6)) / 100
+        else:
+            number = rng.randint(1, 10 ** rng.randint(1, 4))
+        return lambda locale: _RENDER[kind](locale, number, code)
 
     def _one_of(self, weights: dict[str, float]) -> str:
         return self.rng.choices(list(weights), list(weights.values()))[0]
@@ -211,10 +203,14 @@ def shared_inventory(source: str, target: str) -> Inventory:
     locales = (source, target)
     tables = [render.load_locale(name) for name in locales]
 
-    def both(
-        rendered: Callable[[str, str], Phrase], codes: Iterable[str]
-    ) -> tuple[str, ...]:
+    def both(kind: str, codes: Iterable[str]) -> tuple[str, ...]:
         """The codes to keep, the first of those that read alike in the source language."""
+
+        def rendered(locale: str, code: str) -> Phrase:
+            if kind in _NAMES:
+                return render.name(locale, kind, code)
+            return _RENDER[kind](locale, 5, code)
+
         first_with: dict[str, str] = {}
         for code in codes:
             if all(_is_localised(rendered(locale, code), code) for locale in locales):
@@ -225,35 +221,23 @@ def shared_inventory(source: str, target: str) -> Inventory:
         shared = set.intersection(*(set(getattr(t, attribute)) for t in tables))
         return sorted(code for code in shared if re.fullmatch(pattern, code))
 
-    currencies = _CURRENCIES.split()
+    candidates: dict[str, Iterable[str]] = {
+        "relative_units": render.SECONDS,
+        "currencies": _CURRENCIES.split(),
+        "currency_signs": _CURRENCIES.split(),
+        "units": keys("unit_display_names", "(?!.*(-person|-generic)$).*"),
+        "territories": keys("territories", "[A-Z]{2}"),
+        "languages": keys("languages", "[a-z]{2}"),
+    }
+    date_formats = tuple(
+        name
+        for name in ("full", "long", "yMMMM", "MMMMd")
+        if all(render.format_fields(locale, name) for locale in locales)
+    )
     return {
-        "date_formats": tuple(
-            name
-            for name in ("full", "long", "yMMMM", "MMMMd")
-            if all(render.format_fields(locale, name) for locale in locales)
-        ),
+        "date_formats": date_formats,
         "time_formats": ("short",),
-        "relative_units": both(
-            lambda name, unit: render.relative(name, unit, 5), render.SECONDS
-        ),
-        "currencies": both(
-            lambda name, code: render.money_in_words(name, 5, code), currencies
-        ),
-        "currency_signs": both(
-            lambda name, code: render.money(name, 5.0, code), currencies
-        ),
-        "units": both(
-            lambda name, unit: render.measure(name, 5, unit),
-            keys("unit_display_names", "(?!.*(-person|-generic)$).*"),
-        ),
-        "territories": both(
-            lambda name, code: render.name(name, "territories", code),
-            keys("territories", "[A-Z]{2}"),
-        ),
-        "languages": both(
-            lambda name, code: render.name(name, "languages", code),
-            keys("languages", "[a-z]{2}"),
-        ),
+        **{kind: both(kind, codes) for kind, codes in candidates.items()},
     }
 
 
@@ -264,10 +248,9 @@ def _is_localised(phrase: Phrase, code: str) -> bool:
     ("liters per 100 kilometers") could not be told from its number.
     """
     words = "".join(piece.text for piece in phrase if piece.label != "number").strip()
-    numbers = [piece.text for piece in phrase if piece.label == "number"]
+    numbers = "".join(piece.text for piece in phrase if piece.label == "number")
     is_code = code in words if "-" in code else code == words
-    names_in_number = any(char.isalpha() for text in numbers for char in text)
-    return bool(words) and not is_code and not names_in_number
+    return bool(words) and not is_code and not any(map(str.isalpha, numbers))
 
 
 def parse_locale(field: str, name: str) -> str:
@@ -279,9 +262,6 @@ def parse_locale(field: str, name: str) -> str:
     try:
         return str(Locale.parse(name.replace("-", "_")))
     except (UnknownLocaleError, ValueError, TypeError):
-        known = localedata.locale_identifiers()
-        error = unknown_name(f"{field} (a Babel locale)", name, sorted(known, key=len))
-        message = str(error).split(" Known:")[0]
-        raise type(error)(
-            f"{message} Babel has {len(known)}: zh, en, pt_BR, ..."
-        ) from None
+        known = sorted(localedata.locale_identifiers(), key=len)
+        error = unknown_name(f"{field} (a Babel locale)", name, known)
+        raise UnknownNameError(str(error).partition(" Known:")[0]) from None

@@ -1,8 +1,7 @@
 """One meaning in one language: dates, sums, measures, names, and what joins them.
 
-A phrase is labelled pieces of text: a piece's label says which part of the meaning it
-expresses, and the pieces of two languages with equal labels translate each other. A
-phrase's text is what Babel writes, up to invisible marks and kinds of space.
+A phrase is labelled pieces of text; those of two languages with equal labels translate each
+other. Its text is what Babel writes, up to invisible marks and kinds of space.
 """
 
 import datetime
@@ -34,11 +33,7 @@ _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 
 
 def clean(text: str) -> str:
-    """Babel's text with plain spaces and without invisible marks.
-
-    CLDR separates "3:07" and "PM" by U+202F and groups digits by U+00A0; a tokenizer
-    and a reader see only that there is a space.
-    """
+    """Babel's text with plain spaces (CLDR has U+202F in "3:07 PM") and no invisible marks."""
     return _SPACES.sub(" ", _INVISIBLE.sub("", text))
 
 
@@ -87,33 +82,18 @@ def around_number(text: str, label: str) -> Phrase:
     return tuple(piece for piece in pieces if piece.text)
 
 
-SECONDS = {
-    "year": 365 * 86_400,
-    "month": 30 * 86_400,
-    "week": 7 * 86_400,
-    "day": 86_400,
-    "hour": 3_600,
-    "minute": 60,
-    "second": 1,
-}
+SECONDS = dict(dates.TIMEDELTA_UNITS)
 
-# CLDR's pattern letters, by the part of a date or time that they express; "" is the era.
-_LETTERS = {
-    "year": "y",
-    "month": "ML",
-    "day": "d",
-    "weekday": "Ec",
-    "hour": "hHKkabB",
-    "minute": "m",
-    "": "G",
-}
-_PARTS = {letter: part for part, letters in _LETTERS.items() for letter in letters}
+# CLDR's pattern letters, and the part of a date or time that each expresses.
+_PARTS = {"y": "year", "d": "day", "m": "minute", "G": ""}
+_PARTS |= dict.fromkeys("ML", "month") | dict.fromkeys("Ec", "weekday")
+_PARTS |= dict.fromkeys("hHKkabB", "hour")
 
 load_locale = functools.cache(Locale.parse)
 
 
-@functools.cache
-def relative(locale: str, unit: str, count: int) -> Phrase:
+@functools.lru_cache(maxsize=1 << 16)
+def relative(locale: str, count: int, unit: str) -> Phrase:
     """`count` units from now: "in 3 days"; for a negative count "3 days ago"."""
     text = dates.format_timedelta(
         datetime.timedelta(seconds=count * SECONDS[unit]),
@@ -126,23 +106,15 @@ def relative(locale: str, unit: str, count: int) -> Phrase:
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def money(locale: str, amount: float, currency: str) -> Phrase:
+def money(locale: str, amount: float, currency: str, **form: Any) -> Phrase:
     """An amount with the currency's sign and its usual decimals: "$12.50"."""
-    text = numbers.format_currency(amount, currency, locale=load_locale(locale))
+    text = numbers.format_currency(amount, currency, locale=load_locale(locale), **form)
     return around_number(text, "currency")
 
 
-@functools.lru_cache(maxsize=1 << 16)
 def money_in_words(locale: str, amount: int, currency: str) -> Phrase:
     """An amount with the currency's name: "12 euros"."""
-    text = numbers.format_currency(
-        amount,
-        currency,
-        locale=load_locale(locale),
-        format_type="name",
-        currency_digits=False,
-    )
-    return around_number(text, "currency")
+    return money(locale, amount, currency, format_type="name", currency_digits=False)
 
 
 @functools.lru_cache(maxsize=1 << 16)
