@@ -58,11 +58,7 @@ class DataConfig:
     source: str = field("cldr", "cldr, tatoeba, tsv, text, synthetic or one of yours.")
     source_language: str = field("zh", "Babel locale for cldr; a label elsewhere.")
     target_language: str = field("en", "Babel locale for cldr; a label elsewhere.")
-    path: str = field(
-        "",
-        "tatoeba: a local copy (empty: the cached download); tsv: the file; "
-        "text: the source side's file.",
-    )
+    path: str = field("", "tsv, text (source side): the file; tatoeba: a local copy.")
     target_path: str = field("", "text: the target side's file.")
     source_column: int = field(0, "tsv: zero-based column.", COUNT)
     target_column: int = field(1, "tsv: zero-based column.", COUNT)
@@ -74,9 +70,7 @@ class DataConfig:
     max_length: int = field(12, "synthetic: longest sentence in tokens.", SIZE)
     symbols: int = field(50, "synthetic: size of the alphabet.", Range(2, 2**20))
     num_pairs: int = field(
-        60_000,
-        "cldr, synthetic: pairs to generate; elsewhere the most kept, 0 keeps all.",
-        COUNT,
+        60_000, "Pairs to generate, or the most kept (0: all).", COUNT
     )
     num_dev: int = field(1_000, "Number of dev pairs.", POSITIVE)
     num_test: int = field(1_000, "Number of test pairs.", COUNT)
@@ -119,12 +113,8 @@ class ModelConfig:
         "linear", "W [o_t ; s_t] (linear) or W tanh(W_c [o_t ; s_t]) (tanh)."
     )
     readout_size: int = field(0, "tanh: its width; 0 is decoder_size.", SIZE_OR_ZERO)
-    tied_embeddings: bool = field(
-        False, "Share the target embedding with the output projection."
-    )
-    dropout: float = field(
-        0.0, "On embeddings, between layers and on the readout's input.", PROBABILITY
-    )
+    tied_embeddings: bool = field(False, "Tie target embedding and output projection.")
+    dropout: float = field(0.0, "Between layers, not on the recurrence.", PROBABILITY)
     attention_dropout: float = field(0.0, "On the attention weights.", PROBABILITY)
 
 
@@ -143,16 +133,10 @@ class TrainingConfig:
     weight_decay: float = field(0.0, "AdamW's, of matrices only.", AMOUNT)
     label_smoothing: float = field(0.0, "Probability spread evenly.", PROBABILITY)
     compute_dtype: str = field(
-        "float32",
-        "What a step computes in; parameters and losses stay float32.",
-        ("float32", "bfloat16"),
+        "float32", "What a step computes in.", ("float32", "bfloat16")
     )
-    ema_decay: float = field(
-        0.0, "Decay of the moving averages to evaluate; 0 keeps none.", PROBABILITY
-    )
-    data_parallel: bool = field(
-        False, "Spread each batch over all devices of all processes."
-    )
+    ema_decay: float = field(0.0, "Of averaged parameters; 0: none.", PROBABILITY)
+    data_parallel: bool = field(False, "Spread batches over all processes' devices.")
     log_every: int = field(50, "Steps between lines of metrics.", POSITIVE)
     eval_every: int = field(500, "Steps between evaluations on dev.", POSITIVE)
     checkpoint_every: int = field(500, "Steps between checkpoints.", POSITIVE)
@@ -188,14 +172,10 @@ class DecodingConfig:
     temperature: float = field(1.0, "sample: divides logits.", Range(1e-6, 1e6))
     top_k: int = field(0, "sample: from the k most probable tokens; 0: all.", COUNT)
     top_p: float = field(
-        1.0,
-        "sample: from the fewest tokens with this probability; 1: all.",
-        Range(0, 1, above=True),
+        1.0, "sample: from the fewest tokens of this sum.", Range(0, 1, above=True)
     )
     sample_seed: int = field(0, "sample: the seed, beside each line's number.", SEED)
-    replace_unknown: bool = field(
-        False, "<unk> becomes the source token that attention points to."
-    )
+    replace_unknown: bool = field(False, "<unk> becomes the source token attended to.")
 
 
 @dataclasses.dataclass

@@ -132,7 +132,5 @@ def _start_lines(row: dict[str, Any]) -> Iterator[str]:
         )
     for name, reason in row.get("damaged_checkpoints", {}).items():
         yield f"skipped checkpoint {name}, kept in damaged_checkpoints: {reason}"
-    for name in row.get("unfinished_checkpoints", ()):
-        yield f"removed checkpoint {name}, which a killed process left incomplete"
     for one in row.get("changed_config", ()):
         yield f"changed configuration: {one}"

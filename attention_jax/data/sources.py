@@ -71,8 +71,6 @@ def read_lines(path: str, *, field: str) -> list[str]:
     except FileNotFoundError:
         hint = _nearest_file(pathlib.Path(path))
         raise UserError(f"{field}: no file {path!r}.{hint}") from None
-    except IsADirectoryError:
-        raise UserError(f"{field}: {path!r} is a folder, not a file") from None
     except OSError as error:
         raise UserError(f"{field}: cannot read {path!r}: {error.strerror}") from error
     try:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.data.batches import Batch
-from attention_jax.data.vocabulary import BOS, EOS, PAD
+from attention_jax.data.codec import BOS, EOS, PAD
 from attention_jax.decoding.base import Decoded, Request, make_request, restricted
 from attention_jax.decoding.continuous_batching import Item, search_all
 from attention_jax.decoding.top_k import first_maximum, log_sum_exp, top_k_tokens

@@ -46,13 +46,12 @@ class Checkpoints:
     A context manager: leaving it waits for the last write. A process killed in the middle
     of a write leaves the earlier checkpoints as they were, and so does a full disk: the
     next `save`, or leaving, then raises an OSError with the step, the folder and the
-    reason. `unfinished` are folders of a killed process, now removed.
+    reason.
     """
 
     def __init__(self, path: pathlib.Path, *, keep: int = 3, best_by: str = "loss"):
         _silence_threads()
         self._path, self._saving = path, 0
-        self.unfinished = sorted(p.name for p in path.glob("*.orbax-checkpoint-tmp*"))
         self._manager = ocp.CheckpointManager(
             path,
             options=ocp.CheckpointManagerOptions(

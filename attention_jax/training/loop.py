@@ -229,7 +229,6 @@ def _resume(
         last_step = max(drop_lines_after(path, first_step) for path in files)
         # What a resumed run cannot show later: it is removed or moved now.
         lost = {
-            "unfinished_checkpoints": checkpoints.unfinished,
             "damaged_checkpoints": damaged,
             "changed_config": changed,
             "begun_again_after": 0 if first_step else last_step,
@@ -240,14 +239,12 @@ def _resume(
     try:
         return _run_steps(session, state, Progress.from_json(progress))
     except NonFiniteLossError as error:
-        raise _explained(error, session) from error
+        error.args = (f"{error}; {_explain(error, session)}",)
+        raise
 
 
-def _explained(error: NonFiniteLossError, session: Session) -> NonFiniteLossError:
-    """The error with the last good checkpoint and what may help.
-
-    Writes non_finite.json: the step, what was not finite, and its batch's pairs.
-    """
+def _explain(error: NonFiniteLossError, session: Session) -> str:
+    """The last good checkpoint and what may help; non_finite.json has the batch's pairs."""
     experiment, path = session.experiment, session.run.non_finite_path
     batch, train = experiment.batches.at(error.step - 1), experiment.splits.train
     pairs = [
@@ -260,12 +257,9 @@ def _explained(error: NonFiniteLossError, session: Session) -> NonFiniteLossErro
         write_json(path, {**facts, "pairs": pairs})
     steps = session.checkpoints.steps()
     last = f"the last good checkpoint is of step {steps[-1]}; " if steps else ""
-    return NonFiniteLossError(
-        error.what,
-        error.step,
-        error.value,
-        f"; {path.name} lists the {len(pairs)} training pairs of its batch; {last}"
-        "a lower config.training.learning_rate or config.training.clip_norm may help",
+    return (
+        f"{path.name} lists the {len(pairs)} training pairs of its batch; {last}"
+        "a lower config.training.learning_rate or config.training.clip_norm may help"
     )
 
 
@@ -308,12 +302,10 @@ def _run_steps(session: Session, state: TrainState, progress: Progress) -> Train
                 **where,
                 **meter.report(),
                 "learning_rate": float(learning_rate(before)),
-                "padding_share": batches.padding_share,
                 "compilations": progress.compilations,
                 "minutes": progress.minutes,
             }
             session.record(run.metrics_path, row)
-            meter.restart()
         measured = {}
         if last or step % training.eval_every == 0:
             with meter.paused():

@@ -1,16 +1,4 @@
-"""A run's directory: what is in it, under which names, and which run it belongs to.
-
-config.json     the ExperimentConfig, paths made absolute
-record.json     where the run comes from: commands, versions, commit, device, split
-codecs.json     tokenizers and vocabularies
-metrics.jsonl   one JSON object a line, each with its `step`
-samples.jsonl   translations of a few dev sentences at each evaluation
-checkpoints/    one folder a step
-events/         the same metrics for TensorBoard
-train.lock      held by the process that trains
-
-Where there was reason for it: damaged_checkpoints/, non_finite.json.
-"""
+"""A run's directory: its files, which docs/training.md lists, and which run it belongs to."""
 
 import contextlib
 import copy
@@ -33,8 +21,6 @@ from attention_jax.errors import UserError, named, unknown_name
 from attention_jax.functions.import_reference import split_reference, users_module
 from attention_jax.training.provenance import environment
 
-# Differences named when two configurations differ: the rest is counted.
-_SHOWN = 5
 # Fields of earlier versions, which a stored configuration may still have.
 REMOVED_FIELDS = (
     "config.profile",
@@ -166,11 +152,7 @@ class RunDirectory:
         return config
 
     def changes(self, config: ExperimentConfig, *, allowed: bool = False) -> list[str]:
-        """`section.field: stored -> given` where a run begun here differs from `config`.
-
-        Raises:
-          ChangedRunError: it differs, and that is not allowed.
-        """
+        """`section.field: stored -> given` where a run begun here differs from `config`."""
         if not self.exists():
             return []
         before = flatten(config_to_dict(self.load_config()))
@@ -181,8 +163,8 @@ class RunDirectory:
             if before[name] != after[name]
         ]
         if changed and not allowed:
-            more = len(changed) - _SHOWN
-            listed = "; ".join(changed[:_SHOWN] + [f"and {more} more"] * (more > 0))
+            more = len(changed) - 5
+            listed = "; ".join(changed[:5] + [f"and {more} more"] * (more > 0))
             raise ChangedRunError(
                 f"{self.path} holds a run of another configuration ({listed}); "
                 "give this one a workdir of its own (training.steps, which the learning "

@@ -181,8 +181,8 @@ def make_eval_step(model) -> Callable[[Any, Any], TokenSums]:
 class NonFiniteLossError(UserError):
     """The loss or the gradient (`what`) of a step was infinite or NaN (`value`)."""
 
-    def __init__(self, what: str, step: int, value: float, hint: str = ""):
-        super().__init__(f"the {what} of step {step} is {value}{hint}")
+    def __init__(self, what: str, step: int, value: float):
+        super().__init__(f"the {what} of step {step} is {value}")
         self.what, self.step, self.value = what, step, value
 
 
@@ -198,26 +198,14 @@ class MeterSums(NamedTuple):
 
 
 class Meter:
-    """Adds up the metrics of steps, each read one step late.
-
-    Reading a metric waits for its step. Reading that of step n − 1 after step n has been
-    dispatched keeps the device busy.
-    """
+    """Adds up the metrics of steps, each read one step late to keep the device busy."""
 
     def __init__(self, sums: MeterSums = MeterSums()):  # noqa: B008 - immutable
         self._pending: tuple[int, StepMetrics] | None = None
         self._sums, self._since = sums, time.perf_counter()
 
-    def restart(self) -> None:
-        """Forgets the sums and counts time from now."""
-        self._sums, self._since = MeterSums(), time.perf_counter()
-
     def add(self, step: int, metrics: StepMetrics) -> None:
-        """Takes the metrics of update number `step`, and reads those of the one before.
-
-        Raises:
-          NonFiniteLossError: those were infinite or NaN.
-        """
+        """Takes the metrics of update number `step`, and reads those of the one before."""
         self._flush()
         self._pending = (step, metrics)
 
@@ -250,8 +238,8 @@ class Meter:
         self._since = time.perf_counter()
 
     def report(self) -> dict[str, Any]:
-        """The means since the last `restart`, per target token."""
-        sums = self.read()
+        """The means since the last report, per target token."""
+        sums, self._sums = self.read(), MeterSums()
         tokens = max(sums.tokens, 1.0)
         return {
             "loss": sums.objective / tokens,

@@ -118,7 +118,7 @@ def test_missing_files_suggest_the_nearest(tmp_path):
     for name, message in [
         ("trian.tsv", r"^config\.data\.path: no file .*mean .*train\.tsv"),
         ("no/train.tsv", "no folder"),
-        ("", r"^config\.data\.path.*is a folder"),
+        ("", r"^config\.data\.path: cannot read .*Is a directory"),
     ]:
         with pytest.raises(UserError, match=message):
             load_splits(tsv(str(tmp_path / name)))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attention_jax.data.vocabulary import BOS, EOS, PAD
+from attention_jax.data.codec import BOS, EOS, PAD
 from attention_jax.decoding import (
     Sampling,
     autoregressive,

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.data.vocabulary import EOS, UNK
+from attention_jax.data.codec import EOS, UNK
 from attention_jax.decoding.base import (
     Limits,
     length_limits,

@@ -262,7 +262,6 @@ def test_report_averages_over_tokens_not_steps():
     assert report["cross_entropy"] == pytest.approx(0.5)
     assert report["accuracy"] == pytest.approx(2 / 12)
     assert report["gradient_norm"] == 5.0
-    meter.restart()
     meter.add(3, metrics(objective=4.0, tokens=4.0))
     assert meter.report()["loss"] == pytest.approx(1.0)
 
