@@ -99,7 +99,7 @@ class Checkpoints:
         self._saving, items = step, _items(state)
         metrics = {"step": step, "dev_loss": dev_loss, "dev_bleu": dev_bleu}
         digests = {name: tree_digest(item) for name, item in items.items()}
-        digests["metrics"], digests["progress"] = map(json_digest, (metrics, progress))
+        digests |= {"metrics": json_digest(metrics), "progress": json_digest(progress)}
         manifest = {
             "format": FORMAT,
             "version": importlib.metadata.version("attention_jax"),
@@ -145,14 +145,8 @@ class Checkpoints:
         """The newest checkpoint that is whole; None if there is none at all.
 
         Damaged ones that are newer are moved into `damaged_checkpoints` beside the
-        checkpoints, for their steps will be written again.
-
-        Returns:
-          state and progress, and what is wrong with each damaged one, by its name.
-
-        Raises:
-          DamagedCheckpointError: all of them are; names the newest and what is wrong.
-          IncompatibleCheckpointError: the newest is not one of `like`.
+        checkpoints, for their steps will be written again; what is wrong with each, by its
+        name, is returned after state and progress. A DamagedCheckpointError: all are.
         """
         damaged: dict[str, str] = {}
         for step in reversed(self.steps()):
@@ -258,10 +252,7 @@ def _read_metrics(
 
 
 def _best(metrics: list[dict[str, Any]], best_by: str) -> dict[str, Any]:
-    """The metrics with the least loss or most BLEU, the first of equals.
-
-    The last ones where none was evaluated; NaN counts as not evaluated.
-    """
+    """The first with the least loss or most BLEU; the last if all are NaN or infinite."""
 
     def rank(one: dict[str, Any]) -> tuple[float, int]:
         value = -one["dev_bleu"] if best_by == "bleu" else one["dev_loss"]
@@ -275,8 +266,7 @@ def existing_steps(path: pathlib.Path) -> list[int]:
     """The steps there are checkpoints of, in order; FileNotFoundError if there is none."""
     # One that is being deleted may have lost its manifest already.
     names = [place.parent.name for place in path.glob("[0-9]*/manifest")]
-    # isdecimal alone: "²" is a digit to Python, and "٣" a decimal.
-    steps = [int(name) for name in names if name.isascii() and name.isdecimal()]
+    steps = [int(name) for name in names if re.fullmatch("[0-9]+", name)]
     if not steps:
         raise FileNotFoundError(f"{path} holds no checkpoint yet")
     return sorted(steps)

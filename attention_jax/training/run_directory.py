@@ -214,13 +214,12 @@ class RunDirectory:
 def _is_record(value: Any) -> bool:
     """Whether `value` has the sessions and the files of a record, where it has any."""
     try:
-        files = [{**one} for one in value.get("user_files", {}).values()]
-        sessions = [{**one} for one in value.get("sessions", [])]
-    except (AttributeError, TypeError):
+        files = value.get("user_files", {}).values()
+        texts = [one[name] for one in files for name in ("path", "sha256")]
+        texts += [one.get("split_hash", "") for one in value.get("sessions", [])]
+        return all(str.find(one, "\0") < 0 for one in texts)
+    except (AttributeError, LookupError, TypeError):
         return False
-    texts = [one.get("split_hash", "") for one in sessions]
-    texts += [one.get(name) for one in files for name in ("path", "sha256")]
-    return all(isinstance(one, str) and "\0" not in one for one in texts)
 
 
 def config_to_dict(config: ExperimentConfig) -> dict[str, Any]:

@@ -38,20 +38,16 @@ def prepare(
     training pairs.
     """
     splits = load_splits(config.data)
-    if codecs_path is None:
-        codecs = build_codecs(config.data, splits.train)
-    else:
+    if codecs_path:
         codecs = load_codecs(codecs_path)
-    examples = keep_short(
-        encode_pairs(splits.train, *codecs),
-        config.data.max_source_length,
-        config.data.max_target_length,
-    )
+    else:
+        codecs = build_codecs(config.data, splits.train)
+    limits = config.data.max_source_length, config.data.max_target_length
+    examples = keep_short(encode_pairs(splits.train, *codecs), *limits)
     if len(examples) == 0:
         raise UserError(
-            "no training pair is left: config.data.max_source_length "
-            f"{config.data.max_source_length} and config.data.max_target_length "
-            f"{config.data.max_target_length} leave out all {len(splits.train)}"
+            f"no training pair is left: config.data.max_source_length {limits[0]} and "
+            f"config.data.max_target_length {limits[1]} leave out all {len(splits.train)}"
         )
     if not splits.dev:
         raise UserError("there are no dev pairs: config.data.num_dev is too small")

@@ -78,13 +78,19 @@ def test_an_error_in_a_stored_config_names_its_file(tmp_path, field, value, mess
         directory.load_config()
 
 
-def test_making_one_touches_nothing(tmp_path):
-    run = RunDirectory(tmp_path / "new")
+def test_making_one_touches_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # The home of an unknown user is a name like any other.
+    run = RunDirectory("~nobody-of-that-name/new")
+    assert run.path == tmp_path / "~nobody-of-that-name" / "new"
     assert not run.exists()
     assert run.load_record() == {}
     with pytest.raises(FileNotFoundError, match="new holds no run"):
         run.load_config()
-    assert not (tmp_path / "new").exists()
+    config = ExperimentConfig(model=ModelConfig(score=f"{tmp_path}/gone.py:f"))
+    with pytest.raises(OSError, match=r"gone\.py"):
+        run.save_config(config)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_score_file_is_found_from_any_folder(tmp_path, monkeypatch):
@@ -188,14 +194,6 @@ def test_a_file_system_without_locks_is_warned_about(tmp_path, monkeypatch, capl
     assert "cannot be locked: Operation not supported" in caplog.text
 
 
-def test_missing_score_file_is_an_os_error_before_anything_is_written(tmp_path):
-    run = RunDirectory(tmp_path / "run")
-    config = ExperimentConfig(model=ModelConfig(score=f"{tmp_path}/gone.py:f"))
-    with pytest.raises(OSError, match="gone.py"):
-        run.save_config(config)
-    assert not run.path.exists()
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -226,13 +224,6 @@ def test_damaged_files_are_named(tmp_path, data):
     run.codecs_path.write_bytes(data)
     with pytest.raises(ValueError, match=r"codecs\.json does not hold codecs"):
         load_codecs(run.codecs_path)
-
-
-def test_the_home_of_an_unknown_user_is_a_name_like_any_other(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert RunDirectory("~nobody-of-that-name/x").path == (
-        tmp_path / "~nobody-of-that-name" / "x"
-    )
 
 
 def test_what_belongs_to_a_run(tmp_path):
