@@ -15,7 +15,7 @@ import numpy as np
 
 from attention_jax import masks
 from attention_jax.errors import unknown_name
-from attention_jax.functions import static_args
+from attention_jax.functions import numbers, static_args
 from attention_jax.functions.normalizer import Normalizer, get_normalizer
 from attention_jax.functions.params import AXES
 from attention_jax.functions.prepared import PreparedKeys, run_prepare
@@ -192,7 +192,7 @@ class AttentionCall:
             )
         sizes = {"Q": query.shape[-1], "K": key_size}
         params = check_params(score, self.params, sizes)
-        numbers = {
+        varying = {
             name: jnp.asarray(value)
             for name, value in static_args.thaw(score.numbers).items()
         }
@@ -207,7 +207,7 @@ class AttentionCall:
             },
             **{
                 f"{name.partition('.')[0]} of {score.name}": number.shape
-                for name, number in numbers.items()
+                for name, number in varying.items()
             },
         )
         lengths = {"T": query.shape[-2], "S": num_keys}
@@ -221,7 +221,7 @@ class AttentionCall:
         mask = None if self.mask is None else masks.as_mask(self.mask)
         if mask is not None:
             _check_mask(mask, lengths, leading)
-        extras: dict[str, Any] = dict(numbers)
+        extras: dict[str, Any] = dict(varying)
         if score.leading_indices:
             extras[LEADING_INDICES] = tuple(
                 jnp.arange(size).reshape((-1,) + (1,) * (len(leading) - 1 - axis))
@@ -269,6 +269,8 @@ def as_array(name: str, value: Any) -> Array:
     if isinstance(value, str) or value is None or isinstance(value, Mapping):
         raise TypeError(f"{name} must be an array, not {type(value).__name__}")
     try:
+        if isinstance(value, np.ndarray) and not value.dtype.isnative:
+            value = value.astype(value.dtype.newbyteorder("="))
         return jnp.asarray(value)
     except (TypeError, ValueError) as error:
         # Strings, objects, dates (TypeError) and ragged lists (ValueError).
@@ -283,11 +285,9 @@ def integers(name: str, value: Any) -> Array:
 
     Raises:
       TypeError: its dtype is not an integer's.
+      ValueError: an integer does not fit.
     """
-    array = as_array(name, value)
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(f"{name} must be integers, but the dtype is {array.dtype}")
-    return masks.wide(array)
+    return numbers.integers(name, value)
 
 
 def compute_dtype(query: Array) -> Any:

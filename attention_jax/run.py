@@ -74,9 +74,8 @@ class Run(Translator):
         a configuration, whose `search` says it.
 
         Raises:
-          UserError: there is no such field, a value is of another type or out of its range,
-            a search or a penalty is not registered, or the fields are about two searches;
-            names the field.
+          UserError: no such field or name, a value out of its range, or fields about two
+            searches; names the field.
         """
         return dataclasses.replace(self, config=with_decoding(self.config, **fields))
 
@@ -135,10 +134,9 @@ class Run(Translator):
         return [found.get(index, NOTHING) for index in range(len(pairs))]
 
     def compile(self, sentences: Sequence[str], n_best: int = 1) -> int:
-        """Compiles what translating these sentences needs, by translating a few.
+        """Compiles what translating these sentences needs, and returns the number of shapes.
 
-        Returns:
-          how many shapes that is; those compiled before cost no time.
+        Shapes compiled before cost no time.
         """
         n_best = check_n_best(self.config.decoding, n_best)
         sentences = _check_sentences(sentences)
@@ -150,8 +148,7 @@ class Run(Translator):
 
     def longest_sentence(self, n_best: int = 1) -> int:
         """The most tokens of a sentence that this search has memory for; 0: none."""
-        n_best = check_n_best(self.config.decoding, n_best)
-        return longest_sentence(self, n_best)
+        return longest_sentence(self, check_n_best(self.config.decoding, n_best))
 
     def attend(self, source: str, target: str | None = None) -> SentenceAttention:
         """The attention over the tokens of `source` behind each token of `target`.
@@ -205,8 +202,7 @@ def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Ru
       UserError: `checkpoint` is none of these, or a file of the run is damaged.
     """
     if checkpoint not in CHECKPOINTS:
-        choices = ", ".join(map(repr, CHECKPOINTS))
-        raise UserError(f"checkpoint must be one of {choices}, got {checkpoint!r}")
+        raise UserError(f"checkpoint must be one of {CHECKPOINTS}, got {checkpoint!r}")
     directory = RunDirectory(workdir)
     if not directory.path.is_dir():
         raise FileNotFoundError(f"there is no run directory {directory.path}")

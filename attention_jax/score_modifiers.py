@@ -9,8 +9,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from attention_jax.functions import numbers
 from attention_jax.functions.score import Score, call_inner, wrap
 from attention_jax.types import Array
 
@@ -28,14 +28,12 @@ def soft_cap(score: Any, cap: Any) -> Score:
         leading axes of the call, such as [H] for one a head.
 
     Raises:
-      ValueError: cap is not positive.
+      ValueError: cap is not positive or not finite.
       TypeError: it is not a number, or traced.
 
     Source: Gemma 2, arXiv:2408.00118.
     """
-    cap = _numbers("soft_cap: cap", cap)
-    if not np.all(np.asarray(cap) > 0):
-        raise ValueError(f"soft_cap: cap must be positive, not {cap}")
+    cap = numbers.each(numbers.positive, "soft_cap: cap", cap)
     return wrap(score, _soft_capped, block_sparse=True, numbers={"cap": cap})
 
 
@@ -53,10 +51,11 @@ def with_alibi(score: Any, slope: Any) -> Score:
 
     Raises:
       TypeError: slope is not a number, or traced.
+      ValueError: it is not finite.
 
     Source: Press, Smith and Lewis 2022, arXiv:2108.12409.
     """
-    slope = _numbers("with_alibi: slope", slope)
+    slope = numbers.each(numbers.finite, "with_alibi: slope", slope)
     return wrap(
         score, _with_alibi, positions=True, block_sparse=True, numbers={"slope": slope}
     )
@@ -89,21 +88,6 @@ def from_score_mod(score_mod: Callable[..., Array], score: Any = "scaled_dot") -
         leading_indices=True,
         score_mod=score_mod,
     )
-
-
-def _numbers(name: str, value: Any) -> Any:
-    """`value` as a float, or as an array of numbers; TypeError if it is neither."""
-    if isinstance(value, list | tuple):
-        value = np.asarray(value)
-    if isinstance(value, jax.core.Tracer):
-        raise TypeError(f"{name} must be a constant, but is traced")
-    if isinstance(value, jax.Array | np.ndarray):
-        if value.ndim and jnp.issubdtype(value.dtype, jnp.number):
-            return np.asarray(value, np.float64)
-        value = value.item() if value.size == 1 else value
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise TypeError(f"{name} must be a number, not {value!r}")
-    return float(value)
 
 
 def _soft_capped(query, keys, *, score, cap, **arguments):

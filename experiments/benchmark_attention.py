@@ -9,6 +9,7 @@ figures still mean most when nothing else runs. The file is complete after every
 """
 
 import math
+import pathlib
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from benchmarks import report
 from benchmarks.harness import BASELINES, Plan, benchmark
 from benchmarks.workloads import DTYPES, PASSES, WORKLOADS, select_workloads
 from experiments import cli
-from experiments.outputs import check_output, print_table
+from experiments.outputs import check_files, print_table
 
 LISTS = {
     "workloads": ("quick", "Names or tags of workloads, or all; --list shows them."),
@@ -65,7 +66,7 @@ def main(arguments: types.SimpleNamespace) -> int:
             (w.name, w.describe(), *map(",".join, (w.scores, w.passes, w.tags)))
             for w in WORKLOADS
         ]
-        print_table(rows, title="workloads")
+        print_table("workloads", rows)
         return 0
     if arguments.input:
         with named("--input"):
@@ -82,11 +83,11 @@ def main(arguments: types.SimpleNamespace) -> int:
 def measure(arguments: types.SimpleNamespace) -> dict[str, Any]:
     """Runs the plan, printing each case when it is done and writing --output."""
     plan = make_plan(arguments)
-    output = check_output(arguments.output)
+    check_files(arguments, "output")
 
     def save(result: dict[str, Any]) -> None:
-        if output:
-            write_json(output, result)
+        if arguments.output:
+            write_json(pathlib.Path(arguments.output), result)
         print(report.case_table(result["cases"][-1]), flush=True)
 
     def log(line: str) -> None:
@@ -153,9 +154,4 @@ def make_plan(arguments: types.SimpleNamespace) -> Plan:
 
 
 if __name__ == "__main__":
-    sys.exit(
-        cli.run(
-            main,
-            define_flags,
-        )
-    )
+    sys.exit(cli.run(main, define_flags))

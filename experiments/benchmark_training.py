@@ -8,6 +8,7 @@ without padding. `none` is the model without attention, `all` every registered s
 
 import dataclasses
 import os
+import pathlib
 import sys
 import time
 import types
@@ -21,16 +22,16 @@ from absl import flags
 from attention_jax.atomic_write import write_json
 from attention_jax.config import ModelConfig, TrainingConfig
 from attention_jax.data.batches import Batch
-from attention_jax.data.vocabulary import SPECIAL_TOKENS
+from attention_jax.data.codec import SPECIAL_TOKENS
 from attention_jax.errors import named
 from attention_jax.functions.score import get_score, score_names
 from attention_jax.models.factory import build_model
 from attention_jax.training.optimizer import make_optimizer
-from attention_jax.training.provenance import environment
+from attention_jax.training.run_directory import environment
 from attention_jax.training.step import init_state, make_train_step
 from benchmarks.timing import interleave, ratio, summarize
 from experiments import cli
-from experiments.outputs import check_output, print_table
+from experiments.outputs import check_files, print_table
 
 SCHEMA = "attention_jax.training_step"
 WITHOUT = "none"
@@ -57,7 +58,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     """Measures, prints and writes."""
     # What was compiled before would say nothing about compiling.
     jax.config.update("jax_enable_compilation_cache", False)
-    output = check_output(arguments.output)
+    check_files(arguments, "output")
     scores = checked_scores(arguments.scores)
     steps = measure(scores, repeats=arguments.repeats)
     rows = [
@@ -71,8 +72,8 @@ def main(arguments: types.SimpleNamespace) -> None:
         )
         for name, row in steps.items()
     ]
-    print_table(rows, head=HEAD, title="the training step by its score")
-    if output:
+    print_table("the training step by its score", rows, HEAD)
+    if arguments.output:
         command = ["python", "-m", "experiments.benchmark_training", *sys.argv[1:]]
         result = {
             "schema": SCHEMA,
@@ -81,8 +82,8 @@ def main(arguments: types.SimpleNamespace) -> None:
             "environment": {**environment(), "cpus": os.cpu_count()},
             "steps": steps,
         }
-        write_json(output, result)
-        print(f"wrote {output}")
+        write_json(pathlib.Path(arguments.output), result)
+        print(f"wrote {arguments.output}")
 
 
 def checked_scores(names: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ of what was found and what to do about it; --list prints what is checked. Exit s
 check failed, 1 if one did, 2 for a mistake on the command line or a score that is not there.
 """
 
+import pathlib
 import sys
 import textwrap
 import types
@@ -21,7 +22,7 @@ from attention_jax.functions.score import get_score
 from attention_jax.testing.check_score import check_score
 from attention_jax.testing.checks import CHECKS, check_names
 from experiments import cli
-from experiments.outputs import check_apart, check_output, print_table
+from experiments.outputs import check_files, print_table
 
 SIZES = {
     "query_size": "Q, for a score that needs a certain one.",
@@ -60,9 +61,8 @@ def main(arguments: types.SimpleNamespace) -> int:
         raise UserError(
             "name a score: a registered name, FILE.py:FUNCTION or MODULE:FUNCTION"
         )
-    output = check_output(arguments.output)
     files = {reference: reference.rpartition(":")[0] for reference in references}
-    check_apart({"output": arguments.output}, read=files)
+    check_files(arguments, "output", read=files)
     for name in arguments.checks:
         if name not in check_names():
             raise unknown_name("check", name, check_names())
@@ -77,7 +77,7 @@ def main(arguments: types.SimpleNamespace) -> int:
     for reference in references:
         report = check_score(reference, **options)
         reports.append({"reference": reference, **report.to_dict()})
-        print_table(report.rows(), title=report.summary)
+        print_table(report.summary, report.rows())
         if report.failed:
             first = report.failed[0]
             print(f"\nNext, for `{first.name}`: {first.advice}.\n")
@@ -87,9 +87,9 @@ def main(arguments: types.SimpleNamespace) -> int:
                 "--config=configs/cldr_zh_en.py --workdir=runs/NAME "
                 f"--config.model.score={reference}\n"
             )
-    if output:
-        write_json(output, reports)
-        print(f"wrote {output}")
+    if arguments.output:
+        write_json(pathlib.Path(arguments.output), reports)
+        print(f"wrote {arguments.output}")
     return 0 if all(report["ok"] for report in reports) else 1
 
 

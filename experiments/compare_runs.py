@@ -9,6 +9,7 @@ with mean ± sample standard deviation. The figures are those on the dev set, wh
 has written down; `evaluate` and `sweep` measure on the test set.
 """
 
+import pathlib
 import sys
 import types
 
@@ -18,7 +19,7 @@ from attention_jax import evaluation
 from attention_jax.atomic_write import write_json
 from attention_jax.errors import UserError
 from experiments import cli
-from experiments.outputs import check_apart, check_output, check_picture, print_table
+from experiments.outputs import check_files, print_table
 
 # What the arguments without a dash are.
 POSITIONAL = "DIR..."
@@ -36,27 +37,19 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Prints the table, draws the figure and writes the file."""
-    output = check_output(arguments.output)
-    if not arguments.positional or "" in arguments.positional:
+    paths, output, figure = arguments.positional, arguments.output, arguments.figure
+    if not paths or "" in paths:
         raise UserError("name the directories of runs: DIR DIR ...")
-    if arguments.figure is not None:
-        check_picture(arguments.figure)
-    comparison = evaluation.compare.compare_runs(
-        arguments.positional, metric=arguments.metric
-    )
-    check_apart(
-        {"output": arguments.output, "figure": arguments.figure},
-        runs=[run.path for run in comparison.runs],
-    )
-    table = evaluation.tables.dev_table(comparison)
-    print_table(table.rows, head=table.head, title=table.title)
-    for line in table.notes:
-        print(line)
-    if arguments.figure is not None:
-        evaluation.curves.plot_learning_curves(comparison.runs, path=arguments.figure)
-        print(f"wrote {arguments.figure}")
+    check_files(arguments, "output", "figure", picture="figure")
+    comparison = evaluation.compare.compare_runs(paths, metric=arguments.metric)
+    runs = [run.path for run in comparison.runs]
+    check_files(arguments, "output", "figure", runs=runs)
+    print_table(*evaluation.tables.dev_table(comparison))
+    if figure:
+        evaluation.curves.plot_learning_curves(comparison.runs, path=figure)
+        print(f"wrote {figure}")
     if output:
-        write_json(output, comparison.to_dict())
+        write_json(pathlib.Path(output), comparison.to_dict())
         print(f"wrote {output}")
 
 

@@ -45,12 +45,8 @@ def define_fields(flag_values: flags.FlagValues, section: Any, prefix: str) -> N
 
 def define_config(flag_values: flags.FlagValues) -> None:
     """Defines --config and a flag for every field of it."""
-    flags.DEFINE_string(
-        "config",
-        None,
-        "Python file whose get_config() returns an ExperimentConfig.",
-        flag_values=flag_values,
-    )
+    text = "Python file whose get_config() returns an ExperimentConfig."
+    flags.DEFINE_string("config", None, text, flag_values=flag_values)
     define_fields(flag_values, ExperimentConfig, "config.")
 
 

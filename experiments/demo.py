@@ -11,14 +11,15 @@ import types
 
 from absl import flags
 
-from experiments import cli, evaluate, plot_attention, run_flags, train
+from experiments import cli, evaluate, plot_attention, train
 
 CONFIG = "configs/cldr_zh_en.py"
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines --workdir."""
-    run_flags.define_workdir(flag_values)
+    text = "The run's directory."
+    flags.DEFINE_string("workdir", None, text, flag_values=flag_values)
 
 
 def main(arguments: types.SimpleNamespace) -> int:

@@ -9,103 +9,82 @@
 have the same sentences. Runs that differ in the seed alone get a row with their mean.
 """
 
+import dataclasses
 import pathlib
 import sys
 import types
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 from absl import flags
 
 import attention_jax
 from attention_jax import evaluation
 from attention_jax.atomic_write import write_json
+from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UserError, named
 from attention_jax.training.checkpoints import existing_steps
-from attention_jax.training.run_directory import RunDirectory, config_to_dict, flatten
+from attention_jax.training.run_directory import RunDirectory, flatten
 from experiments import cli, run_flags
-from experiments.gold_alignments import (
-    GoldAlignments,
-    check_alignments,
-    define_alignments,
-)
-from experiments.outputs import check_apart, check_output, check_picture, print_table
+from experiments.outputs import check_files, print_table
 
-if TYPE_CHECKING:
-    from attention_jax.evaluation.compare import System
-
-_TEXTS = {
+TEXTS = {
     "baseline": "The run that the others are tested against, by paired bootstrap.",
     "output": "A JSON file for the figures.",
     "figure": "BLEU by source length: a .png, .pdf or .svg file.",
-    "translations": (
-        "A file for source, reference and each run's translation, tabs between."
-    ),
+    "translations": "A file: source, reference, each run's translation, tabs between.",
 }
+FILES = ("output", "translations", "figure")
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the flags."""
-    flags.DEFINE_multi_string(
-        "workdir",
-        None,
-        "A run's directory, or a folder of such; may be repeated.",
-        flag_values=flag_values,
-    )
-    for name, text in _TEXTS.items():
-        flags.DEFINE_string(name, None, text, flag_values=flag_values)
-    flags.DEFINE_enum(
-        "baseline_search",
-        None,
-        ["greedy", "beam", "sample"],
+    given: dict[str, Any] = {"flag_values": flag_values}
+    text = "A run's directory, or a folder of such; may be repeated."
+    flags.DEFINE_multi_string("workdir", None, text, **given)
+    for name, text in TEXTS.items():
+        flags.DEFINE_string(name, None, text, **given)
+    text = (
         "The search of the baseline, which is then the run itself unless --baseline is "
-        "given. Flags about one search are the others' alone.",
-        flag_values=flag_values,
+        "given. Flags about one search are the others' alone."
     )
-    run_flags.define_max_sentences(flag_values, 0)
-    run_flags.define_split(flag_values)
-    run_flags.define_checkpoint(flag_values)
-    flags.DEFINE_list(
-        "length_edges",
-        [],
+    searches = ["greedy", "beam", "sample"]
+    flags.DEFINE_enum("baseline_search", None, searches, text, **given)
+    text = (
         "BLEU by source length: the longest length of each bin but the last, 5,10,20; "
-        "by default 6 bins of about as many sentences each.",
-        flag_values=flag_values,
+        "by default 6 bins of about as many sentences each."
     )
-    define_alignments(flag_values)
-    run_flags.define_search(flag_values)
+    flags.DEFINE_list("length_edges", [], text, **given)
+    run_flags.define_split(flag_values, most=0)
+    run_flags.define_run(flag_values)
 
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Prints the tables and writes the files."""
-    output = check_output(arguments.output)
-    translations = check_output(arguments.translations, "translations")
-    written = {n: getattr(arguments, n) for n in ("output", "translations", "figure")}
-    check_apart(written, read={"alignments": arguments.alignments})
+    read = {"alignments": arguments.alignments}
+    check_files(arguments, *FILES, picture="figure", read=read)
     edges = length_edges(arguments.length_edges)
-    if arguments.figure is not None:
-        check_picture(arguments.figure)
     runs = runs_to_measure(arguments)
     directories = [run.directory for run in runs]
-    check_apart(written, runs=[directory.path for directory in directories])
-    check_alignments(arguments, directories)
+    check_files(arguments, *FILES, runs=[one.path for one in directories])
     pairs = evaluation.evaluate.load_same_split(
         directories, arguments.split, max_sentences=arguments.max_sentences
     )
-    gold = GoldAlignments(arguments, pairs)
-    for run in runs:
+    gold = run_flags.read_gold(arguments, directories, pairs)
+    for directory in directories:
         # Before any work, though each is read later.
-        existing_steps(run.directory.checkpoints_path)
-        with named(str(run.directory.path)):
-            run_flags.with_search_of(
-                run.directory.load_config(), arguments, search=run.search
-            )
+        existing_steps(directory.checkpoints_path)
     systems = []
     for number, run in enumerate(runs, 1):
         if len(runs) > 1:
             which = f"run {number} of {len(runs)}: {run.name}"
             print(which, file=sys.stderr, flush=True)
-        systems.append(measure(run, gold, arguments))
+        path = run.directory.path
+        loaded = attention_jax.load_run(path, checkpoint=arguments.checkpoint)
+        loaded = dataclasses.replace(loaded, config=run.config)
+        found = run_flags.measure(arguments, run.directory, loaded, pairs, gold)
+        config = flatten(run.config)
+        systems.append(evaluation.compare.System(run.name, *found, config))
     tested = bool(arguments.baseline or arguments.baseline_search)
     comparison = evaluation.compare.compare_systems(
         systems, baseline=tested, edges=edges
@@ -115,45 +94,23 @@ def main(arguments: types.SimpleNamespace) -> None:
     title = f"{whose}, {arguments.split}, {len(pairs):,} sentences"
     if len(systems) == 1:
         rows = evaluation.tables.evaluation_rows(first.evaluation, first.facts)
-        print_table(rows, title=title)
+        print_table(title, rows)
         print()
     unit = first.config["data.source_tokenizer"]
     for table in evaluation.tables.system_tables(comparison, title=title, unit=unit):
-        print_table(table.rows, head=table.head, title=table.title)
-        print(*table.notes, "", sep="\n")
-    if output:
-        write_json(output, comparison.to_dict())
-    if translations:
-        found = [system.evaluation for system in systems]
-        evaluation.evaluate.write_translations(translations, pairs, found)
+        print_table(*table)
+        print()
+    if arguments.output:
+        write_json(pathlib.Path(arguments.output), comparison.to_dict())
+    if arguments.translations:
+        measured = [system.evaluation for system in systems]
+        evaluation.evaluate.write_translations(arguments.translations, pairs, measured)
     if arguments.figure:
         evaluation.curves.plot_length_curves(
             comparison.by_length, unit=unit, path=arguments.figure
         )
-    for path in filter(None, written.values()):
+    for path in filter(None, (getattr(arguments, name) for name in FILES)):
         print(f"wrote {path}")
-
-
-class NamedRun(NamedTuple):
-    """A run to measure; `search` is its own where the flags do not say it."""
-
-    name: str
-    directory: RunDirectory
-    search: str | None = None
-
-
-def measure(
-    run: NamedRun, gold: GoldAlignments, arguments: types.SimpleNamespace
-) -> "System":
-    """The system that the run is, by its own search or by `run.search`."""
-    loaded = attention_jax.load_run(run.directory.path, checkpoint=arguments.checkpoint)
-    loaded = run_flags.with_search(loaded, arguments, search=run.search)
-    name = run.name
-    if arguments.baseline_search and run.search is None:
-        name = f"{name}, {evaluation.tables.describe_search(loaded.config.decoding)}"
-    found, facts = gold.evaluate(run.directory, loaded)
-    config = flatten(config_to_dict(loaded.config))
-    return evaluation.compare.System(name, found, facts, config)
 
 
 def length_edges(given: Sequence[str]) -> list[int]:
@@ -165,6 +122,14 @@ def length_edges(given: Sequence[str]) -> list[int]:
             f"{','.join(given)!r}"
         )
     return edges
+
+
+class NamedRun(NamedTuple):
+    """A run to measure; its configuration says how it is searched."""
+
+    name: str
+    directory: RunDirectory
+    config: ExperimentConfig
 
 
 def runs_to_measure(arguments: types.SimpleNamespace) -> list[NamedRun]:
@@ -186,29 +151,38 @@ def runs_to_measure(arguments: types.SimpleNamespace) -> list[NamedRun]:
             f"the baseline must be one run, and there are {len(baseline)}; name it by "
             "--baseline"
         )
+    distinct = list(dict.fromkeys([*baseline, *paths]))
+    brief = evaluation.compare.brief_paths(distinct)
+    names = dict(zip(distinct, brief, strict=True))
 
-    def decoding(path: pathlib.Path, search: str | None) -> object:
-        config = RunDirectory(path).load_config()
-        return run_flags.with_search_of(config, arguments, search=search).decoding
+    def named_run(path: pathlib.Path, search: str | None) -> NamedRun:
+        directory = RunDirectory(path)
+        with named(str(path)):
+            config = run_flags.with_search(
+                directory.load_config(), arguments, search=search
+            )
+        name = names[path]
+        if arguments.baseline_search:
+            describe = evaluation.tables.describe_search
+            name += f", {search or describe(config.decoding)}"
+        return NamedRun(name, directory, config)
 
+    first = [named_run(path, search) for path in baseline]
     # A folder of runs may hold the baseline too, which is another system if it searches
     # otherwise by the flags.
-    paths = [
-        path
-        for path in paths
-        if path not in baseline or decoding(path, None) != decoding(path, search)
+    systems = [(one.directory.path, one.config.decoding) for one in first]
+    others = [named_run(path, None) for path in paths]
+    others = [
+        one
+        for one in others
+        if (one.directory.path, one.config.decoding) not in systems
     ]
-    if not paths:
+    if not others:
         raise UserError(
             "the baseline is the run itself, searched alike: --baseline takes another "
             "run, and --baseline_search another search"
         )
-    distinct = list(dict.fromkeys([*baseline, *paths]))
-    brief = evaluation.compare.brief_paths(distinct)
-    names = dict(zip(distinct, brief, strict=True))
-    suffix = f", {search}" if search else ""
-    first = [NamedRun(names[p] + suffix, RunDirectory(p), search) for p in baseline]
-    return first + [NamedRun(names[path], RunDirectory(path)) for path in paths]
+    return first + others
 
 
 def _expand(paths: Sequence[str]) -> list[pathlib.Path]:

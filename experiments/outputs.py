@@ -16,57 +16,50 @@ from attention_jax.training.run_directory import RunDirectory
 _FIGURE = ("", "–", "-", *"0123456789")
 
 
-def check_output(path: str | None, flag: str = "output") -> pathlib.Path | None:
-    """The file that the flag names, None if it was not given.
-
-    Raises:
-      UserError: it could not be written.
-    """
-    if path is None:
-        return None
-    if not path:
-        raise UserError(f"--{flag} is empty; it takes a file")
-    try:
-        check_writable(path)
-    except OSError as error:
-        raise UserError(f"--{flag}: {error}") from error
-    return pathlib.Path(path)
-
-
-def check_picture(path: str, flag: str = "figure") -> None:
-    """Raises UserError unless the picture that the flag names could be written."""
-    check_output(path, flag)
-    with named(f"--{flag}"):
-        check_path(path)
-
-
-def check_apart(
-    written: Mapping[str, str | None],
-    *,
+def check_files(
+    arguments: types.SimpleNamespace,
+    *written: str,
+    picture: str = "",
     read: Mapping[str, str | None] = types.MappingProxyType({}),
     runs: Iterable[str | os.PathLike[str]] = (),
 ) -> None:
-    """Checks that what is written replaces nothing that is read.
+    """Checks that the files can be written, and replace nothing that is read.
 
     Args:
-      written, read: the files that flags name, by the flags' names.
+      arguments: of the command line.
+      written: the flags that name files to write, those that are not given too.
+      picture: the one of them that names a figure.
+      read: files that are read, by the flags that name them.
       runs: directories of runs that are read.
 
     Raises:
-      UserError: two flags name the same file, or one a file of a run or of its data.
+      UserError: a file could not be written, two flags name the same file, or one a file
+        of a run or of its data.
     """
+    given = {flag: getattr(arguments, flag) for flag in written}
     seen: dict[pathlib.Path, str] = {}
-    for flag, path in [*read.items(), *written.items()]:
-        if path:
-            place = pathlib.Path(path).resolve()
-            other = seen.setdefault(place, flag)
-            # /dev/null and a terminal take any number of files.
-            plain = place.is_file() or not place.exists()
-            if other != flag and flag in written and plain:
-                raise UserError(f"--{other} and --{flag} name the same file: {path!r}")
+    for flag, path in [*read.items(), *given.items()]:
+        if flag in given and path == "":
+            raise UserError(f"--{flag} is empty; it takes a file")
+        if not path:
+            continue
+        if flag in given:
+            with named(f"--{flag}"):
+                try:
+                    check_writable(path)
+                except OSError as error:
+                    raise UserError(f"{error}") from error
+                if flag == picture:
+                    check_path(path)
+        place = pathlib.Path(path).resolve()
+        other = seen.setdefault(place, flag)
+        # /dev/null and a terminal take any number of files.
+        plain = place.is_file() or not place.exists()
+        if other != flag and flag in given and plain:
+            raise UserError(f"--{other} and --{flag} name the same file: {path!r}")
     for run in map(RunDirectory, runs):
         sources = run.sources()
-        for flag, path in written.items():
+        for flag, path in given.items():
             if path and (run.owns(path) or pathlib.Path(path).resolve() in sources):
                 raise UserError(
                     f"--{flag}={path} is a file of the run in {run.path}, or what it was "
@@ -75,9 +68,12 @@ def check_apart(
 
 
 def print_table(
-    rows: Sequence[Sequence[str]], *, title: str, head: Sequence[str] = ()
+    title: str,
+    rows: Sequence[Sequence[str]],
+    head: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> None:
-    """Prints a title and a table of cells that are formatted already.
+    """Prints a title, a table of cells that are formatted already, and lines below it.
 
     Columns of figures are aligned right. Cells are separated by at least two spaces and no
     line is wrapped, so that other programs can cut them.
@@ -88,9 +84,6 @@ def print_table(
         for c in map(tuple, columns)
     ]
     lines = [head, *rows] if head else list(rows)
-    print(title)
-    print(
-        tabulate.tabulate(
-            lines, tablefmt="plain", disable_numparse=True, colalign=align
-        )
-    )
+    options = {"disable_numparse": True, "colalign": align}
+    table = tabulate.tabulate(lines, tablefmt="plain", **options)
+    print(title, table, *notes, sep="\n")

@@ -15,12 +15,11 @@ import types
 
 from absl import flags
 
-import attention_jax
 from attention_jax import evaluation
 from attention_jax.errors import UserError
 from attention_jax.evaluation.plots import Panel, plot_weights_grid
-from experiments import cli, run_flags, sentence_flags
-from experiments.outputs import check_apart, check_picture
+from experiments import cli, run_flags
+from experiments.outputs import check_files
 
 # Pictures without --num, and at most: 100 take half a minute and a gigabyte.
 PICTURES, MOST = 6, 100
@@ -28,36 +27,28 @@ PICTURES, MOST = 6, 100
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the flags."""
-    run_flags.define_workdir(flag_values)
-    run_flags.define_checkpoint(flag_values)
-    sentence_flags.define_sentences(flag_values, number=PICTURES)
+    run_flags.define_run(flag_values)
+    run_flags.define_sentences(flag_values, number=PICTURES)
     flags.DEFINE_integer(
         "columns", 2, "Pictures side by side.", lower_bound=1, flag_values=flag_values
     )
-    flags.DEFINE_string(
-        "output",
-        None,
-        "The picture: a .png, .pdf or .svg file.",
-        flag_values=flag_values,
-    )
-    run_flags.define_search(flag_values)
+    text = "The picture: a .png, .pdf or .svg file."
+    flags.DEFINE_string("output", None, text, flag_values=flag_values)
 
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Writes the picture."""
-    sentence_flags.check_sentences(arguments)
-    check_picture(arguments.output, "output")
-    written = {"output": arguments.output}
-    check_apart(written, read={"input": arguments.input}, runs=[arguments.workdir])
-    run = attention_jax.load_run(arguments.workdir, checkpoint=arguments.checkpoint)
-    run = run_flags.with_search(run, arguments)
-    pairs = sentence_flags.pairs_of(run, arguments)
+    run_flags.check_sentences(arguments)
+    options = {"read": {"input": arguments.input}, "runs": [arguments.workdir]}
+    check_files(arguments, "output", picture="output", **options)
+    run = run_flags.load_run(arguments)
+    pairs = run_flags.pairs_of(run, arguments)
     if len(pairs) > MOST:
         raise UserError(
             f"a picture has room for {MOST} sentences, and these are {len(pairs):,}; "
             "experiments.report shows each of a split by itself"
         )
-    found = sentence_flags.translations_of(run, arguments, pairs)
+    found = run_flags.translations_of(run, arguments, pairs)
     panels = [
         Panel(
             one.weights,

@@ -6,54 +6,40 @@ Learning curves, scores with signatures, BLEU by source length, every sentence w
 attention map, statistics, configuration, environment. The file needs no network.
 """
 
+import pathlib
 import sys
 import types
 
 from absl import flags
 
-import attention_jax
 from attention_jax import evaluation
 from attention_jax.atomic_write import write_text
 from attention_jax.errors import UserError
 from attention_jax.training.run_directory import RunDirectory
 from experiments import cli, run_flags
-from experiments.gold_alignments import (
-    GoldAlignments,
-    check_alignments,
-    define_alignments,
-)
-from experiments.outputs import check_apart, check_output
+from experiments.outputs import check_files
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the flags."""
-    run_flags.define_workdir(flag_values)
-    run_flags.define_split(flag_values)
-    run_flags.define_max_sentences(flag_values, 1_000)
-    run_flags.define_checkpoint(flag_values)
+    run_flags.define_run(flag_values)
+    run_flags.define_split(flag_values, most=1_000)
     flags.DEFINE_string("output", None, "The .html file.", flag_values=flag_values)
-    define_alignments(flag_values)
-    run_flags.define_search(flag_values)
 
 
 def main(arguments: types.SimpleNamespace) -> None:
     """Writes the file."""
-    output = check_output(arguments.output)
-    if output is None or output.suffix.lower() not in (".html", ".htm"):
+    output, directory = pathlib.Path(arguments.output), RunDirectory(arguments.workdir)
+    if output.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--output takes a .html file, got {arguments.output!r}")
-    check_apart(
-        {"output": arguments.output},
-        read={"alignments": arguments.alignments},
-        runs=[arguments.workdir],
-    )
-    run = attention_jax.load_run(arguments.workdir, checkpoint=arguments.checkpoint)
-    run = run_flags.with_search(run, arguments)
-    directory = RunDirectory(arguments.workdir)
-    check_alignments(arguments, [directory])
+    read = {"alignments": arguments.alignments}
+    check_files(arguments, "output", read=read, runs=[arguments.workdir])
+    run = run_flags.load_run(arguments)
     pairs = evaluation.evaluate.load_split(
         directory, arguments.split, max_sentences=arguments.max_sentences
     )
-    found, facts = GoldAlignments(arguments, pairs).evaluate(directory, run)
+    gold = run_flags.read_gold(arguments, [directory], pairs)
+    found, facts = run_flags.measure(arguments, directory, run, pairs, gold)
     name = directory.path.name
     summary = evaluation.run_summary.summarize(directory.path, name=name)
     contents = evaluation.html_report.collect(run, summary, pairs, found, facts)

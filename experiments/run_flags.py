@@ -1,62 +1,67 @@
-"""The flags of programs that read a trained run: which one, and how it translates."""
+"""The flags of programs that read a trained run: which one, on which sentences, how searched."""
 
 import dataclasses
 import re
 import types
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from absl import flags
+from absl import flags, logging
 
+import attention_jax
+from attention_jax import evaluation
 from attention_jax.config import DecodingConfig, ExperimentConfig
-from attention_jax.errors import UserError
+from attention_jax.data.codec import load_codecs
+from attention_jax.data.pairs import Pair
+from attention_jax.data.sources import read_lines
+from attention_jax.errors import UserError, named
+from attention_jax.training.run_directory import RunDirectory
 from experiments.config_flags import define_fields
 
 if TYPE_CHECKING:
-    from attention_jax.run import Run
+    from attention_jax.evaluation.alignment import Alignment
+    from attention_jax.evaluation.evaluate import Evaluation
+    from attention_jax.run import Run, Translation
 
 CHECKPOINTS = ("best", "last")
 SPLITS = ("test", "dev", "train")
 
 
-def define_workdir(flag_values: flags.FlagValues) -> None:
-    """Defines --workdir."""
-    flags.DEFINE_string(
-        "workdir", None, "The run's directory.", flag_values=flag_values
-    )
-
-
-def define_checkpoint(flag_values: flags.FlagValues) -> None:
-    """Defines --checkpoint."""
-    flags.DEFINE_enum(
-        "checkpoint",
-        CHECKPOINTS[0],
-        CHECKPOINTS,
-        "Whose parameters: the best on dev, the last, or the mean of the last ones kept.",
-        flag_values=flag_values,
-    )
-
-
-def define_split(flag_values: flags.FlagValues) -> None:
-    """Defines --split."""
-    flags.DEFINE_enum(
-        "split", SPLITS[0], SPLITS, "Which pairs.", flag_values=flag_values
-    )
-
-
-def define_max_sentences(flag_values: flags.FlagValues, default: int) -> None:
-    """Defines --max_sentences."""
-    flags.DEFINE_integer(
-        "max_sentences",
-        default,
-        "Only the first N; 0 takes all.",
-        lower_bound=0,
-        flag_values=flag_values,
-    )
-
-
-def define_search(flag_values: flags.FlagValues) -> None:
-    """Defines a flag for every field of DecodingConfig; without it the run's own holds."""
+def define_run(flag_values: flags.FlagValues) -> None:
+    """Defines --workdir, unless it is, --checkpoint and the fields of DecodingConfig."""
+    given: dict[str, Any] = {"flag_values": flag_values}
+    if "workdir" not in flag_values:
+        flags.DEFINE_string("workdir", None, "The run's directory.", **given)
+    text = "Whose parameters: the best on dev, or the last."
+    flags.DEFINE_enum("checkpoint", CHECKPOINTS[0], CHECKPOINTS, text, **given)
     define_fields(flag_values, DecodingConfig, "")
+
+
+def define_split(flag_values: flags.FlagValues, *, most: int) -> None:
+    """Defines --split, --max_sentences, by default `most`, and --alignments."""
+    given: dict[str, Any] = {"flag_values": flag_values}
+    flags.DEFINE_enum("split", SPLITS[0], SPLITS, "Which pairs.", **given)
+    text = "Only the first N; 0 takes all."
+    flags.DEFINE_integer("max_sentences", most, text, lower_bound=0, **given)
+    text = (
+        "Gold links to compare attention's with, a line a pair of the split, as in "
+        "`0-0 1-2 1?3`, counted in the run's tokens; ? is a possible link."
+    )
+    flags.DEFINE_string("alignments", None, text, **given)
+
+
+def define_sentences(flag_values: flags.FlagValues, *, number: int) -> None:
+    """Defines --text, --target, --input, --split and --num, by default `number`."""
+    given: dict[str, Any] = {"flag_values": flag_values}
+    text = "A sentence to translate; may be repeated."
+    flags.DEFINE_multi_string("text", None, text, **given)
+    text = "A translation to force: one for each --text."
+    flags.DEFINE_multi_string("target", None, text, **given)
+    flags.DEFINE_string("input", None, "... or a UTF-8 file, a line each.", **given)
+    text = "... or a split of the run's data."
+    flags.DEFINE_enum("split", None, SPLITS, text, **given)
+    text = "Only the first N of --input or --split; 0 takes all."
+    flags.DEFINE_integer("num", number, text, lower_bound=0, **given)
 
 
 def search_given(arguments: types.SimpleNamespace) -> dict[str, Any]:
@@ -66,26 +71,24 @@ def search_given(arguments: types.SimpleNamespace) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def load_run(arguments: types.SimpleNamespace) -> "Run":
+    """The run of --workdir and --checkpoint, with the search that was given."""
+    run = attention_jax.load_run(arguments.workdir, checkpoint=arguments.checkpoint)
+    return dataclasses.replace(run, config=with_search(run.config, arguments))
+
+
 def with_search(
-    run: "Run", arguments: types.SimpleNamespace, *, search: str | None = None
-) -> "Run":
-    """The run with the fields that were given, as `with_search_of`."""
-    config = with_search_of(run.config, arguments, search=search)
-    return dataclasses.replace(run, config=config)
-
-
-def with_search_of(
     config: ExperimentConfig,
     arguments: types.SimpleNamespace,
     *,
     search: str | None = None,
 ) -> ExperimentConfig:
-    """The configuration with the fields that were given.
+    """A run's configuration with the fields that were given.
 
     Args:
-      config: a run's.
+      config: the run's.
       arguments: of the command line.
-      search: the search instead of the given one; the fields of one search do not count.
+      search: instead of the given one; the fields of one search do not count then.
 
     Raises:
       UserError: a value out of its range, an unknown name, flags of two searches, or one
@@ -100,7 +103,7 @@ def with_search_of(
         wanted = {name: value for name, value in wanted.items() if name not in own}
         wanted["search"] = search
     try:
-        found = with_decoding(config, **wanted).decoding
+        found = with_decoding(config, **wanted)
     except ValueError as error:
         message = str(error.args[0])
         field = re.search(r"config\.decoding\.(\w+)", message)
@@ -112,6 +115,138 @@ def with_search_of(
         ("length_alpha", "length_penalty"),
         ("coverage_beta", "coverage_penalty"),
     ):
-        if number in wanted and getattr(found, penalty) == "none":
+        if number in wanted and getattr(found.decoding, penalty) == "none":
             raise UserError(f"--{number} does nothing without a --{penalty}")
-    return dataclasses.replace(config, decoding=found)
+    return found
+
+
+def read_gold(
+    arguments: types.SimpleNamespace,
+    directories: Sequence[RunDirectory],
+    pairs: Sequence[Pair],
+) -> "list[Alignment] | None":
+    """The gold alignment of each pair from --alignments; None without it.
+
+    Raises:
+      UserError: it cannot be read, has another number of lines or a link outside its pair,
+        no run has attention, or the runs cut the pairs into different tokens.
+    """
+    path, number = arguments.alignments, len(pairs)
+    if path is None:
+        return None
+    attentive = [d for d in directories if d.load_config().model.attention != "none"]
+    if not attentive:
+        raise UserError(
+            "--alignments: links are compared with attention, and no run here has any"
+        )
+    gold = evaluation.alignment.read_alignments(path, field="--alignments")
+    if len(gold) < number or (len(gold) > number and not arguments.max_sentences):
+        raise UserError(
+            f"{path} has {len(gold):,} lines, but there are {number:,} pairs in "
+            f"{arguments.split}: it needs a line for each"
+        )
+    tokens, *others = (
+        evaluation.alignment.tokens_of(load_codecs(one.codecs_path), pairs)
+        for one in attentive
+    )
+    if any(other != tokens for other in others):
+        raise UserError(
+            f"--alignments: the links of {path} count the words of one run, and these "
+            "runs cut the pairs into different ones"
+        )
+    with named(path):
+        evaluation.alignment.check_gold(tokens, gold[:number])
+    return gold[:number]
+
+
+def measure(
+    arguments: types.SimpleNamespace,
+    directory: RunDirectory,
+    run: "Run",
+    pairs: Sequence[Pair],
+    gold: "Sequence[Alignment] | None",
+) -> "tuple[Evaluation, dict[str, Any]]":
+    """`evaluate` of the run on the pairs, and `provenance`."""
+    found = evaluation.evaluate.evaluate(run, pairs, alignments=gold)
+    facts = evaluation.evaluate.provenance(
+        directory,
+        run,
+        split=arguments.split,
+        checkpoint=arguments.checkpoint,
+        links=arguments.alignments or "the data",
+    )
+    return found, facts
+
+
+def check_sentences(arguments: types.SimpleNamespace) -> None:
+    """Raises UserError unless the flags name sentences in exactly one way."""
+    ways = ("text", "input", "split")
+    given = [f"--{name}" for name in ways if getattr(arguments, name)]
+    if len(given) != 1:
+        raise UserError(
+            "one of --text, --input and --split is required; got "
+            + (" and ".join(given) or "none")
+        )
+    texts, targets = arguments.text or [], arguments.target or []
+    if targets and len(targets) != len(texts):
+        raise UserError(
+            "--target is a translation of a --text: as many of one as of the other, got "
+            f"{len(targets)} and {len(texts)}"
+        )
+    searched = search_given(arguments)
+    if targets and searched:
+        raise UserError(
+            f"--target forces the words, and leaves --{next(iter(searched))} nothing to "
+            "search for"
+        )
+    for value in (*texts, *targets):
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise UserError(f"--text and --target must be UTF-8, got {value!r}")
+
+
+def pairs_of(run: "Run", arguments: types.SimpleNamespace) -> Sequence[Pair]:
+    """The sentences that the flags name; blank lines of --input are left out.
+
+    Those of --text and --input have no target, unless --target gives it.
+
+    Raises:
+      UserError: the run has no attention, or there is nothing to translate.
+    """
+    if not run.attends:
+        raise UserError(
+            "this run has no attention to show: its config.model.attention is "
+            f"{run.config.model.attention}"
+        )
+    if arguments.split:
+        return evaluation.evaluate.load_split(
+            RunDirectory(arguments.workdir),
+            arguments.split,
+            max_sentences=arguments.num,
+        )
+    if arguments.input:
+        lines = read_lines(arguments.input, field="--input")[: arguments.num or None]
+        found = [Pair(line, "") for line in lines if run.source_codec.tokens(line)]
+        if not found:
+            raise UserError(f"--input: {arguments.input!r} has no line with words")
+        if len(found) < len(lines):
+            logging.warning(
+                "--input: %d of %d lines are left out: they have no words",
+                len(lines) - len(found),
+                len(lines),
+            )
+        return found
+    for name, codec in (("text", run.source_codec), ("target", run.target_codec)):
+        for text in getattr(arguments, name) or []:
+            if not codec.tokens(text):
+                raise UserError(f"--{name} has no words: {text!r}")
+    targets = arguments.target or [""] * len(arguments.text)
+    return [Pair(*texts) for texts in zip(arguments.text, targets, strict=True)]
+
+
+def translations_of(
+    run: "Run", arguments: types.SimpleNamespace, pairs: Sequence[Pair]
+) -> "list[Translation]":
+    """What the run makes of each: its own translation, or --target, forced."""
+    if arguments.target:
+        return run.force(pairs)
+    return run.decode([pair.source for pair in pairs])

@@ -19,7 +19,7 @@ import sys
 import traceback
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import flags
 
@@ -27,18 +27,27 @@ from attention_jax.atomic_write import read_json, write_json
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UserError, format_error, unknown_name
 from attention_jax.evaluation.compare import (
+    Comparison,
     brief_fields,
     brief_values,
     varying_fields,
 )
 from attention_jax.evaluation.evaluate import evaluate, load_split, provenance
+from attention_jax.evaluation.quality import Metric
 from attention_jax.evaluation.run_summary import summarize
+from attention_jax.evaluation.tables import (
+    DEV_COLUMNS,
+    RATES,
+    Column,
+    Table,
+    common_facts,
+    comparison_table,
+)
 from attention_jax.experiment import run_experiment, validate
 from attention_jax.run import load_run
 from attention_jax.training.run_directory import (
     RunDirectory,
     WorkdirInUseError,
-    config_to_dict,
     flatten,
 )
 from experiments import cli
@@ -59,15 +68,10 @@ _UNFIT = re.compile(r"[^A-Za-z0-9_.=+@-]+")
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines --workdir, --only and --config."""
-    flags.DEFINE_string(
-        "workdir",
-        None,
-        "The sweep's directory; made if it does not exist.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_list(
-        "only", [], "NAME,NAME: only these runs.", flag_values=flag_values
-    )
+    given: dict[str, Any] = {"flag_values": flag_values}
+    text = "The sweep's directory; made if it does not exist."
+    flags.DEFINE_string("workdir", None, text, **given)
+    flags.DEFINE_list("only", [], "NAME,NAME: only these runs.", **given)
     define_config(flag_values)
 
 
@@ -89,9 +93,8 @@ def main(arguments: types.SimpleNamespace) -> int:
             statuses.add(status)
             if status == STOPPED:
                 break
-    head, lines = table(rows)
-    print_table(lines, head=head, title=f"{workdir}, on test")
-    print(*remarks(rows), f"wrote {workdir / 'results.json'}", sep="\n")
+    print_table(*table(configs, rows)._replace(title=f"{workdir}, on test"))
+    print(f"wrote {workdir / 'results.json'}")
     if STOPPED in statuses:
         return cli.TERMINATED
     return 0 if statuses == {FINISHED} else 1
@@ -103,16 +106,15 @@ def name_runs(
     """The configurations by name, in order.
 
     A mapping has its names. Those of a sequence say in which fields they differ,
-    `score=dot+seed=1`; with a field more or less that differs, they all change. One alone is
-    called `run`.
+    `score=dot+seed=1`. One alone is called `run`.
 
     Raises:
       UserError: two have one name, as equal ones have, or it is not a plain file name.
     """
-    if isinstance(configs, Mapping):
-        names, values = list(configs), list(configs.values())
+    if not isinstance(configs, Mapping):
+        names = _derived_names(configs)
     else:
-        names, values = _derived_names(configs), list(configs)
+        names, configs = list(configs), list(configs.values())
     seen = set()
     for name in names:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -127,17 +129,16 @@ def name_runs(
                 "or get_config() must return a dict of other names"
             )
         seen.add(name.casefold())
-    return dict(zip(names, values, strict=True))
+    return dict(zip(names, configs, strict=True))
 
 
 def _derived_names(configs: Sequence[ExperimentConfig]) -> list[str]:
-    flat = [flatten(config_to_dict(config)) for config in configs]
-    parts: list[list[str]] = [[] for _ in flat]
-    for field, brief in brief_fields(varying_fields(flat)).items():
-        texts = brief_values([config[field] for config in flat])
-        for own, text in zip(parts, texts, strict=True):
-            own.append(f"{brief}={text}")
-    names = ["+".join(own) for own in parts]
+    flat = [flatten(config) for config in configs]
+    columns = [
+        [f"{brief}={text}" for text in brief_values([one[field] for one in flat])]
+        for field, brief in brief_fields(varying_fields(flat)).items()
+    ]
+    names = map("+".join, zip(*columns, strict=True)) if columns else [""] * len(flat)
     return [_UNFIT.sub("-", name)[:120].lstrip(".-=+@") or "run" for name in names]
 
 
@@ -160,7 +161,7 @@ def check_sweep(
                 f"{name}: config.data.num_test must be at least 1, got 0: a sweep "
                 f"measures on the {SPLIT} set"
             )
-        RunDirectory(workdir / name).check_same_config(config)
+        RunDirectory(workdir / name).changes(config)
 
 
 def train_and_measure(
@@ -191,10 +192,8 @@ def train_and_measure(
         result = {
             "status": FINISHED,
             "reason": "",
-            "parameters": summary["parameters"],
             "steps": summary["step"],
-            "minutes": summary["minutes"],
-            "tokens_per_second": summary["tokens_per_second"],
+            **{n: summary[n] for n in ("parameters", "minutes", "tokens_per_second")},
             **evaluate(loaded, load_split(run, SPLIT)).to_dict(),
             **provenance(run, loaded, split=SPLIT, checkpoint=CHECKPOINT),
         }
@@ -224,7 +223,7 @@ def write_results(
     workdir: pathlib.Path, configs: Mapping[str, ExperimentConfig]
 ) -> list[dict[str, Any]]:
     """Collects the runs' results into results.json, in one step, and returns its rows."""
-    flat = {name: flatten(config_to_dict(c)) for name, c in configs.items()}
+    flat = {name: flatten(c) for name, c in configs.items()}
     fields = varying_fields(list(flat.values()))
     rows = []
     for name, config in flat.items():
@@ -246,72 +245,49 @@ def write_results(
     return rows
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """The head and the rows of the table, of the rows of results.json."""
-    cells: list[dict[str, str]] = [{} for _ in rows]
-    for field, name in brief_fields(list(rows[0]["differs"])).items():
-        texts = brief_values([row["differs"][field] for row in rows])
-        for own, text in zip(cells, texts, strict=True):
-            own[name] = text
-    for row, own in zip(rows, cells, strict=True):
-        own |= figures(row)
-        own["notes"] = f"{row['status']}: {row['reason']}" if row["reason"] else ""
-    names = dict.fromkeys(name for own in cells for name in own if name != "notes")
-    head = [*names, "notes"]
-    return ["run", *head], [
-        [row["name"], *(own.get(name, "–") for name in head)]
-        for row, own in zip(rows, cells, strict=True)
-    ]
+class Row(NamedTuple):
+    """A run of the sweep, for a Comparison."""
+
+    name: str
+    config: Mapping[str, Any]
+    figures: Mapping[str, float | None]
+    finished: bool
 
 
-def figures(row: Mapping[str, Any]) -> dict[str, str]:
-    """What was measured of one run; {} of one that is not finished."""
-    if "metrics" not in row:
-        return {}
-    found = {"parameters": f"{row['parameters']:,}"}
-    for metric in row["metrics"]:
-        # An arrow where lower is better.
-        arrow = " ↓" * (not metric.get("higher_is_better", True))
-        found[f"{metric['name']}{arrow}"] = f"{metric['score']:.2f}"
-    # Where gold alignments are known, as in generated phrases.
-    if (row.get("aligned") or {}).get("error_rate") is not None:
-        found["AER % ↓"] = f"{100 * row['aligned']['error_rate']:.1f}"
-    if row["tokens_per_second"] is not None:
-        found["tokens/s"] = f"{row['tokens_per_second']:,.0f}"
-    found["minutes"] = f"{row['minutes']:.1f}"
-    return found
-
-
-def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How the figures were measured; what is not the same for all names its runs."""
-    facts: dict[str, dict[str, list[str]]] = {}
+def table(
+    configs: Mapping[str, ExperimentConfig], rows: Sequence[Mapping[str, Any]]
+) -> Table:
+    """The table of the rows of results.json."""
+    measured = [row for row in rows if "metrics" in row]
+    metrics = [Metric(**one) for one in measured[0]["metrics"]] if measured else []
+    known = {column.figure: column for column in DEV_COLUMNS}
+    columns = [Column(metric.name, metric.title) for metric in metrics]
+    columns = [known["parameters"], *columns, RATES[0]]
+    columns += [known["minutes"], known["tokens_per_second"]]
+    runs = []
     for row in rows:
-        if "metrics" not in row:
-            continue
-        found = {metric["name"]: metric["signature"] for metric in row["metrics"]}
-        found["split"] = (
-            f"{row['split']}, {row['sentences']:,} sentences, hash {row['split_hash']}"
-        )
-        found["checkpoint"] = f"{row['checkpoint']} on dev"
-        if "seed" not in row["differs"]:
-            found["seed"] = str(row["seed"])
-        found["versions"] = ", ".join(f"{n} {v}" for n, v in row["versions"].items())
-        found["commit"] = row["commit"] or "unknown"
-        found["device"] = row["device"]
-        for name, text in found.items():
-            facts.setdefault(name, {}).setdefault(text, []).append(row["name"])
-    return [
-        f"{name}: {text}" + f" ({', '.join(runs)})" * (len(texts) > 1)
-        for name, texts in facts.items()
-        for text, runs in texts.items()
+        values = {m["name"]: m["score"] for m in row.get("metrics", ())}
+        values |= {**row, **(row.get("aligned") or {})}
+        config = flatten(configs[row["name"]])
+        shown = {c.figure: values.get(c.figure) for c in columns}
+        runs.append(Row(row["name"], config, shown, row in measured))
+    remarks = [
+        f"{row['status']}: {row['reason']}" * bool(row["reason"]) for row in rows
     ]
+    notes = common_facts((row["name"], _measured_how(row)) for row in measured)
+    return comparison_table(Comparison(tuple(runs)), "", columns, notes, remarks)
+
+
+def _measured_how(row: Mapping[str, Any]) -> dict[str, str]:
+    facts = {metric["name"]: metric["signature"] for metric in row["metrics"]}
+    split = f"{row['split']}, {row['sentences']:,} sentences, hash {row['split_hash']}"
+    facts |= {"split": split, "checkpoint": f"{row['checkpoint']} on dev"}
+    if "seed" not in row["differs"]:
+        facts["seed"] = str(row["seed"])
+    versions = ", ".join(f"{name} {v}" for name, v in row["versions"].items())
+    commit = row["commit"] or "unknown"
+    return facts | {"versions": versions, "commit": commit, "device": row["device"]}
 
 
 if __name__ == "__main__":
-    sys.exit(
-        cli.run(
-            main,
-            define_flags,
-            required=("config", "workdir"),
-        )
-    )
+    sys.exit(cli.run(main, define_flags, required=("config", "workdir")))

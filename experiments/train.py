@@ -16,6 +16,7 @@ SLURM and TPU pods; elsewhere --coordinator, --num_processes and --process_id.
 import re
 import sys
 import types
+from typing import Any
 
 import jax
 from absl import flags
@@ -29,35 +30,23 @@ from experiments.progress import watch
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the flags."""
-    flags.DEFINE_string(
-        "workdir",
-        None,
-        "The run's directory; made if it does not exist.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_boolean(
-        "allow_changed_config",
-        False,
+    given: dict[str, Any] = {"flag_values": flag_values}
+    text = "The run's directory; made if it does not exist."
+    flags.DEFINE_string("workdir", None, text, **given)
+    text = (
         "Go on from the checkpoints of another configuration; the run's record then "
-        "lists what was changed.",
-        flag_values=flag_values,
+        "lists what was changed."
     )
-    flags.DEFINE_boolean(
-        "distributed",
-        False,
+    flags.DEFINE_boolean("allow_changed_config", False, text, **given)
+    text = (
         "Join the other processes of a SLURM job, an MPI job or a TPU pod, which tell "
-        "jax where they are; elsewhere give the next three.",
-        flag_values=flag_values,
+        "jax where they are; elsewhere give the next three."
     )
-    flags.DEFINE_string(
-        "coordinator", None, "HOST:PORT of process 0.", flag_values=flag_values
-    )
-    flags.DEFINE_integer(
-        "num_processes", None, "The number of processes.", flag_values=flag_values
-    )
-    flags.DEFINE_integer(
-        "process_id", None, "Which of them this is, from 0.", flag_values=flag_values
-    )
+    flags.DEFINE_boolean("distributed", False, text, **given)
+    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0.", **given)
+    flags.DEFINE_integer("num_processes", None, "The number of processes.", **given)
+    text = "Which of them this is, from 0."
+    flags.DEFINE_integer("process_id", None, text, **given)
     define_config(flag_values)
 
 
@@ -113,10 +102,4 @@ def join_processes(arguments: types.SimpleNamespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(
-        cli.run(
-            main,
-            define_flags,
-            required=("config", "workdir"),
-        )
-    )
+    sys.exit(cli.run(main, define_flags, required=("config", "workdir")))

@@ -21,13 +21,12 @@ import io
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from absl import flags
 
-import attention_jax
 from attention_jax.data.pairs import Pair
-from attention_jax.data.text import read_lines
+from attention_jax.data.sources import read_lines
 from attention_jax.errors import UserError
 from experiments import cli, run_flags
 
@@ -43,32 +42,22 @@ T = TypeVar("T")
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the flags."""
-    run_flags.define_workdir(flag_values)
-    run_flags.define_checkpoint(flag_values)
-    flags.DEFINE_integer(
-        "n_best", 1, "Translations a line.", lower_bound=1, flag_values=flag_values
-    )
+    run_flags.define_run(flag_values)
+    given: dict[str, Any] = {"flag_values": flag_values}
+    flags.DEFINE_integer("n_best", 1, "Translations a line.", lower_bound=1, **given)
     for name, text in (
         ("scores", "Write the score of each translation."),
         ("alignments", "Write the tokens that attention links, as 0-0 1-2."),
         ("tokens", "Write the tokens of the source and of the translation."),
     ):
-        flags.DEFINE_bool(name, False, text, flag_values=flag_values)
-    flags.DEFINE_string(
-        "targets",
-        None,
+        flags.DEFINE_bool(name, False, text, **given)
+    text = (
         "UTF-8 file with a translation of each line: forced on the decoder instead of "
-        "being searched for, for their --scores and --alignments.",
-        flag_values=flag_values,
+        "being searched for, for their --scores and --alignments."
     )
-    flags.DEFINE_integer(
-        "max_source_length",
-        1_000,
-        "Tokens that a line may have, of --targets too.",
-        lower_bound=1,
-        flag_values=flag_values,
-    )
-    run_flags.define_search(flag_values)
+    flags.DEFINE_string("targets", None, text, **given)
+    text = "Tokens that a line may have, of --targets too."
+    flags.DEFINE_integer("max_source_length", 1_000, text, lower_bound=1, **given)
 
 
 def main(arguments: types.SimpleNamespace) -> None:
@@ -81,8 +70,7 @@ def main(arguments: types.SimpleNamespace) -> None:
         raise UserError(
             f"--targets gives the translations: --{given[0]} has nothing to search for"
         )
-    run = attention_jax.load_run(arguments.workdir, checkpoint=arguments.checkpoint)
-    run = run_flags.with_search(run, arguments)
+    run = run_flags.load_run(arguments)
     if arguments.alignments and not run.attends:
         raise UserError("--alignments come from attention, and this run has none")
     try:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from attention_jax.config import DecodingConfig
+from attention_jax.data.codec import EOS, UNK
 from attention_jax.data.pairs import Pair
-from attention_jax.data.vocabulary import EOS, UNK
 from attention_jax.decoding.base import make_request
 from attention_jax.run import load_run
 from attention_jax.training.checkpoints import Checkpoints
@@ -277,7 +277,7 @@ def test_the_best_and_the_last_checkpoint(run, workdir, tmp_path):
     assert params_are(load_run(copy.path), states[10].params)
     assert params_are(load_run(copy.path, checkpoint="last"), states[11].params)
     assert not params_are(load_run(copy.path), states[9].params)
-    with pytest.raises(ValueError, match="'best', 'last', got 'first'"):
+    with pytest.raises(ValueError, match=r"'best', 'last'\), got 'first'"):
         load_run(copy.path, checkpoint="first")
 
 

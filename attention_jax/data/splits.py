@@ -10,11 +10,9 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from attention_jax.config import DataConfig
-from attention_jax.data.codec import build_codecs
+from attention_jax.data.codec import UNK, build_codecs
 from attention_jax.data.pairs import Pair
-from attention_jax.data.text import lower_case
-from attention_jax.data.tokenization import Tokenizer, tokenizers
-from attention_jax.data.vocabulary import UNK
+from attention_jax.data.tokenization import Tokenizer, lower_case, tokenizers
 from attention_jax.errors import UserError
 
 _SIDES = ("source", "target")
@@ -54,13 +52,8 @@ def split_by_group(
 
     Pairs that share either sentence (by `sentence_key`) are connected; a connected
     component goes into one split as a whole. A component larger than a twentieth of a split
-    is drawn for it only when nothing else fills the split.
-
-    Args:
-      pairs: distinct pairs.
-      num_dev, num_test: how many pairs those splits get, exactly; the rest trains.
-      seed: of the draw.
-      train_only: indices of pairs whose components may only be trained on.
+    is drawn for it only when nothing else fills the split. Components of the pairs with the
+    indices `train_only` may only be trained on.
 
     Raises:
       UserError: no choice of components that was tried has exactly these sizes.
@@ -129,9 +122,6 @@ def split_covered(pairs: Sequence[Pair], config: DataConfig) -> Splits:
     The first pair that has a token is kept for training. Where the tokens themselves are
     learnt from the training texts (subwords), the split is drawn again without the pairs
     that turned out to hold an unseen one, until there are none.
-
-    Raises:
-      UserError: the sizes cannot be had, or no such split was found.
     """
     config = dataclasses.replace(config, min_frequency=1, max_vocabulary=0)
     train_only: set[int] = set()

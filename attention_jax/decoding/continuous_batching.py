@@ -1,44 +1,50 @@
-"""Continuous batching: a batch slot whose sentence is done takes the next one.
-
-In a batch that is searched from beginning to end, the sentences that are done wait for the
-longest. Here a slot that is done takes the next sentence, so that nearly every row of
-every step is of use.
-"""
+"""Continuous batching: a batch slot whose sentence is done takes the next one."""
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from attention_jax.decoding.base import Request
+from attention_jax.decoding.base import Limits, Request
 from attention_jax.models.base import Model, Params
 from attention_jax.types import Array, Bool, Int
 
-# Trees of arrays with a sentence, or a batch slot, in front: [N, ...] and [B, ...].
-Items = TypeVar("Items")
+# Trees of arrays with a batch slot in front, [B, ...].
 State = TypeVar("State")
 Result = TypeVar("Result")
 
 
+class Item(NamedTuple):
+    """What is searched with; leaves [N, ...] of all sentences or [B, ...] in the slots."""
+
+    memory: Any
+    # Of the source.
+    lengths: Int[Array, " N"]
+    limits: Limits
+    # What a sentence draws by, or None.
+    key: Any
+
+
 def search_all(
-    items: Items,
-    number: Int[Array, ""],
+    model: Model,
+    params: Params,
+    request: Request,
+    keys: Any = None,
     *,
-    slots: int,
-    begin: Callable[[Items], State],
-    advance: Callable[[Items, State], State],
+    begin: Callable[[Item], State],
+    advance: Callable[[Item, State], State],
     running: Callable[[State], Bool[Array, " B"]],
     result: Callable[[State], Result],
 ) -> Result:
-    """Searches for a translation of every item; one `lax.while_loop`.
+    """Searches for a translation of every sentence; one `lax.while_loop`.
 
     Args:
-      items: the N sentences and what belongs to them, [N, ...].
-      number: how many of them, from the first, are searched for.
-      slots: B, how many are searched at a time.
+      model, params, request: N sentences, B = request.slots of them at a time; padding
+        rows at the end are not searched for.
+      keys: what each draws by, [N], or None.
       begin: items -> their states, before any step.
       advance: (items, states) -> states after one more step. A row's state may depend on
         that row alone, and stays what it is where it is not running.
@@ -46,20 +52,19 @@ def search_all(
       result: states -> what is kept of them when they are done.
 
     Returns:
-      what was kept of each item, [N, ...], in the order of the items; 0 of the others.
+      what was kept of each sentence, [N, ...], in their order; 0 of padding rows.
 
-    Takes the items in order: the last to be done should be short.
+    Takes the sentences in order: the last to be done should be short.
     """
-    size = len(jax.tree.leaves(items)[0])
-    slots = min(slots, size)
+    memory, number = _encode_all(model, params, request)
+    items = Item(memory, request.source_lengths, request.limits, keys)
+    size = len(request.source)
+    slots = min(request.slots, size)
 
     def take(tree: Any, row: Array) -> Any:
         return jax.tree.map(
             lambda leaf: lax.dynamic_slice_in_dim(leaf, row, 1, axis=0), tree
         )
-
-    def unfinished(carry: Any) -> Array:
-        return jnp.any(carry[0] < number)
 
     def step(carry: Any) -> Any:
         index, following, held, state, results = carry
@@ -92,10 +97,10 @@ def search_all(
         jax.eval_shape(result, state),
     )
     carry = first, jnp.int32(slots), held, state, empty
-    return lax.while_loop(unfinished, step, carry)[-1]
+    return lax.while_loop(lambda c: jnp.any(c[0] < number), step, carry)[-1]
 
 
-def encode_all(
+def _encode_all(
     model: Model, params: Params, request: Request
 ) -> tuple[Any, Int[Array, ""]]:
     """The memory of all sentences, and how many there are before the padding rows.
@@ -114,9 +119,6 @@ def encode_all(
         jax.eval_shape(encode, source, source_lengths),
     )
 
-    def more(carry: tuple[Array, Any]) -> Array:
-        return carry[0] < number
-
     def encode_some(carry: tuple[Array, Any]) -> tuple[Array, Any]:
         start, memory = carry
         # The last ones may be encoded twice.
@@ -127,12 +129,10 @@ def encode_all(
         )
         return start + rows, _put(memory, start, some)
 
-    return lax.while_loop(more, encode_some, (jnp.int32(0), empty))[1], number
+    begin = jnp.int32(0), empty
+    return lax.while_loop(lambda c: c[0] < number, encode_some, begin)[1], number
 
 
 def _put(tree: Any, row: Array, new: Any) -> Any:
-    return jax.tree.map(
-        lambda leaf, one: lax.dynamic_update_slice_in_dim(leaf, one, row, axis=0),
-        tree,
-        new,
-    )
+    put = functools.partial(lax.dynamic_update_slice_in_dim, start_index=row, axis=0)
+    return jax.tree.map(put, tree, new)

@@ -4,7 +4,7 @@ A module of the package that loads models is imported when it is first used.
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attention_jax.evaluation.plots import Panel, plot_weights, plot_weights_grid
 from attention_jax.evaluation.quality import (
@@ -20,18 +20,6 @@ from attention_jax.evaluation.significance import (
     equal_count_edges,
     paired_bootstrap,
 )
-
-if TYPE_CHECKING:
-    from attention_jax.evaluation import (
-        alignment,
-        attention_files,
-        compare,
-        curves,
-        evaluate,
-        html_report,
-        run_summary,
-        tables,
-    )
 
 _MODULES = (
     *("alignment", "attention_files", "compare", "curves", "evaluate"),
@@ -50,20 +38,12 @@ __all__ = [
     "LengthBin",
     "Metric",
     "Panel",
-    "alignment",
-    "attention_files",
     "bleu",
     "bleu_by_length",
-    "compare",
-    "curves",
     "equal_count_edges",
-    "evaluate",
     "exact_match",
-    "html_report",
     "paired_bootstrap",
     "plot_weights",
     "plot_weights_grid",
-    "run_summary",
-    "tables",
     "translation_quality",
 ]

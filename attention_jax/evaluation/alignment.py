@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from attention_jax.data.codec import TextCodec
 from attention_jax.data.pairs import Pair, link_tokens
-from attention_jax.data.text import read_lines
+from attention_jax.data.sources import read_lines
 from attention_jax.decoding.translate import Translation
 from attention_jax.errors import UserError
 from attention_jax.run import Run, SentenceAttention
 
 Link = tuple[int, int]
-TokenPair = tuple[Sequence[str], Sequence[str]]
+TokenPair = tuple[list[str], list[str]]
 
 # Nine digits are enough for any token's index.
 _LINK = re.compile(r"(\d{1,9})([-?])(\d{1,9})")
@@ -36,14 +37,8 @@ class Alignment(NamedTuple):
     possible: AbstractSet[Link]
 
 
-class MisplacedLinkError(UserError):
-    """A gold link connects tokens that its pair does not have."""
-
-
 def parse_alignment(line: str) -> Alignment:
     """The alignment on a line in Pharaoh format, `0-0 1-2 1?3`: `?` is a possible link.
-
-    An empty line has no links.
 
     Raises:
       UserError: something on the line is not a link.
@@ -60,7 +55,7 @@ def parse_alignment(line: str) -> Alignment:
         possible.add(link)
         if found[2] == "-":
             sure.add(link)
-    return Alignment(frozenset(sure), frozenset(possible))
+    return Alignment(sure, possible)
 
 
 def format_alignment(links: Iterable[Link]) -> str:
@@ -71,15 +66,10 @@ def format_alignment(links: Iterable[Link]) -> str:
 def read_alignments(
     path: str | os.PathLike[str], *, field: str = "path"
 ) -> list[Alignment]:
-    """The alignments of a file, one sentence pair a line.
-
-    Args:
-      path: the file, as `data.text.read_lines` reads it.
-      field: what named it, for the messages.
+    """The alignments of a file, one sentence pair a line; `field` is what named it.
 
     Raises:
-      UserError: it cannot be read, is not UTF-8, or a line is not an alignment; names the
-        file and the line, or the nearest file.
+      UserError: it cannot be read, or a line is not an alignment; names the line.
     """
     alignments = []
     for number, line in enumerate(read_lines(os.fspath(path), field=field), 1):
@@ -188,26 +178,32 @@ def gold_alignment(run: Run, pair: Pair) -> Alignment:
     of_source = collections.Counter(source for source, _ in links)
     of_target = collections.Counter(target for _, target in links)
     sure = {(s, t) for s, t in links if of_source[s] == 1 == of_target[t]}
-    return Alignment(sure=frozenset(sure), possible=frozenset(links))
+    return Alignment(sure, links)
 
 
-def tokens_of(run: Run, pair: Pair) -> TokenPair:
-    """The texts of the tokens that the run cuts the pair into."""
-    return (
-        tuple(token.text for token in run.source_codec.tokens(pair.source)),
-        tuple(token.text for token in run.target_codec.tokens(pair.target)),
-    )
+def tokens_of(
+    codecs: tuple[TextCodec, TextCodec], pairs: Iterable[Pair]
+) -> list[TokenPair]:
+    """The texts of the tokens that the source's and the target's codec cut pairs into."""
+    source, target = codecs
+    return [
+        (
+            [token.text for token in source.tokens(pair.source)],
+            [token.text for token in target.tokens(pair.target)],
+        )
+        for pair in pairs
+    ]
 
 
-def check_gold(run: Run, pairs: Sequence[Pair], gold: Sequence[Alignment]) -> None:
-    """Raises what `reference_alignment` raises unless every link is within its pair."""
-    if len(gold) != len(pairs):
-        raise ValueError(f"gold must be {len(pairs)}, one a pair, got {len(gold)}")
-    for number, (pair, known) in enumerate(zip(pairs, gold, strict=True), 1):
-        source, target = map(len, tokens_of(run, pair))
+def check_gold(tokens: Sequence[TokenPair], gold: Sequence[Alignment]) -> None:
+    """Raises UserError unless there is an alignment a pair, and every link is within it."""
+    if len(gold) != len(tokens):
+        raise UserError(f"gold must be {len(tokens)}, one a pair, got {len(gold)}")
+    for number, (pair, known) in enumerate(zip(tokens, gold, strict=True), 1):
+        source, target = map(len, pair)
         for s, t in sorted(known.sure | known.possible):
             if s >= source or t >= target:
-                raise MisplacedLinkError(
+                raise UserError(
                     f"line {number}: the link {s}-{t} is outside the pair's {source} "
                     f"source and {target} target tokens, counted from 0"
                 )
@@ -216,21 +212,10 @@ def check_gold(run: Run, pairs: Sequence[Pair], gold: Sequence[Alignment]) -> No
 def reference_alignment(
     run: Run, pairs: Sequence[Pair], gold: Sequence[Alignment]
 ) -> AlignmentErrorRate:
-    """AER, precision and recall of attention's links while references are forced.
+    """AER of attention's links while the pairs' targets are forced on the decoder.
 
-    Each target token is linked to its argmax source token. All pairs count, translated
-    well or not, since the tokens are given.
-
-    Args:
-      run: has attention.
-      pairs: whose targets are forced on the decoder.
-      gold: the alignment of each, between the run's tokens.
-
-    Raises:
-      ValueError: not as many alignments as pairs.
-      MisplacedLinkError: a link outside its pair.
+    All pairs count, translated well or not, since the tokens are given.
     """
-    check_gold(run, pairs, gold)
     return alignment_error_rate(
         (attention_links(found.weights), known)
         for found, known in zip(run.force(pairs), gold, strict=True)
@@ -258,15 +243,15 @@ def alignment_accuracy(
     number, rows = 0, []
     for number, (sentence, links) in enumerate(sentences, 1):
         for t, row in enumerate(np.asarray(sentence.weights)):
-            linked = [s for s, target in sorted(links) if target == t]
+            linked = {s for s, target in links if target == t}
             if linked:
                 highest = np.flatnonzero(row == row.max())
-                hit = row.max() > 0 and {*highest.tolist()} <= {*linked}
+                hit = bool(row.max() > 0 and {*highest.tolist()} <= linked)
                 digit = any(map(str.isdigit, sentence.target_tokens[t]))
                 rows.append((hit, len(linked) / len(row), digit))
 
-    def accuracy(chosen: list[tuple[Any, float, bool]]) -> dict[str, Any]:
-        hits, words = sum(bool(hit) for hit, _, _ in chosen), len(chosen)
+    def accuracy(chosen: list[tuple[bool, float, bool]]) -> dict[str, Any]:
+        hits, words = sum(hit for hit, _, _ in chosen), len(chosen)
         chance = sum(chance for _, chance, _ in chosen) / max(words, 1)
         share = hits / words if words else None
         return {"hits": hits, "words": words, "chance": chance, "share": share}

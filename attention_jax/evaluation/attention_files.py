@@ -1,8 +1,4 @@
-"""Attention in .npz files that other programs read.
-
-They hold facts about the run, and of each sentence its texts, its tokens, the weights and the
-log-probability. docs/report.md has the layout and a loader without this package.
-"""
+"""Attention in .npz files that other programs read; docs/report.md has the layout."""
 
 import io
 import json
@@ -22,12 +18,9 @@ FORMAT = "attention_jax attention 1"
 
 
 class AttentionFile(NamedTuple):
-    """The contents of an attention file.
+    """The contents of an attention file, as `save_attention` took them.
 
-    Attributes:
-      sources: the texts that were translated.
-      translations: of each. The file does not store `score`: it is `log_prob` here.
-      facts: JSON values, where the weights come from.
+    The file does not store a translation's `score`: it is `log_prob` here.
     """
 
     sources: tuple[str, ...]
@@ -60,15 +53,9 @@ def save_attention(
     sentences = []
     for source, one in zip(sources, translations, strict=True):
         _check(one)
-        sentences.append(
-            {
-                "source": source,
-                "translation": one.text,
-                "source_tokens": list(one.source_tokens),
-                "target_tokens": list(one.target_tokens),
-                "log_prob": float(one.log_prob),
-            }
-        )
+        tokens = {n: getattr(one, n) for n in ("source_tokens", "target_tokens")}
+        texts = {"source": source, "translation": one.text, **tokens}
+        sentences.append({**texts, "log_prob": float(one.log_prob)})
     header = {"format": FORMAT, "facts": dict(facts or {}), "sentences": sentences}
     text = json.dumps(header, ensure_ascii=False, allow_nan=False).encode("utf-8")
     shapes = [np.shape(one.weights) for one in translations]
@@ -103,22 +90,23 @@ def load_attention(path: str | os.PathLike[str]) -> AttentionFile:
             raise ValueError(f"format must be {FORMAT!r}, got {header['format']!r}")
         weights = np.split(flat, np.cumsum(shapes.prod(axis=1)))[:-1]
         end_weights = np.split(ends, np.cumsum(shapes[:, 1]))[:-1]
-        translations = []
+        entries, translations = header["sentences"], []
         for entry, one, shape, end in zip(
-            header["sentences"], weights, shapes, end_weights, strict=True
+            entries, weights, shapes, end_weights, strict=True
         ):
-            source, target = (
+            log_prob = float(entry["log_prob"])
+            found = Translation(
+                entry["translation"],
                 tuple(entry["source_tokens"]),
                 tuple(entry["target_tokens"]),
+                one.reshape(shape),
+                end,
+                log_prob,
+                score=log_prob,
             )
-            text, log_prob = entry["translation"], float(entry["log_prob"])
-            translations.append(
-                Translation(
-                    text, source, target, one.reshape(shape), end, log_prob, log_prob
-                )
-            )
-            _check(translations[-1])
-        sources = tuple(entry["source"] for entry in header["sentences"])
+            _check(found)
+            translations.append(found)
+        sources = tuple(entry["source"] for entry in entries)
         return AttentionFile(sources, tuple(translations), dict(header["facts"]))
     except (ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile) as error:
         reason = f"no {error}" if isinstance(error, LookupError) else error

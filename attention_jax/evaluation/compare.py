@@ -1,11 +1,9 @@
-"""Several runs side by side: where they differ, seeds averaged, differences tested.
-
-`compare_runs` reads what training wrote down of the dev set; `compare_systems` takes runs
-that were evaluated on the same sentences. Both give a `Comparison`.
-"""
+"""Several runs side by side: where they differ, seeds averaged, differences tested."""
 
 import collections
 import dataclasses
+import functools
+import itertools
 import os
 import pathlib
 import statistics
@@ -15,7 +13,7 @@ from typing import Any, NamedTuple
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UserError, unknown_name
 from attention_jax.evaluation.evaluate import Evaluation
-from attention_jax.evaluation.run_summary import RunSummary, summarize
+from attention_jax.evaluation.run_summary import summarize
 from attention_jax.evaluation.significance import (
     Estimate,
     LengthBin,
@@ -23,18 +21,14 @@ from attention_jax.evaluation.significance import (
     equal_count_edges,
     paired_bootstrap,
 )
-from attention_jax.training.run_directory import RunDirectory, config_to_dict, flatten
+from attention_jax.training.run_directory import RunDirectory, flatten
 
 # Of the figures of a RunSummary.
 LOWER_IS_BETTER = {"dev_loss", "minutes"}
 
 
 def varying_fields(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The dotted names of the fields whose values are not all equal.
-
-    Args:
-      configs: each as `flatten` gives it.
-    """
+    """The dotted names of the fields whose values differ; configs as `flatten` gives them."""
     names = dict.fromkeys(name for config in configs for name in config)
     return [
         name
@@ -48,13 +42,10 @@ def brief_fields(names: Sequence[str]) -> dict[str, str]:
 
     `data.seed` keeps its section, whatever `names` are: `seed` is another field.
     """
-    known = {*flatten(config_to_dict(ExperimentConfig())), *names}
-    parts = [name.rpartition(".")[2] for name in known]
-    brief = {}
-    for name in names:
-        part = name.rpartition(".")[2]
-        brief[name] = part if parts.count(part) == 1 else name
-    return brief
+    known = {*flatten(ExperimentConfig()), *names}
+    last = {name: name.rpartition(".")[2] for name in known}
+    times = collections.Counter(last.values())
+    return {name: last[name] if times[last[name]] == 1 else name for name in names}
 
 
 def brief_values(values: Sequence[Any]) -> list[str]:
@@ -65,11 +56,9 @@ def brief_values(values: Sequence[Any]) -> list[str]:
 
 
 class SeedGroup(NamedTuple):
-    """The mean of two finished runs or more that differ in `config.seed` alone.
+    """Finished runs that differ in `config.seed` alone, one a seed.
 
-    Attributes:
-      names, seeds: of the runs, one a seed.
-      mean, deviation: of each figure that all of them have; the sample standard deviation.
+    `mean` and `deviation`, the sample standard deviation, are of the figures that all have.
     """
 
     names: tuple[str, ...]
@@ -78,7 +67,7 @@ class SeedGroup(NamedTuple):
     deviation: dict[str, float]
 
 
-def seed_groups(runs: "Sequence[RunSummary | System]") -> tuple[SeedGroup, ...]:
+def seed_groups(runs: Sequence[Any]) -> tuple[SeedGroup, ...]:
     """The groups of runs that differ in `config.seed` alone, of two finished seeds or more."""
     alike = collections.defaultdict(dict)
     for run in runs:
@@ -94,10 +83,10 @@ def seed_groups(runs: "Sequence[RunSummary | System]") -> tuple[SeedGroup, ...]:
         known = {name: xs for name, xs in values.items() if None not in xs}
         groups.append(
             SeedGroup(
-                names=tuple(run.name for run in chosen),
-                seeds=tuple(by_seed),
-                mean={name: statistics.fmean(xs) for name, xs in known.items()},
-                deviation={name: statistics.stdev(xs) for name, xs in known.items()},
+                tuple(run.name for run in chosen),
+                tuple(by_seed),
+                {name: statistics.fmean(xs) for name, xs in known.items()},
+                {name: statistics.stdev(xs) for name, xs in known.items()},
             )
         )
     return tuple(groups)
@@ -105,17 +94,19 @@ def seed_groups(runs: "Sequence[RunSummary | System]") -> tuple[SeedGroup, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Several runs.
-
-    Attributes:
-      runs: in order.
-      fields: the dotted names of the fields in which they differ.
-      groups: means over seeds.
-    """
+    """Several runs, in order: RunSummaries, Systems or others with their first attributes."""
 
     runs: tuple[Any, ...]
-    fields: tuple[str, ...]
-    groups: tuple[SeedGroup, ...]
+
+    @functools.cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The dotted names of the configuration's fields in which the runs differ."""
+        return tuple(varying_fields([run.config for run in self.runs if run.config]))
+
+    @functools.cached_property
+    def groups(self) -> tuple[SeedGroup, ...]:
+        """Means over seeds."""
+        return seed_groups(self.runs)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON values, without the rows of the runs' metrics."""
@@ -129,10 +120,9 @@ class Comparison:
 def compare_runs(
     paths: Sequence[str | os.PathLike[str]], *, metric: str | None = None
 ) -> Comparison:
-    """The comparison of the runs in these directories, on the dev set.
+    """The runs in these directories, or in directories of runs, on the dev set.
 
-    A directory of runs stands for those in it. A run that has only begun, was cut off, or
-    whose files are damaged has a row too, and notes that say so.
+    A run that has only begun, or whose files are damaged, has notes that say so.
 
     Args:
       paths: the directories.
@@ -151,22 +141,16 @@ def compare_runs(
     if metric is not None:
         if metric not in runs[0].figures:
             raise unknown_name("metric", metric, runs[0].figures)
-        known = [run for run in runs if run.figures[metric] is not None]
-        known.sort(
-            key=lambda run: run.figures[metric] or 0.0,
-            reverse=metric not in LOWER_IS_BETTER,
+        sign = 1 if metric in LOWER_IS_BETTER else -1
+        known = {run.path: run.figures[metric] for run in runs}
+        runs.sort(
+            key=lambda run: (known[run.path] is None, sign * (known[run.path] or 0.0))
         )
-        runs = known + [run for run in runs if run.figures[metric] is None]
-    fields = varying_fields([run.config for run in runs if run.config])
-    return Comparison(tuple(runs), tuple(fields), seed_groups(runs))
+    return Comparison(tuple(runs))
 
 
 def run_directories(path: str | os.PathLike[str]) -> list[pathlib.Path]:
-    """The directory if it holds a run, else those in it that do, by name.
-
-    Raises:
-      OSError: neither it nor a directory in it holds a run.
-    """
+    """The directory if it holds a run, else those in it that do; OSError if there is none."""
     directory = RunDirectory(path)
     if directory.exists():
         return [directory.path]
@@ -181,33 +165,18 @@ def run_directories(path: str | os.PathLike[str]) -> list[pathlib.Path]:
 
 
 def brief_paths(paths: Sequence[pathlib.Path]) -> list[str]:
-    """Each path's last parts, as many as distinguish it from the others.
-
-    Raises:
-      UserError: two of them are the same.
-    """
+    """Each path's last parts, as many as distinguish it; UserError if two are the same."""
     parts = [path.resolve().parts for path in paths]
     for path, own in zip(paths, parts, strict=True):
         if parts.count(own) > 1:
             raise UserError(f"the run {path} is given {parts.count(own)} times")
-    names = []
-    for own in parts:
-        length = 1
-        while [other[-length:] for other in parts].count(own[-length:]) > 1:
-            length += 1
-        names.append("/".join(own[-length:]))
-    return names
+    ends = [[own[-n:] for n in range(1, len(own) + 1)] for own in parts]
+    times = collections.Counter(itertools.chain(*ends))
+    return ["/".join(next(e for e in own if times[e] == 1)) for own in ends]
 
 
 class System(NamedTuple):
-    """A run that was evaluated.
-
-    Attributes:
-      name: distinguishes it from the others.
-      evaluation: its figures and translations.
-      facts: of `evaluate.provenance`.
-      config: its configuration as `flatten` gives it.
-    """
+    """A run that was evaluated; `facts` are its `provenance`, `config` is flattened."""
 
     name: str
     evaluation: Evaluation
@@ -233,12 +202,10 @@ class System(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class SystemComparison(Comparison):
-    """Systems on the same sentences.
+    """Systems on the same sentences, and BLEU by source length.
 
-    Attributes:
-      baseline: the name of the first one if the others are tested against it, or None.
-      estimates: of each system and metric, tested against the baseline; else empty.
-      by_length: BLEU by source length.
+    `baseline` is the name of the first one if the others are tested against it, which
+    gives `estimates` of each system and metric.
     """
 
     baseline: str | None
@@ -302,23 +269,14 @@ def compare_systems(
                 f"{first.name} and {other.name} are measured against different "
                 "references: other sentences, or config.data.lowercase differs"
             )
-    data = {
-        "language": first.config["data.target_language"],
-        "lowercase": first.config["data.lowercase"],
-    }
-    hypotheses = {system.name: system.evaluation.hypotheses for system in systems}
+    lowercase = first.config["data.lowercase"]
+    data = {"language": first.config["data.target_language"], "lowercase": lowercase}
+    texts = {system.name: system.evaluation.hypotheses for system in systems}
     lengths = first.evaluation.source_lengths
+    edges = edges or equal_count_edges(lengths, 6)
     return SystemComparison(
-        runs=tuple(systems),
-        fields=tuple(varying_fields([system.config for system in systems])),
-        groups=seed_groups(systems),
-        baseline=first.name if baseline else None,
-        estimates=paired_bootstrap(hypotheses, references, **data) if baseline else (),
-        by_length=bleu_by_length(
-            hypotheses,
-            references,
-            lengths,
-            edges=edges or equal_count_edges(lengths, 6),
-            **data,
-        ),
+        tuple(systems),
+        first.name if baseline else None,
+        paired_bootstrap(texts, references, **data) if baseline else (),
+        bleu_by_length(texts, references, lengths, edges=edges, **data),
     )

@@ -15,18 +15,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, distinguishable by the colour-blind; the yellow is darker than
-# theirs, to be read on white. Beyond eight runs, dashes and markers distinguish them.
+# Okabe and Ito's, distinguishable by the colour-blind; the yellow is darker than theirs.
 COLOURS = (
     *("#0072B2", "#E69F00", "#009E73", "#CC79A7"),
     *("#56B4E9", "#D55E00", "#000000", "#B8A800"),
 )
-DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
-MARKERS = "osD^vPX<>*p"
-# (event, field, title) of each panel of learning curves.
+# (event, field, title) of each panel of learning curves. The training loss would be another
+# quantity than dev's where labels are smoothed.
 PANELS = (
-    ("train", "loss", "training loss"),
-    ("dev", "loss", "dev loss"),
+    ("train", "cross_entropy", "training cross-entropy"),
+    ("dev", "loss", "dev cross-entropy"),
     ("dev", "bleu", "dev BLEU"),
 )
 
@@ -38,20 +36,15 @@ _LEGEND_ROWS = 22
 
 
 def plot_learning_curves(
-    runs: Sequence[RunSummary],
-    *,
-    panels: Sequence[tuple[str, str, str]] = PANELS,
-    path: str | os.PathLike[str] | None = None,
+    runs: Sequence[RunSummary], *, path: str | os.PathLike[str] | None = None
 ) -> "Figure":
-    """Learning curves, one line a run: training loss, dev loss, dev BLEU.
+    """Learning curves, one line a run: cross-entropy in training and on dev, dev BLEU.
 
-    A run without any row is in the legend, which says so. Losses are per token; the training
-    loss is the objective, label smoothing and dropout included, so it compares between runs
-    that agree in these.
+    A run without any row is in the legend, which says so. Cross-entropies are per token,
+    without label smoothing; in training with dropout.
 
     Args:
       runs: of `compare_runs`; at least one.
-      panels: (event, field, title) of the rows of metrics to draw.
       path: where to save the figure: .png, .pdf or .svg. The folder must exist.
 
     Raises:
@@ -64,20 +57,18 @@ def plot_learning_curves(
     if not runs:
         raise ValueError("runs is empty: there is nothing to draw")
     labels = [run.name + " (no rows yet)" * (not run.rows) for run in runs]
-    letters = fonts.lettering([*labels, *(name for _, _, name in panels)])
+    letters = fonts.lettering(labels)
     with matplotlib.rc_context(_style(letters)):
         figure = Figure(figsize=(11.5, 3.6), dpi=150, layout="constrained")
         lines = []
         for axes, (event, field, name) in zip(
-            figure.subplots(1, len(panels)), panels, strict=True
+            figure.subplots(1, len(PANELS)), PANELS, strict=True
         ):
-            for number, run in enumerate(runs):
+            marker = "" if event == "train" else "o"
+            for run in runs:
                 rows = [r for r in run.rows if r["event"] == event and field in r]
                 steps = [row["step"] for row in rows]
-                style = _line_style(number)
-                if event == "train":
-                    style |= {"marker": "", "linewidth": 1.2}
-                lines += axes.plot(steps, [row[field] for row in rows], **style)
+                lines += axes.plot(steps, [row[field] for row in rows], marker=marker)
             axes.set(title=name, xlabel="step")
             _scale(axes, name)
         if len(runs) > 1 or not runs[0].rows:
@@ -124,13 +115,12 @@ def plot_length_curves(
         figure = Figure(figsize=(7.2, 4.0), dpi=150, layout="constrained")
         axes = figure.subplots()
         for number, name in enumerate(names):
-            style = _line_style(number)
             found = [one.bleu[number] for one in bins]
+            scores, label = [estimate.score for estimate in found], letters.spell(name)
+            [line] = axes.plot(positions, scores, marker="o", label=label)
             low, high = zip(*(estimate.interval for estimate in found), strict=True)
-            band = {"color": style["color"], "alpha": 0.15, "lw": 0}
+            band = {"color": line.get_color(), "alpha": 0.15, "lw": 0}
             axes.fill_between(positions, low, high, **band)
-            scores = [estimate.score for estimate in found]
-            axes.plot(positions, scores, label=letters.spell(name), **style)
         unit = letters.spell(unit)
         axes.set_ylim(bottom=0)
         axes.set(
@@ -148,25 +138,19 @@ def plot_length_curves(
 
 
 def _style(letters: fonts.Lettering) -> dict[str, Any]:
-    """Matplotlib's settings for both figures."""
+    """Matplotlib's settings for both figures: first other colours, then other dashes."""
+    from matplotlib.rcsetup import cycler
+
+    dashes = cycler(linestyle=["-", "--", ":", "-."])
     return letters.rc(_POINTS) | {
+        "axes.prop_cycle": dashes * cycler(color=COLOURS),
+        "lines.markersize": 4,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.grid": True,
         "grid.color": "0.9",
         "legend.frameon": False,
         "legend.fontsize": "small",
-    }
-
-
-def _line_style(number: int) -> dict[str, Any]:
-    """The look of the line with this number: its colour, dashes and marker."""
-    return {
-        "color": COLOURS[number % len(COLOURS)],
-        "linestyle": DASHES[number // len(COLOURS) % len(DASHES)],
-        "marker": MARKERS[number % len(MARKERS)],
-        "markersize": 4,
-        "linewidth": 1.6,
     }
 
 

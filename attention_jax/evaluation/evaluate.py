@@ -23,6 +23,7 @@ from attention_jax.evaluation.alignment import (
     gold_alignment,
     gold_links,
     reference_alignment,
+    tokens_of,
 )
 from attention_jax.evaluation.attention_statistics import (
     AttentionStatistics,
@@ -36,10 +37,8 @@ from attention_jax.evaluation.quality import (
     translation_quality,
 )
 from attention_jax.run import Run
-from attention_jax.training.loop import DevTranslations, EvaluateParams
-from attention_jax.training.provenance import environment
-from attention_jax.training.run_directory import RunDirectory
-from attention_jax.training.setup import Experiment
+from attention_jax.training.loop import DevTranslations, EvaluateParams, Experiment
+from attention_jax.training.run_directory import RunDirectory, environment
 
 SPLITS = ("test", "dev", "train")
 # Dev sentences that are translated while a run is trained: enough to show the trend.
@@ -54,13 +53,12 @@ class Evaluation:
       metrics: BLEU, chrF2, exact match and TER, with signatures.
       alignment: `alignment_accuracy` of the exactly translated sentences; None for a run
         without attention or pairs without links.
-      statistics: of attention in each translation; empty without attention.
-      aligned: attention's links in the forced references against gold ones; None without
-        either.
       seconds: of translating, compilation not counted.
       translations: of each pair, in order.
       references: what they were measured against.
       decoding: how they were searched for.
+      statistics: of attention in each translation; empty without attention.
+      aligned: attention's links in the forced references against gold ones, or None.
     """
 
     metrics: tuple[Metric, ...]
@@ -99,10 +97,7 @@ class Evaluation:
             "metrics": [dataclasses.asdict(metric) for metric in self.metrics],
             "alignment": self.alignment,
             "aligned": self.aligned
-            and {
-                **dataclasses.asdict(self.aligned),
-                **self.aligned.rates,
-            },
+            and dataclasses.asdict(self.aligned) | self.aligned.rates,
             "attention": attention and dataclasses.asdict(attention),
             "decoding": dataclasses.asdict(self.decoding),
             "seconds": self.seconds,
@@ -118,22 +113,20 @@ def evaluate(
 ) -> Evaluation:
     """The quality of the pairs' translations, searched for as `run.config.decoding` says.
 
-    Where the run lower-cases its text, so do the references and the metrics.
-
-    Args:
-      run: what is measured.
-      pairs: on which sentences.
-      alignments: of each pair, between the run's tokens; by default the pairs' own links,
-        if they have any, as `gold_alignment` gives them.
+    Where the run lower-cases its text, so do the references and the metrics. `alignments`
+    are of each pair, between the run's tokens; by default the pairs' own links, if they have
+    any, as `gold_alignment` gives them.
 
     Raises:
-      UserError: there are no pairs.
-      ValueError: the alignments do not fit them.
+      UserError: there are no pairs, or the alignments do not fit them.
     """
     if not pairs:
         raise UserError("pairs is empty: there is nothing to evaluate on")
-    if alignments is not None:
-        check_gold(run, pairs, alignments)
+    if not run.attends:
+        alignments = None
+    elif alignments is not None:
+        codecs = run.source_codec, run.target_codec
+        check_gold(tokens_of(codecs, pairs), alignments)
     sources = [pair.source for pair in pairs]
     run.compile(sources)
     started = time.perf_counter()
@@ -146,11 +139,10 @@ def evaluate(
         language=run.config.data.target_language,
         lowercase=run.config.data.lowercase,
     )
-    linked = run.attends and any(pair.links for pair in pairs)
-    if alignments is None and linked:
-        alignments = [gold_alignment(run, pair) for pair in pairs]
     aligned = alignment = None
-    if run.attends and alignments is not None:
+    if linked := run.attends and any(pair.links for pair in pairs):
+        alignments = alignments or [gold_alignment(run, pair) for pair in pairs]
+    if alignments is not None:
         aligned = reference_alignment(run, pairs, alignments)
     if linked:
         alignment = alignment_accuracy(
@@ -160,12 +152,12 @@ def evaluate(
         )
     attentive = translations if run.attends else ()
     return Evaluation(
-        metrics=metrics,
-        alignment=alignment,
-        seconds=seconds,
-        translations=tuple(translations),
-        references=references,
-        decoding=run.config.decoding,
+        metrics,
+        alignment,
+        seconds,
+        tuple(translations),
+        references,
+        run.config.decoding,
         statistics=tuple(attention_statistics(found.weights) for found in attentive),
         aligned=aligned,
     )
@@ -184,19 +176,15 @@ def _reference(run: Run, pair: Pair) -> str:
 
 
 def dev_evaluation(experiment: Experiment) -> EvaluateParams:
-    """`params -> DevTranslations`: BLEU and exact match of the first dev sentences.
-
-    They are translated by the run's own search. The first call compiles, once for each
-    width of sentences.
-    """
+    """`params -> DevTranslations`: BLEU and exact match of the first dev sentences."""
     config = experiment.config
     pairs = experiment.splits.dev[:NUM_TRANSLATED]
     sources = [pair.source for pair in pairs]
     references = [pair.target for pair in pairs]
-    language, lowercase = config.data.target_language, config.data.lowercase
+    lowercase, language = config.data.lowercase, config.data.target_language
+    codecs = experiment.source_codec, experiment.target_codec
 
     def evaluate(params: Any) -> DevTranslations:
-        codecs = experiment.source_codec, experiment.target_codec
         found = Run(config, params, experiment.model, *codecs).translate(sources)
         measured = bleu(found, references, language=language, lowercase=lowercase)
         matches = exact_match(found, references, lowercase=lowercase)
@@ -234,13 +222,7 @@ def load_split(
 def load_same_split(
     directories: Sequence[RunDirectory], split: str, *, max_sentences: int = 0
 ) -> tuple[Pair, ...]:
-    """As `load_split`, of runs that are to be compared: all must have the same sentences.
-
-    What they were trained on may differ.
-
-    Raises:
-      UserError: they do not; names two runs and the hashes of their splits.
-    """
+    """As `load_split`, of runs to compare; UserError unless all have the same sentences."""
     first, *others = directories
     pairs = load_split(first, split, max_sentences=max_sentences)
     texts = [(pair.source, pair.target) for pair in pairs]
@@ -267,21 +249,17 @@ def provenance(
 ) -> dict[str, Any]:
     """The facts that belong beside any figure: seeds, split hash, model, versions, device.
 
-    Args:
-      directory, run: where the figure is from.
-      asked: which split, checkpoint and gold links were asked for.
+    `asked`: which split, checkpoint and gold links were asked for.
     """
+    config = dataclasses.asdict(run.config)
+    # Not all of `data`: no path is named.
+    data = ("source", "source_language", "target_language", "seed")
     return {
         **asked,
         "seed": run.config.seed,
-        "data": {
-            name: getattr(run.config.data, name)
-            for name in ("source", "source_language", "target_language", "seed")
-        },
+        "data": {name: config["data"][name] for name in data},
         "split_hash": _split_hash(directory),
-        "model": dataclasses.asdict(run.config.model),
-        "training": dataclasses.asdict(run.config.training),
-        "decoding": dataclasses.asdict(run.config.decoding),
+        **{name: config[name] for name in ("model", "training", "decoding")},
         **environment(),
     }
 
@@ -295,15 +273,9 @@ def write_translations(
 
     References are as they were measured against, case folded where the run folds it. White
     space within a cell becomes one space.
-
-    Raises:
-      OSError: the file cannot be written.
     """
-    columns = [
-        [pair.source for pair in pairs],
-        evaluations[0].references,
-        *(evaluation.hypotheses for evaluation in evaluations),
-    ]
+    sources, references = [pair.source for pair in pairs], evaluations[0].references
+    columns = [sources, references, *(one.hypotheses for one in evaluations)]
     lines = [
         "\t".join(" ".join(cell.split()) for cell in cells) + "\n"
         for cells in zip(*columns, strict=True)

@@ -1,8 +1,6 @@
 """Fonts: which installed ones draw a text, and which characters none draws.
 
-Matplotlib draws an empty box, and warns, for a character that its fonts lack. Here the
-characters are looked up in the fonts' tables first, which gives a family list for
-Matplotlib's own fallback, and the spelling of whatever is left over.
+Matplotlib draws an empty box, and warns, for a character that its fonts lack.
 """
 
 import base64
@@ -33,10 +31,9 @@ class Lettering(NamedTuple):
 
         A text of white space alone becomes ␣; other white space becomes plain spaces.
         """
-        space = "␣" if text.isspace() else " "
-        shown = "".join(space if char.isspace() else char for char in text)
         return "".join(
-            f"[U+{ord(char):04X}]" if char in self.missing else char for char in shown
+            f"[U+{ord(char):04X}]" if char in self.missing else char
+            for char in _plain(text)
         )
 
     def note(self) -> str:
@@ -68,12 +65,7 @@ def lettering(texts: Iterable[str]) -> Lettering:
 
     Cost: reading the table of each font searched, once per process.
     """
-    # What `spell` makes of white space is what must be covered.
-    wanted = {
-        char if not char.isspace() else "␣" if text.isspace() else " "
-        for text in texts
-        for char in text
-    }
+    wanted = {char for text in texts for char in _plain(text)}
     missing = {char for char in wanted if not char.isprintable()}
     wanted -= missing
     families = []
@@ -86,6 +78,12 @@ def lettering(texts: Iterable[str]) -> Lettering:
             families.append(family)
         wanted -= covered
     return Lettering(tuple(families), frozenset(missing | wanted))
+
+
+def _plain(text: str) -> str:
+    """The text with plain spaces for its white space; ␣ where it has nothing else."""
+    space = "␣" if text.isspace() else " "
+    return "".join(space if char.isspace() else char for char in text)
 
 
 class WebFont(NamedTuple):

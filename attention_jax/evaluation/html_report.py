@@ -1,8 +1,7 @@
 """A run as one HTML page that opens anywhere: what it scores, how it learnt, what it attends to.
 
-The page needs no other file and no network. Its tables and figures are written by the
-template; its script draws the sentences and their attention from JSON in the page, and
-shows their text by `textContent` alone.
+The template writes tables and figures; the page's script draws sentences and attention from
+JSON in the page, and shows their text by `textContent` alone.
 """
 
 import base64
@@ -26,7 +25,7 @@ from attention_jax.evaluation.fonts import web_font
 from attention_jax.evaluation.quality import sentence_chrf
 from attention_jax.evaluation.run_summary import RunSummary
 from attention_jax.run import Run
-from attention_jax.training.run_directory import config_to_dict, flatten
+from attention_jax.training.run_directory import flatten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,13 +33,6 @@ if TYPE_CHECKING:
 # Cells of all maps of a report, a byte each before base64, and of one, each an element of
 # the page while it is shown.
 MOST_CELLS, MOST_CELLS_OF_ONE = 1_200_000, 10_000
-# (event, field, title) of each panel of learning curves. The training loss of the objective
-# would be another quantity than dev's where labels are smoothed.
-_PANELS = (
-    ("train", "cross_entropy", "training cross-entropy"),
-    ("dev", "loss", "dev cross-entropy"),
-    ("dev", "bleu", "dev BLEU"),
-)
 
 
 def collect(
@@ -53,15 +45,13 @@ def collect(
     """The contents of a report, by the names that the page's template has for them.
 
     `sentences` are JSON values for the page's script; the figures are `data:` URLs, "" where
-    there is nothing to draw; everything else is text.
-
-    Args:
-      run: what translated; its own config is shown.
-      summary: of its directory, for the learning curves.
-      pairs, evaluation: the split and `evaluate` of it.
-      facts: `provenance` with "split" and "checkpoint".
+    there is nothing to draw; everything else is text. `facts` are `provenance` with "split"
+    and "checkpoint".
     """
     sentences = list(_sentences(run, pairs, evaluation))
+    config = flatten(run.config)
+    compared = compare_systems([System("run", evaluation, facts, config)])
+    unit = run.config.data.source_tokenizer
     return {
         "name": summary.name,
         "facts": _facts(run, summary, evaluation, facts),
@@ -69,15 +59,14 @@ def collect(
         "scores": tables.score_rows(evaluation, facts),
         "maps_note": _maps_note(run, sentences, evaluation),
         "sentences": sentences,
-        "curves": _curves(summary),
-        "lengths": _lengths(run, evaluation, facts),
+        "curves": _data_url(plot_learning_curves([summary])) if summary.rows else "",
+        "lengths": _data_url(plot_length_curves(compared.by_length, unit=unit)),
         "statistics": tables.attention_rows(evaluation),
         "environment": [
             ("commit", facts["commit"] or "not a checkout"),
             ("split hash", facts["split_hash"]),
             ("seed of the data", facts["data"]["seed"]),
-            ("device", facts["device"]),
-            ("system", facts["system"]),
+            *((name, facts[name]) for name in ("device", "system")),
             *facts["versions"].items(),
         ],
         "config": sorted(summary.config.items()),
@@ -92,13 +81,9 @@ def render(contents: Mapping[str, Any]) -> str:
         for kind in ("html", "css", "js")
     )
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.policies["json.dumps_kwargs"] = {
-        "ensure_ascii": False,
-        "allow_nan": False,
-    }
-    fields = ("source", "reference", "translation")
-    text = "".join(one[field] for one in contents["sentences"] for field in fields)
-    font = web_font(text).url
+    options = {"ensure_ascii": False, "allow_nan": False}
+    environment.policies["json.dumps_kwargs"] = options
+    font = web_font(_all_text(contents["sentences"])).url
     if font:
         source = f'url("{font}") format("woff")'
         style += f'@font-face {{ font-family: "Report"; src: {source}; }}\n'
@@ -111,6 +96,11 @@ def render(contents: Mapping[str, Any]) -> str:
     )
     # UTF-8 cannot spell the half of a surrogate pair that a file's name may have.
     return rendered.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _all_text(sentences: Sequence[Mapping[str, Any]]) -> str:
+    fields = ("source", "reference", "translation")
+    return "".join(one[field] for one in sentences for field in fields)
 
 
 def _policy_source(text: str) -> str:
@@ -127,22 +117,16 @@ def encode_weights(found: Translation) -> dict[str, Any]:
     weights = np.asarray(found.weights, np.float64)
     low, high = min(0.0, float(weights.min())), max(1.0, float(weights.max()))
     cells = np.rint((weights - low) / (high - low) * 255).astype(np.uint8)
-    return {
-        "source": list(found.source_tokens),
-        "target": list(found.target_tokens),
-        "low": low,
-        "high": high,
-        "weights": base64.b64encode(cells.tobytes()).decode("ascii"),
-    }
+    text = base64.b64encode(cells.tobytes()).decode("ascii")
+    sides = {"source": list(found.source_tokens), "target": list(found.target_tokens)}
+    return {**sides, "low": low, "high": high, "weights": text}
 
 
 def _sentences(
     run: Run, pairs: Sequence[Pair], evaluation: Evaluation
 ) -> Iterator[dict[str, Any]]:
-    lowercase = run.config.data.lowercase
-    chrfs = sentence_chrf(
-        evaluation.hypotheses, evaluation.references, lowercase=lowercase
-    )
+    texts, lowercase = evaluation.hypotheses, run.config.data.lowercase
+    chrfs = sentence_chrf(texts, evaluation.references, lowercase=lowercase)
     entropies = [one.entropy for one in evaluation.statistics] or [None] * len(pairs)
     room = MOST_CELLS if run.attends else 0
     rows = zip(pairs, evaluation.translations, chrfs, entropies, strict=True)
@@ -168,15 +152,13 @@ def _facts(
     run: Run, summary: RunSummary, evaluation: Evaluation, facts: Mapping[str, Any]
 ) -> list[tuple[str, str]]:
     model, data = run.config.model, run.config.data
-    attention = model.attention
-    if run.attends:
-        attention += f", {model.score}, {model.normalizer}"
+    attention = f"{model.attention}, {model.score}, {model.normalizer}"
     number = summary.figures["parameters"]
     parameters = "unknown" if number is None else f"{number:,}"
     return [
         ("data", f"{data.source}, {data.source_language} → {data.target_language}"),
         ("split", f"{facts['split']}, {len(evaluation.translations):,} sentences"),
-        ("attention", attention),
+        ("attention", attention if run.attends else model.attention),
         ("model", f"{model.cell}, {model.encoder_size} / {model.decoder_size}"),
         ("parameters", parameters),
         ("checkpoint", facts["checkpoint"]),
@@ -189,8 +171,7 @@ def _notes(
     summary: RunSummary, evaluation: Evaluation, sentences: Sequence[dict[str, Any]]
 ) -> list[str]:
     notes = list(summary.notes)
-    texts = (f"{s['source']}{s['reference']}{s['translation']}" for s in sentences)
-    missing = web_font("".join(texts)).missing
+    missing = web_font(_all_text(sentences)).missing
     if missing:
         more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
         notes.append(
@@ -209,25 +190,10 @@ def _maps_note(
         return "This run has no attention: its config.model.attention is none."
     drawable = sum(found.weights.size > 0 for found in evaluation.translations)
     left_out = drawable - sum(sentence["map"] is not None for sentence in sentences)
-    if not left_out:
-        return ""
-    return (
+    return bool(left_out) * (
         f"{left_out:,} of {drawable:,} attention maps were left out, so that the file "
         "stays small; experiments.export_attention writes them all."
     )
-
-
-def _curves(summary: RunSummary) -> str:
-    if not any(field in row for row in summary.rows for _, field, _ in _PANELS):
-        return ""
-    return _data_url(plot_learning_curves([summary], panels=_PANELS))
-
-
-def _lengths(run: Run, evaluation: Evaluation, facts: Mapping[str, Any]) -> str:
-    config = flatten(config_to_dict(run.config))
-    compared = compare_systems([System("run", evaluation, facts, config)])
-    unit = run.config.data.source_tokenizer
-    return _data_url(plot_length_curves(compared.by_length, unit=unit))
 
 
 def _data_url(figure: "Figure") -> str:

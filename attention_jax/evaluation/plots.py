@@ -76,16 +76,14 @@ def plot_weights(
       ValueError: weights that are not T×S finite numbers, an unknown file format.
       FileNotFoundError: the folder of `path` does not exist.
     """
-    return plot_weights_grid(
-        [Panel(weights, source, target, title, links)], columns=1, path=path
-    )
+    panel = Panel(weights, source, target, title, links)
+    return plot_weights_grid([panel], columns=1, path=path)
 
 
 def plot_weights_grid(
     panels: Iterable[Panel | tuple[Any, ...]],
     *,
     columns: int = 2,
-    title: str = "",
     path: str | os.PathLike[str] | None = None,
 ) -> "Figure":
     """Several heat maps as `plot_weights` draws them, with one scale and one colour bar.
@@ -93,7 +91,6 @@ def plot_weights_grid(
     Args:
       panels: drawn row by row; at least one. A tuple of a Panel's fields will do.
       columns: panels side by side.
-      title: a line above all.
       path: as for `plot_weights`.
 
     Raises:
@@ -110,9 +107,7 @@ def plot_weights_grid(
     name = "panels[{}]: " if len(given) > 1 else ""
     maps = [_checked(panel, name.format(i)) for i, panel in enumerate(given)]
     letters = fonts.lettering(
-        text
-        for panel in maps
-        for text in (*panel.source, *panel.target, panel.title, title)
+        text for panel in maps for text in (*panel.source, *panel.target, panel.title)
     )
     low = min(0.0, *(float(np.min(panel.weights)) for panel in maps))
     high = max(1.0, *(float(np.max(panel.weights)) for panel in maps))
@@ -127,24 +122,16 @@ def plot_weights_grid(
         colours.outline.set_visible(False)
         bar.yaxis.label.set_fontsize(_POINTS - 1)
         bar.tick_params(length=2, labelsize=_POINTS - 2)
-        middle = {"x": 0.5, "ha": "center"}
-        head = _shortened(letters.spell(title), _LONGEST_TITLE)
-        head = figure.text(y=1, s=head, va="top", fontsize=_POINTS + 2.5, **middle)
-        small = {"fontsize": _POINTS - 3, "color": "0.35"}
-        note = figure.text(y=0, s=letters.note(), va="bottom", **small, **middle)
-        _arrange(figure, axes, bar, (head, note), min(columns, len(maps)))
+        style = {"ha": "center", "fontsize": _POINTS - 3, "color": "0.35"}
+        note = figure.text(0.5, 0, letters.note(), va="bottom", **style)
+        _arrange(figure, axes, bar, note, min(columns, len(maps)))
         if path is not None:
             save_figure(figure, path)
     return figure
 
 
 def check_path(path: str | os.PathLike[str]) -> None:
-    """Raises unless `path` is a figure file that could be written here.
-
-    Raises:
-      UserError: the suffix is none of FORMATS.
-      OSError: as `check_writable`.
-    """
+    """Raises UserError unless the suffix is one of FORMATS, OSError as `check_writable`."""
     path = pathlib.Path(path)
     if path.suffix.lower() not in FORMATS:
         raise UserError(
@@ -154,11 +141,7 @@ def check_path(path: str | os.PathLike[str]) -> None:
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    """Writes the figure in the format of the suffix, atomically and without a date.
-
-    Raises:
-      UserError, OSError: as `check_path`; it cannot be written; names the file.
-    """
+    """Writes the figure in the format of the suffix, atomically and without a date."""
     check_path(path)
     path, data = pathlib.Path(path), io.BytesIO()
     kind = path.suffix[1:].lower()
@@ -212,15 +195,16 @@ def _draw(
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
-    source = [_shortened(letters.spell(word)) for word in panel.source]
-    target = [_shortened(letters.spell(word)) for word in panel.target]
+    source, target = (
+        [_shortened(letters.spell(word)) for word in side]
+        for side in (panel.source, panel.target)
+    )
     axes = figure.add_axes((0, 0, cell * len(source), cell * len(target)))
     low, high = limits
     axes.imshow(panel.weights, "viridis", aspect="auto", vmin=low, vmax=high)
     size = _POINTS * min(1.0, cell / _CELL)
-    axes.tick_params(
-        length=0, pad=4, top=True, bottom=False, labeltop=True, labelbottom=False
-    )
+    axes.tick_params(length=0, pad=4)
+    axes.xaxis.tick_top()
     axes.set_xticks(range(len(source)), source, fontsize=size)
     # Words wider than their cell stand on a slope, so that neighbours do not touch.
     if max(map(_columns, source)) > 3:
@@ -248,14 +232,10 @@ def _arrange(
     figure: "Figure",
     panels: Sequence["Axes"],
     bar: "Axes",
-    texts: Sequence["Text"],
+    note: "Text",
     columns: int,
 ) -> None:
-    """Puts the panels into a grid and makes the figure as large as they need.
-
-    The room that words need around the cells is measured; it does not depend on the
-    figure's size. All lengths are inches.
-    """
+    """Puts the panels into a grid and makes the figure as large as they need; in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     renderer = FigureCanvasAgg(figure).get_renderer()
@@ -276,14 +256,11 @@ def _arrange(
     heights = [needed[first : first + columns, 1].max() for first in starts]
     xs, ys = np.cumsum([_GAP, *widths]), np.cumsum([top, *heights])
     bar_height = np.clip(ys[-1] - top - _GAP, *_BAR_HEIGHT)
-    head, note = (
-        np.array(text.get_window_extent(renderer).size) / figure.dpi for text in texts
-    )
+    noted = np.array(note.get_window_extent(renderer).size) / figure.dpi
     after_bar, under_bar = room(bar)[[2, 1]]
-    width = max(xs[-1] + _BAR_WIDTH + after_bar, head[0], note[0]) + _GAP
-    below = max(ys[-1], top + bar_height + under_bar) + note[1] + _GAP
-    height = below + head[1] + 2 * _GAP
-    upper = height - head[1] - 2 * _GAP
+    width = max(xs[-1] + _BAR_WIDTH + after_bar, noted[0]) + _GAP
+    upper = max(ys[-1], top + bar_height + under_bar) + noted[1] + _GAP
+    height = upper + _GAP
     scale = np.array([width, height])
     figure.set_size_inches(width, height)
     for number, (axes, size) in enumerate(zip(panels, sizes, strict=True)):
@@ -292,8 +269,7 @@ def _arrange(
         axes.set_position((*(corner / scale), *(size / scale)))
     corner, size = (xs[-1], upper - top - bar_height), (_BAR_WIDTH, bar_height)
     bar.set_position((*(corner / scale), *(size / scale)))
-    for text, y in zip(texts, (height - _GAP, _GAP), strict=True):
-        text.set_y(y / height)
+    note.set_y(_GAP / height)
 
 
 def _columns(text: str) -> int:

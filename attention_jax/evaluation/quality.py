@@ -3,11 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sacrebleu.metrics.base import Metric as SacrebleuMetric
-
+from typing import Any
 
 _CHINESE = {"zh", "zho", "chi", "cmn", "yue"}
 _JAPANESE = {"ja", "jpn"}
@@ -49,15 +45,13 @@ def translation_quality(
 ) -> tuple[Metric, ...]:
     """BLEU, chrF2, exact match and TER; arguments and errors are those of `bleu`.
 
-    chrF2 is sacrebleu's F-score of character n-grams, n ≤ 6, recall × 2. It needs no words,
-    so it compares across segmentations and partly credits inflected forms.
+    chrF2 is sacrebleu's F-score of character n-grams, n ≤ 6, recall × 2.
 
     TER is edits / reference words in %, lower is better: above 100 where translations are
     longer than their references. An edit inserts, deletes or replaces a word, or moves a run
-    of words. Words are what white space separates; Chinese and Japanese, which have none, are
-    normalised and cut into characters (`norm:yes`, `asian:yes` in the signature). sacrebleu
-    has nothing of the kind for Thai, Lao, Khmer, Burmese and Tibetan: there a phrase counts as
-    a word.
+    of words. Words are what white space separates; Chinese and Japanese are normalised and
+    cut into characters (`norm:yes`, `asian:yes` in the signature). sacrebleu has nothing of
+    the kind for Thai, Lao, Khmer, Burmese and Tibetan.
 
     Popović, 2015, aclanthology.org/W15-3049; Snover et al., 2006,
     aclanthology.org/2006.amta-papers.25.
@@ -67,9 +61,7 @@ def translation_quality(
     return bleu, chrf, exact_match(hypotheses, references, lowercase=lowercase), ter
 
 
-def sacrebleu_metrics(
-    *, language: str, lowercase: bool = False
-) -> "dict[str, SacrebleuMetric]":
+def sacrebleu_metrics(*, language: str, lowercase: bool = False) -> dict[str, Any]:
     """sacrebleu's BLEU, chrF2 and TER by name, set up as the functions here say."""
     from sacrebleu.metrics import BLEU, CHRF, TER
 
@@ -141,9 +133,7 @@ def exact_match(
     return Metric("exact match", 100.0 * matches / len(references), signature)
 
 
-def _score(
-    metric: "SacrebleuMetric", hypotheses: Sequence[str], references: Sequence[str]
-) -> Metric:
+def _score(metric: Any, hypotheses: Sequence[str], references: Sequence[str]) -> Metric:
     check_texts(hypotheses, references)
     found = metric.corpus_score(list(hypotheses), [list(references)])
     error_rate = found.name == "TER"

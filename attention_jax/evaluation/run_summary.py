@@ -17,7 +17,6 @@ from attention_jax.training.loop import MINUTES, PATIENCE, STEPS, Progress
 from attention_jax.training.run_directory import (
     REMOVED_FIELDS,
     RunDirectory,
-    config_to_dict,
     flatten,
 )
 
@@ -33,15 +32,13 @@ class RunSummary:
     """One run.
 
     Attributes:
-      name: the end of its path, as much as distinguishes it from the other runs.
+      name: distinguishes it from the other runs.
       path: its directory.
       config: its fields, with dotted names; {} if config.json cannot be read.
       split_hash: of the data's splits.
-      figures: by name, None where the run's files do not have it: the model's parameters;
-        the last step and its minutes of training; dev_loss, the lowest, in nats per token;
-        dev_bleu, the highest, and last_dev_bleu; exact_match, % of dev sentences, the last;
-        tokens_per_second, the mean over steps. Lines in which something was compiled do not
-        count for it, unless there are no others.
+      figures: by name, None where the run's files do not have it. dev_loss is the lowest,
+        dev_bleu the highest, exact_match the last; tokens_per_second is the mean over lines
+        in which nothing was compiled, if there are any.
       finished: whether the same training command would train no further.
       notes: remarks, e.g. that it is unfinished or a file is damaged.
       rows: its metrics, those of each event in order.
@@ -58,15 +55,8 @@ class RunSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as JSON values, without the rows."""
-        return {
-            "name": self.name,
-            "path": str(self.path),
-            "config": self.config,
-            "split_hash": self.split_hash,
-            **self.figures,
-            "finished": self.finished,
-            "notes": list(self.notes),
-        }
+        values = {**vars(self), "path": str(self.path), **self.figures}
+        return {n: v for n, v in values.items() if n not in ("figures", "rows")}
 
 
 def summarize(path: pathlib.Path, *, name: str) -> RunSummary:
@@ -87,7 +77,7 @@ def summarize(path: pathlib.Path, *, name: str) -> RunSummary:
     config = flatten(readable(lambda: read_json(config_path), config_path))
     if config:
         # A run older than a field was made as the field's default makes it.
-        config = flatten(config_to_dict(ExperimentConfig())) | config
+        config = flatten(ExperimentConfig()) | config
         for removed in REMOVED_FIELDS:
             config.pop(removed.removeprefix("config."), None)
     record = readable(directory.load_record, directory.record_path)
@@ -137,7 +127,7 @@ def read_metrics(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[int]]:
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-            # The cross-entropy is drawn where a row has it.
+            # The cross-entropy is drawn where a row has it; older ones do not.
             for name in (*_NEEDED[row["event"]], *{"cross_entropy"}.intersection(row)):
                 # An integer of hundreds of digits overflows; infinite losses are kept.
                 float(row[name])

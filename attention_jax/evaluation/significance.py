@@ -1,13 +1,15 @@
 """Paired bootstrap: is a difference of scores more than the choice of sentences?"""
 
-import bisect
 import dataclasses
 import itertools
 import math
 import os
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 from unittest import mock
+
+import numpy as np
 
 from attention_jax.evaluation.quality import check_texts, sacrebleu_metrics
 
@@ -73,9 +75,8 @@ def paired_bootstrap(
     formula would give its lowest value for no reason, p is 1: for the baseline's own score,
     and for one sentence.
 
-    The samples come from `np.random.default_rng(seed)` and are the same for all metrics
-    and systems, so that equal arguments give equal results, whatever SACREBLEU_SEED is in
-    the environment. One system alone gets its intervals.
+    The samples come from `np.random.default_rng(seed)`, the same for all metrics and
+    systems, whatever SACREBLEU_SEED says. One system alone gets its intervals.
 
     Args:
       systems: translations by name; the first one is the baseline.
@@ -117,27 +118,18 @@ def paired_bootstrap(
         )
     signatures, scores = test()
     one_sentence = len(references) == 1
-
-    def estimate(system: str, metric: str, found: Any) -> Estimate:
+    estimates = []
+    for (number, system), metric in itertools.product(enumerate(systems), metrics):
+        found, baseline = cast(Any, scores[metric][number]), scores[metric][0]
         p_value = found.p_value
         if p_value is not None:
-            same = found.score == cast(Any, scores[metric][0]).score
-            p_value = 1.0 if same or one_sentence else float(p_value)
-        return Estimate(
-            system,
-            metric,
-            score=float(found.score),
-            mean=float(found.mean),
-            half_width=None if one_sentence else float(found.ci),
-            p_value=p_value,
-            signature=str(signatures[metric]),
-        )
-
-    return tuple(
-        estimate(system, metric, scores[metric][number])
-        for number, system in enumerate(systems)
-        for metric in metrics
-    )
+            same = one_sentence or found.score == cast(Any, baseline).score
+            p_value = 1.0 if same else float(p_value)
+        half_width = None if one_sentence else float(found.ci)
+        figures = float(found.score), float(found.mean), half_width, p_value
+        signature = str(signatures[metric])
+        estimates.append(Estimate(system, metric, *figures, signature))
+    return tuple(estimates)
 
 
 class LengthBin(NamedTuple):
@@ -159,9 +151,7 @@ class LengthBin(NamedTuple):
     @property
     def name(self) -> str:
         """`4–6`, or `4`."""
-        if self.shortest == self.longest:
-            return str(self.shortest)
-        return f"{self.shortest}–{self.longest}"
+        return "–".join(map(str, sorted({self.shortest, self.longest})))
 
 
 def equal_count_edges(lengths: Sequence[int], number: int) -> tuple[int, ...]:
@@ -180,12 +170,11 @@ def equal_count_edges(lengths: Sequence[int], number: int) -> tuple[int, ...]:
             f"lengths must not be empty and number at least 1, got {len(lengths)} "
             f"lengths and number {number}"
         )
-    ordered = sorted(lengths)
     # More bins than sentences have the edges of a bin for each.
-    number = min(number, len(ordered))
-    cuts = (math.ceil(i * len(ordered) / number) - 1 for i in range(1, number))
-    edges = {ordered[max(cut, 0)] for cut in cuts}
-    return tuple(sorted(edges - {ordered[-1]}))
+    number = min(number, len(lengths))
+    shares = np.arange(1, number) / number
+    edges = np.quantile(lengths, shares, method="inverted_cdf")
+    return tuple(sorted({*edges.astype(int).tolist()} - {max(lengths)}))
 
 
 def bleu_by_length(
@@ -225,24 +214,19 @@ def bleu_by_length(
             )
     if any(a >= b for a, b in itertools.pairwise(edges)):
         raise ValueError(f"edges must increase, got {', '.join(map(str, edges))}")
-    members: list[list[int]] = [[] for _ in range(len(edges) + 1)]
-    for index, length in enumerate(lengths):
-        members[bisect.bisect_left(edges, length)].append(index)
+    options: dict[str, Any] = {"language": language, "lowercase": lowercase}
+    options |= {"metrics": ("BLEU",), "samples": samples, "seed": seed}
+    places = np.searchsorted(np.asarray(edges, int), lengths)
     bins = []
-    for indices in filter(None, members):
+    for place in np.unique(places):
+        indices = np.flatnonzero(places == place).tolist()
         own = [lengths[index] for index in indices]
+        chosen = [references[index] for index in indices]
         # Each system by itself: nothing is tested against a baseline here.
         bleu = tuple(
-            paired_bootstrap(
-                {name: [hypotheses[index] for index in indices]},
-                [references[index] for index in indices],
-                language=language,
-                lowercase=lowercase,
-                metrics=("BLEU",),
-                samples=samples,
-                seed=seed,
-            )[0]
-            for name, hypotheses in systems.items()
+            paired_bootstrap({name: [texts[i] for i in indices]}, chosen, **options)[0]
+            for name, texts in systems.items()
         )
-        bins.append(LengthBin(min(own), max(own), sum(own) / len(own), len(own), bleu))
+        mean = statistics.fmean(own)
+        bins.append(LengthBin(min(own), max(own), mean, len(own), bleu))
     return tuple(bins)

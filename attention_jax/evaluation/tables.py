@@ -1,15 +1,14 @@
 """Evaluations and comparisons as tables of text."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from attention_jax.config import DecodingConfig
-from attention_jax.decoding.searches import searches
+from attention_jax.decoding.searches import describe
 from attention_jax.evaluation.attention_statistics import LEAST_COVERED
 from attention_jax.evaluation.compare import (
     Comparison,
-    System,
     SystemComparison,
     brief_fields,
     brief_values,
@@ -22,8 +21,8 @@ class Table(NamedTuple):
     """A table with a head, and lines that stand below it."""
 
     title: str
-    head: list[str]
     rows: list[list[str]]
+    head: list[str]
     notes: list[str]
 
 
@@ -67,12 +66,7 @@ RATES = (
 def evaluation_rows(
     evaluation: Evaluation, facts: Mapping[str, Any]
 ) -> list[tuple[str, str, str]]:
-    """The figures of one run as (name, figure, how it was measured), and where they are from.
-
-    Args:
-      evaluation: the figures.
-      facts: of `evaluate.provenance`.
-    """
+    """The figures of one run as (name, figure, how it was measured), and its provenance."""
     versions = facts["versions"]
     shown = ("attention_jax", "jax", "flax", "python")
     search = describe_search(evaluation.decoding)
@@ -126,29 +120,24 @@ def attention_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
 
 
 def describe_search(decoding: DecodingConfig) -> str:
-    """How translations were searched for: `beam of 5, length penalty gnmt^0.6`."""
-    words = searches.get(decoding.search).describe(decoding)
-    return words + ", <unk> replaced" * decoding.replace_unknown
+    """How translations were searched for: `beam, beam_size 5, length_penalty gnmt`."""
+    return describe(decoding) + ", <unk> replaced" * decoding.replace_unknown
 
 
 def dev_table(comparison: Comparison) -> Table:
     """The table of `compare_runs`: one row a run, then means over seeds."""
+    runs = comparison.runs
     by_split: dict[str, list[str]] = {}
-    for run in comparison.runs:
+    for run in runs:
         if run.split_hash:
             by_split.setdefault(run.split_hash, []).append(run.name)
     notes = []
     if len(by_split) > 1:
         splits = "; ".join(f"{s[:12]}: {', '.join(n)}" for s, n in by_split.items())
         notes.append(f"other splits, and perhaps other dev sentences: {splits}")
-    title = f"{len(comparison.runs)} runs, on dev"
-    table = _comparison_table(comparison, title, DEV_COLUMNS, notes)
-    table.head.append("notes")
-    beside = ["; ".join(run.notes) for run in comparison.runs]
-    beside += [f"seeds {', '.join(map(str, g.seeds))}" for g in comparison.groups]
-    for row, text in zip(table.rows, beside, strict=True):
-        row.append(text)
-    return table
+    remarks = ["; ".join(run.notes) for run in runs]
+    title = f"{len(runs)} runs, on dev"
+    return comparison_table(comparison, title, DEV_COLUMNS, notes, remarks)
 
 
 def system_tables(
@@ -156,18 +145,23 @@ def system_tables(
 ) -> list[Table]:
     """The tables of `compare_systems`; of one system, BLEU by source length alone.
 
-    Args:
-      comparison: the systems.
-      title: of the first table.
-      unit: what source lengths count.
+    `title` is that of the first table, `unit` what source lengths count.
     """
     systems = comparison.runs
     tables = []
     if len(systems) > 1:
         columns = [Column(m.name, m.title) for m in systems[0].evaluation.metrics]
         columns.append(Column("sentences_per_second", "sentences/s", "{:,.0f}"))
-        notes = _common(systems)
-        tables.append(_comparison_table(comparison, title, columns, notes))
+        facts = [
+            (
+                system.name,
+                {m.name: m.signature for m in system.evaluation.metrics}
+                | {"search": describe_search(system.evaluation.decoding)}
+                | {name: system.facts[name] for name in ("split_hash", "device")},
+            )
+            for system in systems
+        ]
+        tables.append(comparison_table(comparison, title, columns, common_facts(facts)))
     if comparison.baseline is not None:
         tables.append(_differences(comparison))
     tables.append(_by_length(comparison, unit))
@@ -179,14 +173,21 @@ def system_tables(
         rows = [[run.name, *_cells(run.figures, columns)] for run in systems]
         head = ["run", *(column.head for column in columns)]
         notes = [note] if columns[-1] in RATES else []
-        tables.append(Table("attention in the translations", head, rows, notes))
+        tables.append(Table("attention in the translations", rows, head, notes))
     return tables
 
 
-def _comparison_table(
-    comparison: Comparison, title: str, columns: Sequence[Column], notes: list[str]
+def comparison_table(
+    comparison: Comparison,
+    title: str,
+    columns: Sequence[Column],
+    notes: Sequence[str] = (),
+    remarks: Sequence[str] | None = None,
 ) -> Table:
-    """One row a run, with the fields in which they differ, then means over seeds."""
+    """One row a run, with the fields in which they differ, then means over seeds.
+
+    `remarks`, one a run, are the last column; `notes` stand below.
+    """
     runs, fields = comparison.runs, comparison.fields
     brief = brief_fields(fields)
     # "–": the run's configuration cannot be read.
@@ -203,33 +204,33 @@ def _comparison_table(
         # Any member has the group's values; only the seed is each run's own.
         member = names.index(group.names[0])
         own = ["–" if f == "seed" else column[member] for f, column in settings.items()]
-        figures = zip(
-            _cells(group.mean, columns), _cells(group.deviation, columns), strict=True
+        means, deviations = (
+            _cells(figures, columns) for figures in (group.mean, group.deviation)
         )
-        means = [
-            f"{mean} ± {deviation}".removesuffix(" ± –") for mean, deviation in figures
-        ]
-        rows.append([f"mean of {len(group.names)}", *own, *means])
+        both = zip(means, deviations, strict=True)
+        cells = [f"{mean} ± {spread}".removesuffix(" ± –") for mean, spread in both]
+        rows.append([f"mean of {len(group.names)}", *own, *cells])
+    head = ["run", *(brief[f] for f in fields), *(column.head for column in columns)]
+    if remarks is not None:
+        seeds = [f"seeds {', '.join(map(str, g.seeds))}" for g in comparison.groups]
+        for row, text in zip(rows, [*remarks, *seeds], strict=True):
+            row.append(text)
+        head.append("notes")
     if comparison.groups:
         notes = ["± is the sample standard deviation over seeds", *notes]
-    heads = ["run", *(brief[f] for f in fields), *(column.head for column in columns)]
-    return Table(title, heads, rows, notes)
+    return Table(title, rows, head, list(notes))
 
 
-def _common(systems: Sequence[System]) -> list[str]:
-    """How the figures were measured; what is not the same for all names its systems."""
-    facts: dict[str, dict[str, list[str]]] = {}
-    for system in systems:
-        own = {m.name: m.signature for m in system.evaluation.metrics}
-        own["search"] = describe_search(system.evaluation.decoding)
-        own["split hash"] = system.facts["split_hash"]
-        own["device"] = system.facts["device"]
+def common_facts(facts: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
+    """Each fact of (run, its facts) as a line; what is not the same for all names its runs."""
+    lines: dict[str, dict[str, list[str]]] = {}
+    for run, own in facts:
         for name, text in own.items():
-            facts.setdefault(name, {}).setdefault(text, []).append(system.name)
+            lines.setdefault(name, {}).setdefault(text, []).append(run)
     return [
-        f"{name}: {text}" + f" ({', '.join(names)})" * (len(texts) > 1)
-        for name, texts in facts.items()
-        for text, names in texts.items()
+        f"{name}: {text}" + f" ({', '.join(runs)})" * (len(texts) > 1)
+        for name, texts in lines.items()
+        for text, runs in texts.items()
     ]
 
 
@@ -252,37 +253,33 @@ def _differences(comparison: SystemComparison) -> Table:
                 _cell(found.p_value, "{:.4f}"),
             ]
         )
-    return Table(
+    title = (
         f"against {comparison.baseline}: paired bootstrap, {SAMPLES:,} samples of the "
-        f"sentences, seed {SEED}",
-        ["run", "metric", "score", "95 % interval", "difference", "p"],
-        rows,
-        [f"p is at least 1/{SAMPLES + 1:,}; it says nothing of another seed"],
+        f"sentences, seed {SEED}"
     )
+    head = ["run", "metric", "score", "95 % interval", "difference", "p"]
+    note = f"p is at least 1/{SAMPLES + 1:,}; it says nothing of another seed"
+    return Table(title, rows, head, [note])
 
 
 def _by_length(comparison: SystemComparison, unit: str) -> Table:
     """One row a bin."""
     names = [system.name for system in comparison.runs]
     heads = [f"BLEU {name}" for name in names] if len(names) > 1 else ["BLEU"]
-    rows = [
-        [
-            found.name,
-            f"{found.sentences:,}",
-            *(
-                f"{e.score:.2f}{_cell(e.half_width, ' ± {:.2f}', '')}"
-                for e in found.bleu
-            ),
+    rows = []
+    for found in comparison.by_length:
+        scores = [
+            f"{e.score:.2f} ± {_cell(e.half_width, '{:.2f}')}".removesuffix(" ± –")
+            for e in found.bleu
         ]
-        for found in comparison.by_length
-    ]
+        rows.append([found.name, f"{found.sentences:,}", *scores])
     note = "± is half the 95 % interval of the bootstrap over the bin's sentences"
     head = [f"source {unit}", "sentences", *heads]
-    return Table("BLEU by source length", head, rows, [note])
+    return Table("BLEU by source length", rows, head, [note])
 
 
-def _cell(figure: float | None, pattern: str, nothing: str = "–") -> str:
-    return nothing if figure is None else pattern.format(figure)
+def _cell(figure: float | None, pattern: str) -> str:
+    return "–" if figure is None else pattern.format(figure)
 
 
 def _cells(figures: Mapping[str, float | None], columns: Sequence[Column]) -> list[str]:

@@ -1,29 +1,21 @@
-"""A run's directory: what is in it, under which names, and which run it belongs to.
-
-config.json     the ExperimentConfig, paths made absolute
-record.json     where the run comes from: commands, versions, commit, device, split
-codecs.json     tokenizers and vocabularies
-metrics.jsonl   one JSON object a line, each with its `step`
-samples.jsonl   translations of a few dev sentences at each evaluation
-checkpoints/    one folder a step
-events/         the same metrics for TensorBoard
-train.lock      held by the process that trains
-
-Where there was reason for it: damaged_checkpoints/, non_finite.json.
-"""
+"""A run's directory: its files, which docs/training.md lists, and which run it belongs to."""
 
 import contextlib
 import copy
 import dataclasses
 import datetime
 import hashlib
+import importlib.metadata
 import os
 import pathlib
+import platform
 import socket
+import subprocess
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import filelock
+import jax
 from absl import logging
 
 from attention_jax.atomic_write import read_json, write_json
@@ -31,17 +23,14 @@ from attention_jax.config import ExperimentConfig, check_fields
 from attention_jax.data.splits import Splits, split_hash
 from attention_jax.errors import UserError, named, unknown_name
 from attention_jax.functions.import_reference import split_reference, users_module
-from attention_jax.training.provenance import environment
 
-# Differences named when two configurations differ: the rest is counted.
-_SHOWN = 5
+_PACKAGES = ["attention_jax", "jax", "jaxlib", "flax", "optax"]
+_PACKAGES += ["orbax-checkpoint", "numpy"]
 # Fields of earlier versions, which a stored configuration may still have.
-REMOVED_FIELDS = frozenset(
-    {
-        "config.profile",
-        "config.training.plateau_factor",
-        "config.training.plateau_patience",
-    }
+REMOVED_FIELDS = (
+    "config.profile",
+    "config.training.plateau_factor",
+    "config.training.plateau_patience",
 )
 
 
@@ -76,10 +65,7 @@ class RunDirectory:
         return any(one in (place, *place.parents) for one in own)
 
     def sources(self) -> set[pathlib.Path]:
-        """The files of data and of users' functions that the run says it was made from.
-
-        As far as config.json and record.json can be read, whatever else is wrong in them.
-        """
+        """The files of data and of users' functions, as far as the run says which."""
         found: set[pathlib.Path] = set()
         wrong = (OSError, ValueError, TypeError, LookupError, AttributeError)
         with contextlib.suppress(*wrong):
@@ -101,10 +87,6 @@ class RunDirectory:
 
         Where the file system has no locks, it warns and goes on. If the block ends before
         a run was begun in a new directory, the directory is removed again.
-
-        Raises:
-          WorkdirInUseError: another process holds the lock; names the process.
-          OSError: the directory cannot be made or written.
         """
         lock = filelock.FileLock(self.lock_path, blocking=False, fallback_to_soft=False)
         try:
@@ -138,11 +120,9 @@ class RunDirectory:
             lock.release()
 
     def save_config(self, config: ExperimentConfig) -> None:
-        """Makes the directory and writes config.json.
+        """Writes config.json, its paths absolute, and the hashes of users' functions' files.
 
-        Paths are stored absolute, those of `path/file.py:function` included, and with the
-        hashes of the functions' files in record.json, so that a later command finds the
-        same code or warns that it has changed. So are the hashes of users' modules.
+        So a later command finds the same code or warns that it has changed.
         """
         config = with_absolute_paths(config)
         files = {
@@ -151,15 +131,10 @@ class RunDirectory:
         }
         self.path.mkdir(parents=True, exist_ok=True)
         self.update_record({"user_files": files})
-        write_json(self.config_path, config_to_dict(config))
+        write_json(self.config_path, dataclasses.asdict(config))
 
     def load_config(self) -> ExperimentConfig:
-        """The run's configuration; warns when a user's file changed since the run began.
-
-        Raises:
-          OSError: no run was started here, or a user's file is gone; names it.
-          UserError: config.json is damaged or of another version.
-        """
+        """The run's configuration; warns when a user's file changed since the run began."""
         if not self.exists():
             raise FileNotFoundError(f"{self.path} holds no run: it has no config.json")
         stored = read_json(self.config_path)
@@ -177,35 +152,31 @@ class RunDirectory:
                     f"into {self.config_path.name}"
                 ) from error
             if changed:
-                logging.warning(
-                    "%s (config.%s) has changed since the run began", file, name
-                )
+                text = "%s (config.%s) has changed since the run began"
+                logging.warning(text, file, name)
         return config
 
-    def changes(self, config: ExperimentConfig) -> list[str]:
+    def changes(self, config: ExperimentConfig, *, allowed: bool = False) -> list[str]:
         """`section.field: stored -> given` where a run begun here differs from `config`."""
         if not self.exists():
             return []
-        before = flatten(config_to_dict(self.load_config()))
-        after = flatten(config_to_dict(with_absolute_paths(config)))
-        return [
+        before = flatten(self.load_config())
+        after = flatten(with_absolute_paths(config))
+        changed = [
             f"{name}: {before[name]!r} -> {after[name]!r}"
             for name in before
             if before[name] != after[name]
         ]
-
-    def check_same_config(self, config: ExperimentConfig) -> None:
-        """Raises ChangedRunError unless a run begun here has the same configuration."""
-        changed = self.changes(config)
-        if changed:
-            more = len(changed) - _SHOWN
-            listed = "; ".join(changed[:_SHOWN] + [f"and {more} more"] * (more > 0))
+        if changed and not allowed:
+            more = len(changed) - 5
+            listed = "; ".join(changed[:5] + [f"and {more} more"] * (more > 0))
             raise ChangedRunError(
                 f"{self.path} holds a run of another configuration ({listed}); "
                 "give this one a workdir of its own (training.steps, which the learning "
                 "rate follows, is fixed at the start too), or allow the change "
                 "(experiments.train: --allow_changed_config)"
             )
+        return changed
 
     def check_same_data(self, splits: Splits) -> None:
         """Raises ChangedRunError unless the data is what the run was last trained on."""
@@ -221,14 +192,8 @@ class RunDirectory:
             )
 
     def load_record(self) -> dict[str, Any]:
-        """record.json, or an empty dict before there is one.
-
-        Raises:
-          UserError: the file is damaged.
-        """
-        if not self.record_path.is_file():
-            return {}
-        record = read_json(self.record_path)
+        """record.json, or an empty dict before there is one."""
+        record = read_json(self.record_path) if self.record_path.is_file() else {}
         if not _is_record(record):
             raise UserError(
                 f"{self.record_path}: damaged, not the record of a run's sessions"
@@ -254,28 +219,52 @@ class RunDirectory:
 def _is_record(value: Any) -> bool:
     """Whether `value` has the sessions and the files of a record, where it has any."""
     try:
-        files = [{**one} for one in value.get("user_files", {}).values()]
-        sessions = [{**one} for one in value.get("sessions", [])]
-    except (AttributeError, TypeError):
+        files = value.get("user_files", {}).values()
+        texts = [one[name] for one in files for name in ("path", "sha256")]
+        texts += [one.get("split_hash", "") for one in value.get("sessions", [])]
+        return all(str.find(one, "\0") < 0 for one in texts)
+    except (AttributeError, LookupError, TypeError):
         return False
-    texts = [one.get("split_hash", "") for one in sessions]
-    texts += [one.get(name) for one in files for name in ("path", "sha256")]
-    return all(isinstance(one, str) and "\0" not in one for one in texts)
 
 
-def config_to_dict(config: ExperimentConfig) -> dict[str, Any]:
-    """The configuration as nested dicts of JSON values."""
-    return dataclasses.asdict(config)
+def environment() -> dict[str, Any]:
+    """Versions, commit, device and operating system."""
+    devices = jax.devices()
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {
+        "versions": {"python": platform.python_version(), **versions},
+        "commit": _git_commit(),
+        # As in "NVIDIA H100 80GB HBM3 x1".
+        "device": f"{devices[0].device_kind} x{len(devices)}",
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _git_commit() -> str:
+    """The commit of the checkout this package is in, "+changes" appended when it has
+    uncommitted ones; "" outside a checkout of this project."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(pathlib.Path(__file__).parents[1]), *arguments]
+        return subprocess.check_output(
+            command, stderr=subprocess.DEVNULL, text=True, timeout=10
+        ).strip()
+
+    try:
+        # Installed inside an environment, the package may lie below another project's
+        # checkout, whose commit says nothing about this code.
+        git("ls-files", "--error-unmatch", "__init__.py")
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + "+changes" * bool(changed)
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def config_from_dict(values: Any) -> ExperimentConfig:
-    """The configuration that `config_to_dict` gave `values` for.
+    """The configuration that was stored as `values`.
 
     A field that `values` lacks is newer than they are: it gets its default, and a warning
     names it. One of an earlier version is left out.
-
-    Raises:
-      UserError: a field is unknown, or its value is not of its type or out of its range.
     """
     config = ExperimentConfig()
     _fill(config, values, "config")
@@ -299,21 +288,19 @@ def _fill(section: Any, values: Any, prefix: str) -> None:
             setattr(section, name, value)
     missing = [name for name in names if name not in values]
     if missing:
-        logging.warning(
-            "%s was written before %s existed; using the default",
-            prefix,
-            ", ".join(missing),
-        )
+        text = "%s was written before %s existed; using the default"
+        logging.warning(text, prefix, ", ".join(missing))
 
 
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one dict with dotted names."""
+def flatten(config: ExperimentConfig | dict[str, Any]) -> dict[str, Any]:
+    """A configuration, or nested dicts, as one dict with dotted names."""
     flat = {}
+    values = config if isinstance(config, dict) else dataclasses.asdict(config)
     for name, value in values.items():
         if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{name}.")
+            flat |= {f"{name}.{inner}": one for inner, one in flatten(value).items()}
         else:
-            flat[prefix + name] = value
+            flat[name] = value
     return flat
 
 
@@ -332,11 +319,7 @@ def with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def _user_files(config: ExperimentConfig) -> dict[str, pathlib.Path]:
-    """The fields that name a function of the user's, and the files that define them.
-
-    That is the file of `path/file.py:function`, and of `package.module:function` unless
-    the module comes with this package, with Python or with another library.
-    """
+    """The fields that name a function of the user's, and the files that define them."""
     files = {}
     for field in ("score", "normalizer"):
         place, function = split_reference(getattr(config.model, field))

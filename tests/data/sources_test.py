@@ -3,6 +3,7 @@ import hashlib
 import http.server
 import socket
 import threading
+import types
 
 import pooch
 import pytest
@@ -18,9 +19,8 @@ from attention_jax.data import (
     register_data_source,
     sources,
 )
-from attention_jax.data.sources import download
+from attention_jax.data.sources import download, read_lines
 from attention_jax.data.splits import find_leaks
-from attention_jax.data.text import read_lines
 from attention_jax.errors import UnknownNameError, UserError
 
 
@@ -119,7 +119,7 @@ def test_missing_files_suggest_the_nearest(tmp_path):
     for name, message in [
         ("trian.tsv", r"^config\.data\.path: no file .*mean .*train\.tsv"),
         ("no/train.tsv", "no folder"),
-        ("", r"^config\.data\.path.*is a folder"),
+        ("", r"^config\.data\.path: cannot read .*Is a directory"),
     ]:
         with pytest.raises(UserError, match=message):
             load_splits(tsv(str(tmp_path / name)))
@@ -203,19 +203,11 @@ CONTENT = bytes(range(256)) * 300
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
-class Server:
-    """A real server on loopback whose answers a test chooses."""
-
-    def __init__(self):
-        self.content = CONTENT
-        self.breaks: list[int] = []  # bytes to send before hanging up, per request
-        self.status = 200
-        self.requests = 0
-
-
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    state = Server()
+    """A real server on loopback whose answers a test chooses."""
+    # `breaks` is the number of bytes to send before hanging up, for each request.
+    state = types.SimpleNamespace(content=CONTENT, breaks=[], status=200, requests=0)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):

@@ -9,7 +9,6 @@ from attention_jax.errors import UserError
 from attention_jax.evaluation import alignment
 from attention_jax.evaluation.alignment import (
     Alignment,
-    MisplacedLinkError,
     alignment_accuracy,
     alignment_error_rate,
     attention_links,
@@ -199,14 +198,12 @@ def test_links_of_a_piece_with_several_tokens_are_possible_ones(run, monkeypatch
 
 
 def test_gold_alignments_that_do_not_fit(run, pairs, gold, monkeypatch):
-    with pytest.raises(ValueError, match="gold must be 12, one a pair, got 1"):
-        reference_alignment(run, pairs, gold[:1])
     words = len(pairs[1].source.split())
     outside = Alignment(sure=frozenset(), possible=frozenset({(words, 0)}))
     # Before any translation.
     monkeypatch.setattr(Run, "decode", None)
-    with pytest.raises(
-        MisplacedLinkError,
-        match=f"line 2: the link {words}-0 is outside the pair's {words} source",
-    ):
+    wrong = f"line 2: the link {words}-0 is outside the pair's {words} source"
+    with pytest.raises(UserError, match=wrong):
         evaluate(run, pairs, alignments=[gold[0], outside, *gold[2:]])
+    with pytest.raises(UserError, match="gold must be 12, one a pair, got 1"):
+        evaluate(run, pairs, alignments=gold[:1])

@@ -22,7 +22,7 @@ from attention_jax.evaluation.compare import (
 from attention_jax.evaluation.evaluate import Evaluation, write_translations
 from attention_jax.evaluation.quality import translation_quality
 from attention_jax.evaluation.tables import system_tables
-from attention_jax.training.run_directory import config_to_dict, flatten
+from attention_jax.training.run_directory import flatten
 from tests.evaluation.made_runs import ROWS, dev_row, make_run, train_row
 
 
@@ -193,7 +193,7 @@ FACTS = {"split_hash": "0" * 64, "device": "cpu x1"}
 
 def system(name, share, *, decoding=None, **fields):
     """A system that translates this share of the sentences badly."""
-    config = flatten(config_to_dict(ExperimentConfig())) | fields
+    config = flatten(ExperimentConfig()) | fields
     number = round(share * len(REFERENCES))
     texts = BAD[:number] + REFERENCES[number:]
     translations = tuple(
@@ -268,7 +268,7 @@ def test_what_is_not_common_names_its_runs():
     comparison = compare_systems([system("a", 0.5), system("b", 0.5, decoding=beam)])
     [table, _] = system_tables(comparison, title="", unit="words")
     assert "search: greedy (a)" in table.notes
-    assert "search: beam of 3, length penalty gnmt^1 (b)" in table.notes
+    assert "search: beam, beam_size 3, length_penalty gnmt (b)" in table.notes
 
 
 def test_json_of_one_and_of_several(comparison, systems):

@@ -52,7 +52,7 @@ def test_every_label_is_drawn_without_a_warning(tmp_path, suffix, caplog, monkey
     monkeypatch.setattr(fonts, "_system_families", list)
     path = tmp_path / f"figure.{suffix}"
     with caplog.at_level(logging.WARNING):
-        figure = plot_weights_grid(panels_of_all_kinds(), title="总标题 🙂", path=path)
+        figure = plot_weights_grid(panels_of_all_kinds(), path=path)
     assert not caplog.records
     # Five panels with one scale, and the colour bar; an unused place holds nothing.
     *axes, bar = figure.axes
@@ -185,7 +185,7 @@ def boxes_of(figure):
 @pytest.mark.parametrize("columns", [1, 3])
 def test_nothing_is_cut_nothing_overlaps_and_cells_are_equal_squares(columns):
     panels = panels_of_all_kinds()
-    figure = plot_weights_grid(panels, columns=columns, title="a title")
+    figure = plot_weights_grid(panels, columns=columns)
     width, height = figure.get_size_inches() * figure.dpi
     boxes = boxes_of(figure)
     for _, box in boxes:

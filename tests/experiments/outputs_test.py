@@ -8,7 +8,7 @@ def test_cells_of_figures_are_aligned_right_and_nothing_is_wrapped(capsys):
         ("设备", "", "x" * 300),
         ("seed", "0", ""),
     ]
-    print_table(rows, title="a run")
+    print_table("a run", rows)
     assert capsys.readouterr().out.splitlines() == [
         "a run",
         "BLEU           7.10  tok:13a",
@@ -20,7 +20,7 @@ def test_cells_of_figures_are_aligned_right_and_nothing_is_wrapped(capsys):
 
 def test_a_head_is_aligned_as_its_column(capsys):
     rows = [("a|b", "dot", "7.10"), ("c", "additive", "–")]
-    print_table(rows, title="two", head=("run", "score", "BLEU"))
+    print_table("two", rows, ("run", "score", "BLEU"))
     assert capsys.readouterr().out.splitlines() == [
         "two",
         "run  score     BLEU",

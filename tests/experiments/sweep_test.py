@@ -137,11 +137,13 @@ def test_the_same_command_again_does_nothing_and_prints_the_table(
     assert err.splitlines() == [f"{name}: finished: before" for name in NAMES]
     title, head, dot, cosine, *below = out.splitlines()
     assert title == f"{finished}, on test"
-    columns = "run score parameters BLEU chrF2 exact match TER ↓ AER % ↓ tokens/s minutes notes"
+    columns = (
+        "run score parameters BLEU chrF2 exact match TER ↓ AER ↓ minutes tokens/s notes"
+    )
     assert head.split() == columns.split()
     scores = [f"{metric['score']:.2f}" for metric in before[0]["metrics"]]
     assert dot.split()[:3] == ["score=dot", "dot", f"{before[0]['parameters']:,}"]
-    error_rate = f"{100 * before[0]['aligned']['error_rate']:.1f}"
+    error_rate = f"{before[0]['aligned']['error_rate']:.1%}"
     assert dot.split()[3:8] == [*scores, error_rate]
     assert cosine.startswith("score=cosine ")
     signature = before[0]["metrics"][0]["signature"]
@@ -334,7 +336,9 @@ def test_sigterm_saves_and_ends_the_sweep(two, tmp_path, monkeypatch, capsys):
 def test_what_is_not_the_same_for_all_is_said_of_each(finished):
     rows = results(finished)["runs"]
     rows[1]["split_hash"] = "f" * 64
-    dot, cosine = [line for line in sweep.remarks(rows) if line.startswith("split: ")]
+    configs = dict.fromkeys(NAMES, ExperimentConfig())
+    notes = sweep.table(configs, rows).notes
+    dot, cosine = [line for line in notes if line.startswith("split: ")]
     assert dot.endswith(" (score=dot)")
     assert cosine == f"split: test, 10 sentences, hash {'f' * 64} (score=cosine)"
 

@@ -23,9 +23,11 @@ from attention_jax.training.checkpoints import (
     DamagedCheckpointError,
     IncompatibleCheckpointError,
     best_metrics,
+    json_digest,
     load_params,
+    tree_digest,
+    tree_shapes,
 )
-from attention_jax.training.metrics import CompilationCounter
 from attention_jax.training.optimizer import make_optimizer
 from attention_jax.training.step import TrainState, init_state, make_train_step
 from tests.training.fakes import bigram_model, random_batch
@@ -92,10 +94,7 @@ def test_a_restored_state_is_bit_identical_though_the_saved_one_was_donated(tmp_
     model, optimizer = bigram_model(), make_optimizer(TRAINING)
     state, kept = init_state(model, optimizer, seed=0, training=TRAINING), None
     train_step = make_train_step(model, optimizer, TRAINING)
-    with (
-        CompilationCounter("train_step") as compilations,
-        Checkpoints(tmp_path / "c") as checkpoints,
-    ):
+    with Checkpoints(tmp_path / "c") as checkpoints:
         for step in range(3):
             state, _ = train_step(state, random_batch(step))
             if step == 1:
@@ -108,7 +107,7 @@ def test_a_restored_state_is_bit_identical_though_the_saved_one_was_donated(tmp_
         assert jax.tree.structure(state) == jax.tree.structure(kept)
         # It compiles nothing anew.
         train_step(state, random_batch(3))
-    assert compilations.count == 1
+    assert train_step._cache_size() == 1
     assert not load_params(tmp_path / "c", like().params)["table"].committed
 
 
@@ -145,7 +144,7 @@ def test_reading_changes_nothing_and_warns_of_nothing(path, caplog):
 
 
 def test_missing_checkpoints_are_said_to_be_missing(path, tmp_path):
-    with pytest.raises(FileNotFoundError, match="has no checkpoint yet"):
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint yet"):
         load_params(tmp_path / "c", like().params)
     (tmp_path / "c").mkdir()
     with pytest.raises(FileNotFoundError, match="holds no checkpoint yet"):
@@ -250,7 +249,6 @@ def test_half_written_and_half_deleted_ones_are_removed(path):
     (path / "4.orbax-checkpoint-tmp").mkdir()
     shutil.rmtree(path / "1" / "manifest")
     with Checkpoints(path, keep=2) as checkpoints:
-        assert checkpoints.unfinished == ["4.orbax-checkpoint-tmp"]
         state, _, damaged = checkpoints.resume(like())
         assert (state.step, damaged) == (3, {})
         checkpoints.save(state_at(4), {})
@@ -432,3 +430,26 @@ def test_the_last_write_failing_is_an_error_on_leaving(full, caplog):
     with pytest.raises(KeyboardInterrupt), full:
         raise KeyboardInterrupt
     assert "cannot write checkpoint 5" in caplog.text
+
+
+TREE = {"a": {"w": np.arange(6, dtype=np.float32).reshape(2, 3)}, "n": np.int32(3)}
+
+
+def test_a_digest_depends_on_every_bit_type_shape_and_name_alone():
+    flipped = TREE["a"]["w"].copy()
+    flipped.view(np.uint8).reshape(-1)[7] ^= 1
+    others = [
+        {"a": {"w": flipped}, "n": np.int32(3)},
+        {"a": {"w": TREE["a"]["w"].reshape(3, 2)}, "n": np.int32(3)},
+        {"a": {"w": TREE["a"]["w"].view(np.int32)}, "n": np.int32(3)},
+        {"a": {"v": TREE["a"]["w"]}, "n": np.int32(3)},
+        {"a": {"w": TREE["a"]["w"]}, "n": np.int32(4)},
+    ]
+    assert len({tree_digest(tree) for tree in [TREE, *others]}) == 6
+    on_device = {"a": {"w": jnp.asarray(TREE["a"]["w"])}, "n": jnp.asarray(3)}
+    transposed = {"a": {"w": np.asfortranarray(TREE["a"]["w"])}, "n": np.int32(3)}
+    assert tree_digest(on_device) == tree_digest(TREE) == tree_digest(transposed)
+    assert tree_shapes(TREE) == {"a/w": "float32[2,3]", "n": "int32[]"}
+    assert tree_shapes({"b": jnp.zeros(2, jnp.bfloat16)}) == {"b": "bfloat16[2]"}
+    assert json_digest({"a": 1.5, "b": 2}) == json_digest({"b": 2, "a": 1.5})
+    assert json_digest({"a": 1.5}) != json_digest({"a": 1.25})

@@ -1,8 +1,7 @@
 """One meaning in one language: dates, sums, measures, names, and what joins them.
 
-A phrase is labelled pieces of text: a piece's label says which part of the meaning it
-expresses, and the pieces of two languages with equal labels translate each other. A
-phrase's text is what Babel writes, up to invisible marks and kinds of space.
+A phrase is labelled pieces of text; those of two languages with equal labels translate each
+other. Its text is what Babel writes, up to invisible marks and kinds of space.
 """
 
 import datetime
@@ -83,27 +82,12 @@ def around_number(text: str, label: str) -> Phrase:
     return tuple(piece for piece in pieces if piece.text)
 
 
-SECONDS = {
-    "year": 365 * 86_400,
-    "month": 30 * 86_400,
-    "week": 7 * 86_400,
-    "day": 86_400,
-    "hour": 3_600,
-    "minute": 60,
-    "second": 1,
-}
+SECONDS = dict(dates.TIMEDELTA_UNITS)
 
-# CLDR's pattern letters, by the part of a date or time that they express; "" is the era.
-_LETTERS = {
-    "year": "y",
-    "month": "ML",
-    "day": "d",
-    "weekday": "Ec",
-    "hour": "hHKkabB",
-    "minute": "m",
-    "": "G",
-}
-_PARTS = {letter: part for part, letters in _LETTERS.items() for letter in letters}
+# CLDR's pattern letters, and the part of a date or time that each expresses.
+_PARTS = {"y": "year", "d": "day", "m": "minute", "G": ""}
+_PARTS |= dict.fromkeys("ML", "month") | dict.fromkeys("Ec", "weekday")
+_PARTS |= dict.fromkeys("hHKkabB", "hour")
 
 load_locale = functools.cache(Locale.parse)
 
@@ -169,17 +153,13 @@ def format_fields(locale: str, format_name: str) -> tuple[tuple[str, str], ...]:
     `format_name` is "full" or "long" (dates), "short" (times), or a CLDR skeleton; () if
     the locale has no such skeleton or the format a field that is not rendered here.
     """
-    if format_name in ("full", "long"):
-        pattern = dates.get_date_format(format_name, locale=load_locale(locale)).pattern
-    elif format_name == "short":
-        pattern = dates.get_time_format(format_name, locale=load_locale(locale)).pattern
-    else:
-        skeletons = load_locale(locale).datetime_skeletons
-        if format_name not in skeletons:
-            return ()
-        pattern = skeletons[format_name].pattern
+    known = load_locale(locale)
+    formats = {name: known.date_formats[name] for name in ("full", "long")}
+    formats |= {**known.datetime_skeletons, "short": known.time_formats["short"]}
+    if format_name not in formats:
+        return ()
     parts: list[tuple[str, str]] = []
-    for kind, value in dates.tokenize_pattern(pattern):
+    for kind, value in dates.tokenize_pattern(formats[format_name].pattern):
         if not isinstance(value, str):
             letter, repeats = value
             parts.append((kind, letter * repeats))
