@@ -80,18 +80,27 @@ class Operands:
             return self.keys.leading
         return self.keys.shape[:-2]
 
+    @property
+    def explicit_mesh(self) -> Any:
+        """The mesh that divides some of the arrays by axes of type Explicit, or None."""
+        for leaf in jax.tree.leaves(self):
+            sharding = jax.typeof(leaf).sharding
+            if sharding.mesh.explicit_axes and any(sharding.spec):
+                return sharding.mesh
+        return None
+
     def leading(self, score: Score) -> tuple[int, ...]:
         """The result's leading axes: those of everything but masks and biases, broadcast."""
-        numbers = jax.tree.leaves(self.extras)
+        ndims = score.param_ndims if self.params else {}
         return jnp.broadcast_shapes(
             self.query.shape[:-2],
             self.key_leading,
             self.values.shape[:-2],
             *(
                 self.params[name].shape[: self.params[name].ndim - core]
-                for name, core in score.param_ndims.items()
+                for name, core in ndims.items()
             ),
-            *(number.shape for number in numbers),
+            *(number.shape for number in jax.tree.leaves(self.extras)),
         )
 
     def prepared(self, score: Score) -> "Operands":
@@ -106,6 +115,8 @@ class Operands:
         keys = self.keys
         if isinstance(keys, PreparedKeys):
             keys = keys.astype(dtype)
+        elif score.prepare is None:
+            keys = PreparedKeys(keys.astype(dtype), score, (2,))
         else:
             keys = run_prepare(score, keys.astype(dtype), params)
         return dataclasses.replace(
@@ -119,8 +130,8 @@ class Operands:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Options(static_args.ByIdentity):
     """What a compiled attention is specialised on; equal options share it."""
 
     score: Score
@@ -192,17 +203,17 @@ class AttentionCall:
             )
         sizes = {"Q": query.shape[-1], "K": key_size}
         params = check_params(score, self.params, sizes)
-        varying = {
-            name: jnp.asarray(value)
-            for name, value in static_args.thaw(score.numbers).items()
-        }
+        varying: dict[str, Array] = {}
+        if score.numbers:
+            thawed = static_args.thaw(score.numbers)
+            varying = {name: jnp.asarray(value) for name, value in thawed.items()}
         leading = _broadcast_leading(
             query=query.shape[:-2],
             keys=tuple(key_leading),
             values=values.shape[:-2],
             **{
                 f"params[{name!r}]": params[name].shape[: params[name].ndim - core]
-                for name, core in score.param_ndims.items()
+                for name, core in (score.param_ndims if params else {}).items()
                 if params[name].ndim > core
             },
             **{

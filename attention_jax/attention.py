@@ -26,10 +26,10 @@ from attention_jax.arguments import (
     integers,
 )
 from attention_jax.errors import unknown_name
-from attention_jax.functions.captured import captures
 from attention_jax.functions.prepared import PreparedKeys, run_prepare
 from attention_jax.functions.registry import Registry
 from attention_jax.functions.score import get_score
+from attention_jax.functions.static_args import captures
 from attention_jax.kernels.chunked import attend_chunked
 from attention_jax.kernels.cost_model import choose
 from attention_jax.kernels.explain import Explanation, explain
@@ -317,7 +317,7 @@ def dispatch(
     operands: Operands, options: Options, name: str, rows: Array | None = None
 ) -> AttentionOutput:
     """`attend_checked`, compiled anew where what was compiled might no longer be true."""
-    if captures(options.score) or captures(options.normalizer):
+    if captures(options.score, options.normalizer):
         return jax.jit(lambda operands, rows: _attend(operands, options, name, rows))(
             operands, rows
         )
@@ -333,6 +333,8 @@ def _attend(
         precision = jax.default_matmul_precision(options.precision)
     attend_here = functools.partial(_attend_here, options, name)
     with precision:
+        if operands.explicit_mesh is None:
+            return attend_here(operands, rows)
         return AttentionOutput(*on_each_device(attend_here, operands, options, rows))
 
 

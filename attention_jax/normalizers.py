@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from attention_jax.functions import numbers
 from attention_jax.functions.batching import like
 from attention_jax.functions.normalizer import register_normalizer
-from attention_jax.functions.ordering import comparable, rounded
+from attention_jax.functions.ordering import comparable
 from attention_jax.types import Array, Bool, Float
 
 
@@ -20,7 +20,8 @@ def softmax_ratio(
     scores: Float[Array, "... S"], *, temperature: float = 1.0
 ) -> tuple[Float[Array, "... S"], Float[Array, "... 1"]]:
     """exp((e_i − max e) / τ) and their sum."""
-    temperature = numbers.positive("softmax: temperature", temperature)
+    if temperature != 1 or isinstance(temperature, bool):
+        temperature = numbers.positive("softmax: temperature", temperature)
     # Divided after the subtraction, so that neither overflow nor rounding moves the largest
     # score away from the maximum.
     shifted = rounded(scores) - _maximum(scores)
@@ -221,6 +222,22 @@ def _maximum(scores: Array) -> Array:
     constant = jax.lax.stop_gradient(scores)
     maximum = jnp.max(constant, axis=-1, keepdims=True, initial=lowest)
     return maximum + 0 * maximum
+
+
+@jax.custom_jvp
+def rounded(values: Float[Array, "..."]) -> Float[Array, "..."]:
+    """`values`, of which infinity is the largest number, as they are stored.
+
+    In `a * b - maximum`, a CPU's compiler rounds once, and where the maximum is the same
+    a · b, rounded, the difference is not 0 but the rounding error: far from 0 for numbers
+    above 2²⁴. In `rounded(a * b) - maximum` it is 0. A barrier of XLA's does not do that.
+    """
+    return jnp.minimum(values, jnp.finfo(values.dtype).max)
+
+
+@rounded.defjvp
+def _rounded_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    return rounded(*primals), tangents[0]
 
 
 def _shift(scores: Array, where: Array | None) -> Array:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from attention_jax.functions import numbers, ordering
 from attention_jax.functions.registry import Registry
+from attention_jax.normalizers import rounded
 from attention_jax.types import Array, Bool, Float, Int
 
 # name -> function of one or more rows: (scores, weights, where or None) -> one number a row.
@@ -107,7 +108,7 @@ def logsumexp(
     finite = jnp.where(allowed, scores, 0)
     largest = jnp.max(jnp.where(allowed, scores, -jnp.inf), axis=-1, keepdims=True)
     largest = jnp.where(jnp.isfinite(largest), largest, 0)
-    exponentials = jnp.where(allowed, jnp.exp(ordering.rounded(finite) - largest), 0)
+    exponentials = jnp.where(allowed, jnp.exp(rounded(finite) - largest), 0)
     total = jnp.where(nonempty, jnp.sum(exponentials, axis=-1), 1)
     return jnp.where(nonempty, largest[..., 0] + jnp.log(total), -jnp.inf)
 

@@ -16,7 +16,6 @@ import jax.numpy as jnp
 
 from attention_jax.arguments import Operands, Options
 from attention_jax.functions.batching import like, map_leading
-from attention_jax.kernels.block import Block, core_ndims, make_block, row_numbers
 from attention_jax.kernels.block_sparsity import (
     on_needed_keys,
     over_all_keys,
@@ -25,7 +24,15 @@ from attention_jax.kernels.block_sparsity import (
 )
 from attention_jax.kernels.cost_model import is_symbolic, on_auto_mesh, plan_blocks
 from attention_jax.kernels.masking import zero_unused
-from attention_jax.kernels.reference import Rows, attend_reference, attend_rows
+from attention_jax.kernels.reference import (
+    Block,
+    Rows,
+    attend_reference,
+    attend_rows,
+    core_ndims,
+    make_block,
+    row_numbers,
+)
 from attention_jax.types import Array, Int
 
 

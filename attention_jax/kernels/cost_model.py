@@ -38,7 +38,7 @@ def choose(operands: Operands, options: Options) -> str:
     """
     if is_symbolic(operands):
         return "reference"
-    queries = math.prod(operands.leading(options.score)) * operands.num_queries
+    queries = math.prod(operands.leading(options.score)) * operands.query.shape[-2]
     large = queries * bytes_per_query(operands, options) > REFERENCE_BYTES
     return "chunked" if large else "reference"
 
@@ -98,7 +98,7 @@ def flops_to_prepare(operands: Operands, options: Options) -> int:
 def _one_query(operands: Operands, options: Options) -> tuple[Any, Any]:
     """The jaxpr of one query's weights, and its variable for the query."""
     given = jax.eval_shape(lambda: operands.prepared(options.score))
-    ndims = options.score.param_ndims
+    ndims = options.score.param_ndims if given.params else {}
     params = {
         name: jax.ShapeDtypeStruct(array.shape[array.ndim - ndims[name] :], array.dtype)
         for name, array in given.params.items()

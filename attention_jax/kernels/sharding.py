@@ -13,7 +13,7 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from attention_jax.arguments import Operands, Options
-from attention_jax.kernels.block import operand_axes
+from attention_jax.kernels.reference import operand_axes
 from attention_jax.statistics import COLUMN_SUM, result_names
 from attention_jax.types import Array
 
@@ -32,9 +32,7 @@ def on_each_device(
     positions, parameters; the others are brought to that. Keys are gathered along S, features
     along theirs: that is the communication there is.
     """
-    mesh = _explicit_mesh(operands)
-    if mesh is None:
-        return attend(operands, rows)
+    mesh = operands.explicit_mesh
     num_axes = len(operands.leading(options.score))
     letters = operand_axes(operands, options.score)
     specs = [
@@ -89,14 +87,6 @@ def on_each_device(
         out_specs=(by_row, weights, statistics),
         axis_names=set(mesh.explicit_axes),
     )(operands, rows)
-
-
-def _explicit_mesh(operands: Operands) -> Any:
-    for leaf in jax.tree.leaves(operands):
-        sharding = jax.typeof(leaf).sharding
-        if sharding.mesh.explicit_axes and any(_names(e) for e in sharding.spec):
-            return sharding.mesh
-    return None
 
 
 def _names(entry: Any) -> tuple[str, ...]:
