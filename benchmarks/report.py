@@ -1,25 +1,21 @@
 """A benchmark's result file: reading it and printing it.
 
-schema, version          "attention_jax.benchmark", 1
-complete                 false while cases are missing
-command, settings        how it was made
-environment              versions, commit, device, system, processors
-peers                    each baseline: its version, or why it is unavailable
-cases                    one for each workload x score x normaliser x dtype x pass:
-  shapes                 the workload's shapes and mask, in one line
-  baseline, tolerance    what ratios are to; the largest relative error that passes
-  rows                   one for each candidate:
-    candidate, ours      its name; whether it is an implementation of this project
-    status, reason       measured, wrong, unsupported or failed; why
-    error                largest error over the largest expected magnitude; null if
-                             something is not finite
+schema, version      "attention_jax.benchmark", 1
+complete             false while cases are missing
+command, settings    how it was made
+environment          versions, commit, device, system, processors
+peers                each baseline: its version, or why it is unavailable
+cases                one for each workload x score x normaliser x dtype x pass:
+  shapes, baseline   the workload's shapes and mask; what ratios are to
+  tolerance          the largest relative error that passes
+  rows               one for each candidate, `ours` if it is of this project:
+    status, reason   measured, wrong, unsupported or failed; why
+    error            largest over the largest expected magnitude; null if not finite
+    seconds, ratio   median, quartiles, min and samples; median over rounds of time / baseline's
     compile_seconds
-    seconds              median, quartiles, min and samples of run time
-    ratio                median over rounds of run time / baseline's
-    memory               bytes beside arguments and results by XLA's figure, "xla"
+    memory           bytes beside arguments and results by XLA's figure, "xla"
 
-Older files have more: FLOPs and the share of the machine's peak, rows that were compiled
-only, and "resident" memory, the growth of the process in one call.
+Older files have rows that were only compiled, and "resident" memory, of the process.
 """
 
 import os

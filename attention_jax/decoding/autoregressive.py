@@ -184,16 +184,10 @@ def _search(
         log_probs = state.log_probs
         return Decoded(state.all_tokens, lengths, log_probs, log_probs, state.weights)
 
-    return search_all(
-        model,
-        params,
-        request,
-        keys,
-        begin=begin,
-        advance=advance,
-        running=lambda state: state.running,
-        result=result,
-    )
+    def running(state: _Search) -> Array:
+        return state.running
+
+    return search_all(model, params, request, keys, begin, advance, running, result)
 
 
 def draw(

@@ -119,25 +119,14 @@ def _build(
 def _check_score(config: ModelConfig, score: Any, normalizer: Any) -> None:
     """Runs the score, then the normaliser too, on abstract states of these widths."""
     source_size = (2 if config.bidirectional else 1) * config.encoder_size
-    extra = {"alignment_size": config.alignment_size} if config.alignment_size else {}
+    sizes = {"query_size": config.decoder_size, "key_size": source_size}
+    sizes["alignment_size"] = config.alignment_size or source_size
 
     def attend_with(normalizer: Any) -> Array:
-        params = init_score_params(
-            jax.random.key(0),
-            score,
-            query_size=config.decoder_size,
-            key_size=source_size,
-            **extra,
-        )
-        states = jnp.zeros((1, 2, source_size))
-        return attention(
-            jnp.zeros((1, 1, config.decoder_size)),
-            states,
-            states,
-            score=score,
-            normalizer=normalizer,
-            params=params,
-        ).context
+        params = init_score_params(jax.random.key(0), score, **sizes)
+        query, keys = (jnp.zeros((1, 2, sizes[n])) for n in ("query_size", "key_size"))
+        how = {"score": score, "normalizer": normalizer, "params": params}
+        return attention(query, keys, keys, **how).context
 
     for field, one in (("score", "softmax"), ("normalizer", normalizer)):
         try:

@@ -211,14 +211,14 @@ def scan_both_ways(
     inputs: Float[Array, "S B I"],
     state: Any,
     valid: Bool[Array, "S B"],
-) -> tuple[Float[Array, "S B 2*H"], list[Any]]:
+) -> tuple[Float[Array, "S B 2*H"], Any]:
     """Two layers of one cell and size, `backward` from the last step to the first.
 
     In one loop: half as many dependent steps as one scan after the other, and two products
     at a time, where a single one of few rows would not keep the cores busy.
 
     Returns:
-      (h_t at every step, forward first; the states of both after the last valid step). The
+      (h_t at every step; the state after the last valid step), both forward first. The
       backward layer meets padding first, which leaves `state` as it is.
 
     Cost: 4·S·B·H·G·H FLOPs in S dependent steps.
@@ -241,7 +241,8 @@ def scan_both_ways(
         ((there, valid), (jnp.flip(back, 0), jnp.flip(valid, 0))),
     )
     hidden = (outputs[0], jnp.flip(outputs[1], 0))
-    return jnp.concatenate(hidden, axis=-1), list(states)
+    final = jax.tree.map(lambda *both: jnp.concatenate(both, axis=-1), *states)
+    return jnp.concatenate(hidden, axis=-1), final
 
 
 _WAYS = ("forward", "backward")

@@ -171,14 +171,10 @@ class Subject:
         """Queries [2, T, Q], keys [2, S, K], values [2, S, V], and params."""
         points = [self.point(draw=draw) for draw in range(2 * QUERIES)]
         queries = jnp.stack([point.query for point in points])
+        keys = jnp.stack([point.keys for point in points[:2]])
         rng = np.random.default_rng(self.seed)
         values = rng.standard_normal((2, LENGTH, self.sizes["value_size"]))
-        return (
-            queries.reshape(2, QUERIES, -1),
-            jnp.stack([point.keys for point in points[:2]]),
-            jnp.asarray(values),
-            self.params,
-        )
+        return queries.reshape(2, QUERIES, -1), keys, jnp.asarray(values), self.params
 
     def attend(self, data: Any, mask: Any = MASK, **options: Any) -> AttentionOutput:
         """`attention` with this score, with weights."""
