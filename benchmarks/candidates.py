@@ -116,13 +116,9 @@ def prepare_jax(
 ) -> Prepared:
     """A compiled JAX function on arrays that are on the device.
 
-    Args:
-      attend: (query, keys, values, extra) -> context, in `layout`.
-      extra: what else it takes, a pytree; traced, so that nothing is folded into the
-        program, and not differentiated.
-
-    Raises:
-      Unsupported: the program needs more than `budget` bytes beside its arguments.
+    `attend` is (query, keys, values, extra) -> context, in `layout`; `extra`, a pytree, is
+    traced, so that nothing is folded into the program, and not differentiated. More than
+    `budget` bytes beside the arguments are `Unsupported`.
     """
 
     def compute(query: Any, keys: Any, values: Any, cotangent: Any, extra: Any) -> Any:
@@ -156,15 +152,8 @@ def prepare_jax(
     )
 
 
-# --- baselines ---------------------------------------------------------------------------
-
-
 def dot_product_scale(case: Case) -> float:
-    """What a baseline multiplies its dot products by.
-
-    Raises:
-      Unsupported: the case is not a softmax of dot products.
-    """
+    """What a baseline multiplies its dot products by; they are all that it has."""
     if case.score not in ("dot", "scaled_dot") or case.normalizer != "softmax":
         raise Unsupported(f"has no {case.normalizer!r} of {case.score!r}")
     return case.workload.size**-0.5 if case.score == "scaled_dot" else 1.0
@@ -271,11 +260,7 @@ def _prepare_torch(
 
 
 def _device(torch: Any) -> str:
-    """Where torch computes: where JAX does.
-
-    Raises:
-      Unsupported: this torch cannot.
-    """
+    """Where torch computes: where JAX does."""
     if jax.default_backend() == "cpu":
         return "cpu"
     if jax.default_backend() == "gpu" and torch.cuda.is_available():

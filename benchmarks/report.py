@@ -22,8 +22,6 @@ import os
 import pathlib
 from typing import Any
 
-from tabulate import tabulate
-
 from attention_jax.atomic_write import read_json
 from attention_jax.errors import UserError
 
@@ -40,11 +38,7 @@ CASE_KEYS = ("workload", "score", "normalizer", "dtype", "pass")
 
 
 def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A result that `benchmark` made and someone wrote to a file.
-
-    Raises:
-      UserError: the file cannot be read, or is not a result of this version.
-    """
+    """A result of `benchmark`, from a file; UserError if it is none of this version."""
     try:
         result = read_json(pathlib.Path(path))
     except OSError as error:
@@ -71,24 +65,21 @@ def wrong_rows(result: dict[str, Any]) -> list[str]:
 
 
 def case_table(case: dict[str, Any]) -> str:
-    """A table of what was measured, the fastest first, and why the rest was not."""
-    head = ("candidate", "median", "quartiles", f"x {case['baseline']}")
-    head += ("temporaries", "compile")
-    rows, lines = [], [f"{case_name(case)}:"]
+    """A line a candidate, the fastest first, and why the rest was not measured."""
+    lines = [f"{case_name(case)}:"]
     measured = [row for row in case["rows"] if "seconds" in row]
     for row in sorted(measured, key=lambda row: row["seconds"]["median"]):
-        low, median, high = (
-            _milliseconds(row["seconds"][name])
-            for name in ("low_quartile", "median", "high_quartile")
-        )
-        compiling = row["compile_seconds"]
-        compiling = "" if compiling is None else f"{compiling:.2f} s"
-        ratio = f"{row['ratio']:.2f}"
-        name = row["candidate"]
-        rows.append((name, median, f"{low}–{high}", ratio, _memory(row), compiling))
-    if rows:
-        align = ("left", *["right"] * 5)
-        lines.append(tabulate(rows, head, disable_numparse=True, colalign=align))
+        names = ("median", "low_quartile", "high_quartile")
+        median, low, high = (_milliseconds(row["seconds"][name]) for name in names)
+        figures = [
+            f"{median} ({low}–{high})",
+            f"{row['ratio']:.2f} x {case['baseline']}",
+        ]
+        if memory := _memory(row):
+            figures.append(f"{memory} of temporaries")
+        if row["compile_seconds"] is not None:
+            figures.append(f"compiled in {row['compile_seconds']:.2f} s")
+        lines.append(f"{row['candidate']:12} {', '.join(figures)}")
     lines += [
         f"{row['candidate']}: {row['status']}: {row['reason']}"
         for row in case["rows"]

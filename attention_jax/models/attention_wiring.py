@@ -237,11 +237,7 @@ def _side_by_side(*parts: Array) -> Array:
 
 
 def register_wiring(name: str, wiring: Wiring) -> Wiring:
-    """Registers a wiring under `name`.
-
-    Raises:
-      DuplicateNameError: another step has the name.
-    """
+    """Registers a wiring under `name`; a DuplicateNameError if another step has it."""
     return wirings.register(name, wiring, function=wiring.step)
 
 

@@ -67,11 +67,9 @@ class Encoder(nnx.Module):
         lengths: Int[Array, " B"],
         rng: Array | None = None,
     ) -> tuple[Float[Array, "B S D"], Any]:
-        """The states h_1..h_S and the final state; dropout only if `rng` is given.
+        """The states h_1..h_S, zero at padding, and the top layer's last valid one.
 
-        States are zero at padding, D is H, or 2H for two directions (forward first). The
-        final state is the top layer's last valid one, the directions side by side; zero
-        for a row of length 0.
+        Two directions stand side by side, forward first; a row of length 0 has zeros.
         """
         valid = jnp.arange(source.shape[1])[:, None] < lengths[None]
         x = jnp.take(self.embedding[...], source.T, axis=0)
@@ -297,10 +295,7 @@ class Decoder(nnx.Module):
 
 
 class EncoderDecoder(nnx.Module):
-    """A recurrent encoder-decoder with attention, built from a `ModelConfig`.
-
-    Dropout is applied exactly where a PRNG key is passed; the module stores none.
-    """
+    """A recurrent encoder-decoder with attention; dropout exactly where a key is passed."""
 
     def __init__(
         self,

@@ -24,8 +24,7 @@ from attention_jax.types import Array
 def check_config(config: ModelConfig) -> None:
     """Returns if such a model can be built, having executed the score's own file, if any.
 
-    Raises:
-      UserError: names the field.
+    Otherwise a UserError names the field.
     """
     try:
         # Takes no memory before its parameters are drawn.
@@ -43,10 +42,6 @@ def build_model(
     Equal arguments return the same `Model`, so that a function jitted over it compiles
     once.
 
-    Args:
-      config: see `ModelConfig`.
-      source_vocabulary: number of source token ids. target_vocabulary: of target ids.
-
     Raises:
       UnknownNameError: no such wiring, cell, readout, score or normaliser.
       UserError: a size below 1, a dropout rate outside [0, 1), a score or a normaliser
@@ -61,7 +56,14 @@ def build_model(
     score, normalizer = found["score"], found["normalizer"]
     if found["attention"].attends:
         _check_score(config, score, normalizer)
-    _check_tied(config)
+    size = config.readout_size or config.decoder_size
+    fits = config.readout == "tanh" and size == config.embedding_size
+    if config.tied_embeddings and not fits:
+        raise UserError(
+            "model.tied_embeddings needs model.readout=tanh with model.readout_size="
+            f"model.embedding_size={config.embedding_size}, got "
+            f"model.readout={config.readout} of size {size}"
+        )
     # The registered entries are part of the identity: a name may be registered anew.
     fields = {**vars(config), "score": score, "normalizer": normalizer}
     entries = tuple(found.values())
@@ -146,14 +148,3 @@ def _check_score(config: ModelConfig, score: Any, normalizer: Any) -> None:
                     f"model.encoder_size={config.encoder_size} = {source_size})"
                 )
             raise UserError(message) from error
-
-
-def _check_tied(config: ModelConfig) -> None:
-    size = config.readout_size or config.decoder_size
-    fits = config.readout == "tanh" and size == config.embedding_size
-    if config.tied_embeddings and not fits:
-        raise UserError(
-            "model.tied_embeddings needs model.readout=tanh with model.readout_size="
-            f"model.embedding_size={config.embedding_size}, got "
-            f"model.readout={config.readout} of size {size}"
-        )

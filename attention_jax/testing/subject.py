@@ -206,20 +206,18 @@ class Subject:
 
 def quick_jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """`jax.jit` for programs that run a few times: compiled quickly, not to be fast."""
-    # On a CPU.
-    quick = {
-        "xla_backend_optimization_level": 0,
-        "xla_llvm_disable_expensive_passes": True,
-        "xla_cpu_use_fusion_emitters": False,
-    }
-    on_cpu = jax.default_backend() == "cpu"
-    return jax.jit(function, compiler_options=quick if on_cpu else None, **options)
+    if jax.default_backend() == "cpu":
+        options["compiler_options"] = {
+            "xla_backend_optimization_level": 0,
+            "xla_llvm_disable_expensive_passes": True,
+            "xla_cpu_use_fusion_emitters": False,
+        }
+    return jax.jit(function, **options)
 
 
 def distance(actual: Any, expected: Any) -> float:
-    """The largest difference over pytrees, relative to the largest expected value of a leaf.
-
-    Equal infinities and NaNs in equal positions are no difference; others are infinite.
+    """The largest difference over pytrees, relative to the largest expected value of a leaf;
+    that of unequal infinities and NaNs is infinite.
     """
     worst = 0.0
     leaves = zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True)
