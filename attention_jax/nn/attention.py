@@ -81,4 +81,5 @@ class Attention(nnx.Module):
 
     def arrays(self) -> dict[str, Array]:
         """The score's parameters as plain arrays."""
-        return {name: param[...] for name, param in self.params.items()}
+        # Not by `items`: nnx.tabulate wraps a module's methods, nnx.Dict's too, in themselves.
+        return {name: self.params[name][...] for name in self.score.param_names}
