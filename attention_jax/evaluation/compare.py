@@ -21,7 +21,7 @@ from attention_jax.evaluation.significance import (
     equal_count_edges,
     paired_bootstrap,
 )
-from attention_jax.training.run_directory import RunDirectory, config_to_dict, flatten
+from attention_jax.training.run_directory import RunDirectory, flatten
 
 # Of the figures of a RunSummary.
 LOWER_IS_BETTER = {"dev_loss", "minutes"}
@@ -42,7 +42,7 @@ def brief_fields(names: Sequence[str]) -> dict[str, str]:
 
     `data.seed` keeps its section, whatever `names` are: `seed` is another field.
     """
-    known = {*flatten(config_to_dict(ExperimentConfig())), *names}
+    known = {*flatten(ExperimentConfig()), *names}
     last = {name: name.rpartition(".")[2] for name in known}
     times = collections.Counter(last.values())
     return {name: last[name] if times[last[name]] == 1 else name for name in names}

@@ -17,7 +17,6 @@ from attention_jax.training.loop import MINUTES, PATIENCE, STEPS, Progress
 from attention_jax.training.run_directory import (
     REMOVED_FIELDS,
     RunDirectory,
-    config_to_dict,
     flatten,
 )
 
@@ -78,7 +77,7 @@ def summarize(path: pathlib.Path, *, name: str) -> RunSummary:
     config = flatten(readable(lambda: read_json(config_path), config_path))
     if config:
         # A run older than a field was made as the field's default makes it.
-        config = flatten(config_to_dict(ExperimentConfig())) | config
+        config = flatten(ExperimentConfig()) | config
         for removed in REMOVED_FIELDS:
             config.pop(removed.removeprefix("config."), None)
     record = readable(directory.load_record, directory.record_path)

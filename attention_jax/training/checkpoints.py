@@ -4,6 +4,7 @@ Each has a manifest with the digests of its contents, so that a flipped byte is 
 """
 
 import functools
+import hashlib
 import importlib.metadata
 import json
 import logging as python_logging
@@ -24,7 +25,6 @@ from orbax.checkpoint import checkpoint_managers
 
 from attention_jax.atomic_write import cannot_write
 from attention_jax.errors import UserError
-from attention_jax.training.provenance import json_digest, tree_digest, tree_shapes
 from attention_jax.training.step import TrainState
 
 # Written with every checkpoint; a larger one comes from a later version of this package.
@@ -343,6 +343,33 @@ def _restore(place: pathlib.Path, like: dict[str, Any]) -> dict[str, Any]:
     }
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
         return dict(checkpointer.restore(place, args=ocp.args.Composite(**arguments)))
+
+
+def tree_digest(tree: Any) -> str:
+    """SHA-256 over the paths, types, shapes and bytes of a tree's arrays, in hexadecimal."""
+    digest = hashlib.sha256()
+    for path, kind in tree_shapes(tree).items():
+        digest.update(f"{path} {kind}\n".encode())
+    for array in jax.tree.leaves(tree):
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def tree_shapes(tree: Any) -> dict[str, str]:
+    """Each array's type and shape by its path: {"encoder/embedding": "float32[50,8]"}."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): (
+            f"{np.dtype(array.dtype).name}[{','.join(map(str, array.shape))}]"
+        )
+        for path, array in leaves
+    }
+
+
+def json_digest(value: Any) -> str:
+    """SHA-256 of a JSON value, in hexadecimal."""
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _by(place: pathlib.Path, manifest: dict[str, Any]) -> str:

@@ -21,10 +21,9 @@ from attention_jax.experiment import run_experiment, validate
 from attention_jax.run import load_run
 from attention_jax.training import RunDirectory, train
 from attention_jax.training.checkpoints import Checkpoints, best_metrics
-from attention_jax.training.loop import DevTranslations
+from attention_jax.training.loop import DevTranslations, prepare
 from attention_jax.training.optimizer import make_optimizer
 from attention_jax.training.run_directory import ChangedRunError
-from attention_jax.training.setup import prepare
 from attention_jax.training.step import NonFiniteLossError, init_state, make_eval_step
 from experiments.config_flags import load_config
 from experiments.progress import describe

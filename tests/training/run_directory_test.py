@@ -14,7 +14,6 @@ from attention_jax.training.run_directory import (
     RunDirectory,
     WorkdirInUseError,
     config_from_dict,
-    config_to_dict,
 )
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -42,11 +41,13 @@ def changed_everywhere():
 def test_config_round_trips_through_json():
     config = changed_everywhere()
     assert config != ExperimentConfig()
-    assert config_from_dict(json.loads(json.dumps(config_to_dict(config)))) == config
+    assert (
+        config_from_dict(json.loads(json.dumps(dataclasses.asdict(config)))) == config
+    )
 
 
 def test_missing_stored_field_gets_its_default_and_is_named(caplog):
-    values = config_to_dict(changed_everywhere())
+    values = dataclasses.asdict(changed_everywhere())
     del values["training"]["clip_norm"]
     config = config_from_dict(values)
     assert config.training.clip_norm == ExperimentConfig().training.clip_norm
@@ -56,7 +57,7 @@ def test_missing_stored_field_gets_its_default_and_is_named(caplog):
 
 
 def test_a_field_of_an_earlier_version_is_left_out():
-    values = config_to_dict(ExperimentConfig())
+    values = dataclasses.asdict(ExperimentConfig())
     values["profile"], values["training"]["plateau_patience"] = 20, 4
     assert config_from_dict(values) == ExperimentConfig()
 
@@ -71,7 +72,7 @@ def test_a_field_of_an_earlier_version_is_left_out():
 )
 def test_an_error_in_a_stored_config_names_its_file(tmp_path, field, value, message):
     directory = RunDirectory(tmp_path)
-    values = config_to_dict(ExperimentConfig())
+    values = dataclasses.asdict(ExperimentConfig())
     values["training"][field] = value
     directory.config_path.write_text(json.dumps(values), encoding="utf-8")
     with pytest.raises(ValueError, match=rf"config\.json: .*{message}"):
