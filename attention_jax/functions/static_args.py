@@ -44,7 +44,8 @@ class ByIdentity:
 
     def __reduce__(self) -> tuple:
         """Pickles functions by name, also those whose name is that of this object."""
-        fields = (getattr(self, f.name) for f in dataclasses.fields(self))
+        made: Any = self
+        fields = (getattr(made, f.name) for f in dataclasses.fields(made))
         return _restored, (type(self), *map(_by_reference, fields))
 
 

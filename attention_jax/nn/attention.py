@@ -81,5 +81,6 @@ class Attention(nnx.Module):
 
     def arrays(self) -> dict[str, Array]:
         """The score's parameters as plain arrays."""
-        # Not by `items`: nnx.tabulate wraps a module's methods, nnx.Dict's too, in themselves.
+        # Not by `items`, which nnx.tabulate calls without end
+        # (findings/flax_tabulate_recurses.sh).
         return {name: self.params[name][...] for name in self.score.param_names}
