@@ -33,13 +33,11 @@ from experiments.config_flags import nearest
 # The exit status by which a shell knows that SIGTERM ended a program.
 TERMINATED = 128 + signal.SIGTERM
 _HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort", "-?"}
-Main = Callable[[types.SimpleNamespace], int | None]
-Define = Callable[[flags.FlagValues], object]
 
 
 def run(
-    main: Main,
-    define_flags: Define,
+    main: Callable[[types.SimpleNamespace], int | None],
+    define_flags: Callable[[flags.FlagValues], object],
     *,
     required: Sequence[str] = (),
     positional: str = "",
@@ -54,8 +52,7 @@ def run(
       main: does the work; may return an exit status.
       define_flags: defines this program's absl flags on the `flag_values` it is given.
       required: names of flags that must be given and not be empty.
-      positional: what arguments without a dash are, e.g. "DIR...", for `--help`; when
-        empty such arguments are an error.
+      positional: what arguments without a dash are, for `--help`; "": there are none.
       argv: program and arguments; sys.argv by default.
     """
     if argv is None:
@@ -72,9 +69,7 @@ def run(
             print(flag_values.get_help())
             status = 0
         else:
-            arguments = parse(
-                argv, flag_values, required=required, positional=positional
-            )
+            arguments = parse(argv, flag_values, required, positional)
             status = main(arguments) or 0
         if sys.stdout is not None:
             sys.stdout.flush()  # a full disk behind it is one of the program's errors
@@ -96,16 +91,10 @@ def run(
 def parse(
     argv: Sequence[str],
     flag_values: flags.FlagValues,
-    *,
     required: Sequence[str] = (),
     positional: str = "",
 ) -> types.SimpleNamespace:
-    """The values of all flags by name, and `positional`, the list of other arguments.
-
-    Raises:
-      UserError: an unknown flag, with the nearest name; a value that a flag does not take;
-        a missing flag.
-    """
+    """The values of all flags by name, and `positional`, the list of other arguments."""
     flag_values.set_gnu_getopt(True)
     try:
         rest = flag_values(list(argv))[1:]
@@ -137,11 +126,7 @@ def sigterm_received() -> Iterator[Callable[[], bool]]:
 
 
 def keep_compiled_programs() -> None:
-    """Keeps compiled programs from run to run, unless JAX_COMPILATION_CACHE_DIR is set.
-
-    The folder is `compiled` in $ATTENTION_JAX_CACHE or in the user's cache folder, as for
-    downloads. It may be deleted at any time.
-    """
+    """Keeps compiled programs from run to run, beside downloads, unless jax is told where."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         own = os.environ.get("ATTENTION_JAX_CACHE")
         folder = own or platformdirs.user_cache_dir("attention_jax")

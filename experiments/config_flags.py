@@ -10,7 +10,6 @@ import functools
 import os
 import pathlib
 import runpy
-import traceback
 import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 from absl import flags
 
 from attention_jax.config import ExperimentConfig, check_fields
-from attention_jax.errors import UserError
+from attention_jax.errors import UserError, format_error
 
 _DEFINE: dict[Any, Callable[..., object]] = {
     int: flags.DEFINE_integer,
@@ -29,11 +28,7 @@ _DEFINE: dict[Any, Callable[..., object]] = {
 
 
 def define_fields(flag_values: flags.FlagValues, section: Any, prefix: str) -> None:
-    """Defines a flag for every field of a config section, None unless it is given.
-
-    absl's own flags rather than ml_collections' overrides: those end with a KeyError's
-    traceback for a misspelt field, and override one config where a sweep has many.
-    """
+    """Defines a flag for every field of a config section, None unless it is given."""
     for one in dataclasses.fields(section):
         name: str = prefix + one.name
         if dataclasses.is_dataclass(one.type):
@@ -55,10 +50,7 @@ def load_configs(
 ) -> list[ExperimentConfig] | dict[str, ExperimentConfig]:
     """What get_config() of a file returns; one configuration alone as a list.
 
-    Args:
-      path: the file.
-      flags_given: values of flags by name; those called `config.section.field` that are not
-        None override the field in every configuration.
+    Flags called `config.section.field` that are not None override the field in each.
 
     Raises:
       UserError: the file is missing, raises (names the line), or returns something else.
@@ -69,16 +61,10 @@ def load_configs(
             f"--config: there is no file {path}{nearest(path, files, cutoff=0.3)}"
         )
     try:
-        found = runpy.run_path(path)["get_config"]()
+        found = runpy.run_path(os.path.abspath(path)).get("get_config", dict)()
     except (Exception, SystemExit) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == path]
-        if isinstance(error, SyntaxError) and error.filename == path:
-            lines = [error.lineno]
-        where = f" in line {lines[-1]}" if lines else ""
-        raise UserError(
-            f"the config file {path} raised {type(error).__name__}{where}: {error}"
-        ) from error
+        reason = format_error(error, file=os.path.abspath(path))
+        raise UserError(f"the config file {path} raised {reason}") from error
     if not isinstance(found, list | dict):
         found = [found]
     overrides = [
@@ -97,18 +83,14 @@ def load_configs(
         for (*sections, field), value in overrides:
             setattr(functools.reduce(getattr, sections, one), field, value)
     if not found:
-        raise UserError(f"get_config() of {path} returns an empty sweep")
+        raise UserError(f"{path} has no get_config(), or it returns an empty sweep")
     return found
 
 
 def load_config(
     path: str, flags_given: Mapping[str, Any] = types.MappingProxyType({})
 ) -> ExperimentConfig:
-    """The configuration of a file that returns one, as `load_configs`.
-
-    Raises:
-      UserError: as `load_configs`, or it returns several.
-    """
+    """As `load_configs`, of a file that returns one; UserError if it returns several."""
     found = load_configs(path, flags_given)
     if isinstance(found, dict) or len(found) > 1:
         raise UserError(

@@ -27,11 +27,7 @@ def watch(events: pathlib.Path, training: TrainingConfig) -> Iterator[Log]:
 
     The numbers of a row are scalars called event/name, at its step. A resumed run writes a
     file of its own, which tells TensorBoard to forget what an earlier one wrote beyond the
-    step resumed from. Nothing is written before the first row.
-
-    Args:
-      events: the folder for event files.
-      training: of the run that is shown.
+    step resumed from.
     """
     console = rich.console.Console(stderr=True, highlight=False)
     bar = rich.progress.Progress(
@@ -112,13 +108,12 @@ def _start_lines(row: dict[str, Any]) -> Iterator[str]:
     """What is trained on what, and what was found of an earlier part of the run."""
     pairs = row["pairs"]
     shapes = ", ".join(f"{source}x{target}" for source, target in row["batch_shapes"])
+    facts = ", ".join(f"{fact}: {n}" for fact, n in row["data"].items())
     yield (
         f"data: {pairs['train']:,} training, {pairs['dev']:,} dev and "
         f"{pairs['test']:,} test pairs; vocabularies of {row['source_vocabulary']:,} "
-        f"and {row['target_vocabulary']:,}; split {row['split_hash'][:12]}"
-    )
-    yield "data: " + ", ".join(f"{fact}: {n}" for fact, n in row["data"].items())
-    yield (
+        f"and {row['target_vocabulary']:,}; split {row['split_hash'][:12]}\n"
+        f"data: {facts}\n"
         f"model: {row['parameters']:,} parameters\n"
         f"batches: {row['steps_per_epoch']:,} an epoch, shapes {shapes}, "
         f"{row['padding_share']:.0%} padding"

@@ -193,12 +193,6 @@ def check_sentences(arguments: types.SimpleNamespace) -> None:
             "--target is a translation of a --text: as many of one as of the other, got "
             f"{len(targets)} and {len(texts)}"
         )
-    searched = search_given(arguments)
-    if targets and searched:
-        raise UserError(
-            f"--target forces the words, and leaves --{next(iter(searched))} nothing to "
-            "search for"
-        )
     for value in (*texts, *targets):
         if any("\ud800" <= character <= "\udfff" for character in value):
             raise UserError(f"--text and --target must be UTF-8, got {value!r}")

@@ -139,12 +139,8 @@ def arriving_lines(
     """The number of the first line, and the lines, that each read of a stream completes.
 
     A file comes in large batches, and a program that waits for each answer gets it. Lines
-    end with a line feed; the last one need not end.
-
-    Args:
-      stream: read until its end.
-      prepare: (number, the line's beginning) -> what is made of it. Its UserErrors are
-        raised after the lines before have been handed out.
+    end with a line feed; the last one need not end. `prepare`: (number, the line's
+    beginning) -> what is made of it, whose UserErrors come after the lines before.
     """
     number, rest, data = 1, b"", b"\n"
     while data:
@@ -170,11 +166,7 @@ def arriving_lines(
 
 
 def decode(number: int, data: bytes) -> str:
-    """The line's text, without a carriage return and a byte order mark; a long one is cut.
-
-    Raises:
-      UserError: it is not UTF-8.
-    """
+    """The line's text, without a carriage return and a byte order mark; a long one is cut."""
     cut = len(data) > LONGEST_LINE
     if not cut:
         data = data.removesuffix(b"\r")

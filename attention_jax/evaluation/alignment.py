@@ -231,14 +231,11 @@ def alignment_accuracy(
     token of which all weights are 0 is a miss; where several source tokens tie, all must
     be linked. So neither absent nor uniform attention scores by the order of the tokens.
 
-    Args:
-      sentences: tokens with their attention, and the gold links between the tokens.
-
     Returns:
       JSON values: `phrases`, the number of sentences; `all_words` and, since a number is
       often found by its own look, `words_without_digits`. Each of these has `hits` of
-      `words`, their `share`, None without words, and `chance`, the expected share of hits
-      if each token attended to one source token drawn at random.
+      `words`, their `share`, and `chance`, the share expected of attention to one source
+      token drawn at random.
     """
     number, rows = 0, []
     for number, (sentence, links) in enumerate(sentences, 1):

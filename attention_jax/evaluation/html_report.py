@@ -154,13 +154,12 @@ def _facts(
     model, data = run.config.model, run.config.data
     attention = f"{model.attention}, {model.score}, {model.normalizer}"
     number = summary.figures["parameters"]
-    parameters = "unknown" if number is None else f"{number:,}"
     return [
         ("data", f"{data.source}, {data.source_language} → {data.target_language}"),
         ("split", f"{facts['split']}, {len(evaluation.translations):,} sentences"),
         ("attention", attention if run.attends else model.attention),
         ("model", f"{model.cell}, {model.encoder_size} / {model.decoder_size}"),
-        ("parameters", parameters),
+        ("parameters", "unknown" if number is None else f"{number:,}"),
         ("checkpoint", facts["checkpoint"]),
         ("search", tables.describe_search(evaluation.decoding)),
         ("seed", str(facts["seed"])),

@@ -133,14 +133,7 @@ def paired_bootstrap(
 
 
 class LengthBin(NamedTuple):
-    """The sentences whose sources have `shortest` to `longest` tokens.
-
-    Attributes:
-      shortest, longest: the extreme lengths that occur.
-      mean_length: over its sentences.
-      sentences: how many.
-      bleu: each system's corpus BLEU of them, with its interval.
-    """
+    """The sentences whose sources have `shortest` to `longest` tokens; each system's BLEU."""
 
     shortest: int
     longest: int
@@ -155,12 +148,9 @@ class LengthBin(NamedTuple):
 
 
 def equal_count_edges(lengths: Sequence[int], number: int) -> tuple[int, ...]:
-    """The edges that cut the lengths into `number` bins of about as many sentences each.
+    """The longest length of each but the last of `number` bins of about as many sentences.
 
     Sentences of one length stay together, so that there may be fewer bins.
-
-    Returns:
-      for `bleu_by_length`: the longest length of each bin but the last.
 
     Raises:
       ValueError: no lengths, or `number` below 1.

@@ -155,11 +155,11 @@ def test_a_mistake_is_one_line_and_status_2(folder, capsys, name):
 
 
 CONFIG_FILES = {
-    "no get_config": ("x = 1\n", "raised KeyError: 'get_config'"),
+    "no get_config": ("x = 1\n", "bad.py has no get_config()"),
     "syntax": ("def get_config(:\n", "raised SyntaxError in line 1"),
     "raises": (
         "import os\n\nraise ValueError('a\\nb')\n",
-        "raised ValueError in line 3: a b",
+        "raised ValueError in line 3: a",
     ),
     "get_config raises OSError": (
         "def get_config():\n    open('missing.txt')\n",
