@@ -80,13 +80,8 @@ def main(arguments: types.SimpleNamespace) -> int:
         print_table(report.summary, report.rows())
         if report.failed:
             first = report.failed[0]
-            print(f"\nNext, for `{first.name}`: {first.advice}.\n")
-        else:
-            print(
-                "\nNext: train with it, python -m experiments.train "
-                "--config=configs/cldr_zh_en.py --workdir=runs/NAME "
-                f"--config.model.score={reference}\n"
-            )
+            print(f"Next, for `{first.name}`: {first.advice}.")
+        print()
     if arguments.output:
         write_json(pathlib.Path(arguments.output), reports)
         print(f"wrote {arguments.output}")

@@ -11,12 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from attention_jax.atomic_write import read_json
-from attention_jax.config import ExperimentConfig, TrainingConfig
-from attention_jax.errors import UserError
+from attention_jax.config import TrainingConfig
 from attention_jax.training.loop import MINUTES, PATIENCE, STEPS, Progress
 from attention_jax.training.run_directory import (
-    REMOVED_FIELDS,
     RunDirectory,
+    config_from_dict,
     config_to_dict,
     flatten,
 )
@@ -64,31 +63,21 @@ def summarize(path: pathlib.Path, *, name: str) -> RunSummary:
     """The summary of the run in `path`; each file that cannot be read is a note."""
     directory, notes = RunDirectory(path), []
 
-    def readable(read: Callable[[], Any], path: pathlib.Path) -> dict[str, Any]:
+    def readable(read: Callable[[], Any]) -> Any:
         try:
-            found = read()
-            if not isinstance(found, dict):
-                raise UserError(f"{path.name}: damaged, not an object")
+            return read()
         except (OSError, ValueError) as error:
             notes.append(str(error).removeprefix(f"{directory.path}{os.sep}"))
-            return {}
-        return found
 
-    config_path = directory.config_path
-    config = flatten(readable(lambda: read_json(config_path), config_path))
-    if config:
-        # A run older than a field was made as the field's default makes it.
-        config = flatten(config_to_dict(ExperimentConfig())) | config
-        for removed in REMOVED_FIELDS:
-            config.pop(removed.removeprefix("config."), None)
-    record = readable(directory.load_record, directory.record_path)
+    config = readable(lambda: config_from_dict(read_json(directory.config_path)))
+    record = readable(directory.load_record) or {}
     sessions = record.get("sessions") or [{}]
     rows, damaged = read_metrics(directory.metrics_path)
     trained = [row for row in rows if row["event"] == "train"]
     dev = [row for row in rows if row["event"] == "dev"]
     step = max((row["step"] for row in rows), default=0)
     minutes = max((row["minutes"] for row in rows), default=None)
-    ending = _ending(config, dev, step, minutes or 0.0)
+    ending = _ending(config and config.training, dev, step, minutes or 0.0)
     notes += [] if ending == "finished" else [ending]
     notes += [] if dev else ["no dev row yet"]
     if damaged:
@@ -97,7 +86,7 @@ def summarize(path: pathlib.Path, *, name: str) -> RunSummary:
     return RunSummary(
         name=name,
         path=directory.path,
-        config=config,
+        config=flatten(config_to_dict(config)) if config else {},
         split_hash=sessions[-1].get("split_hash"),
         figures={
             "parameters": sessions[-1].get("parameters"),
@@ -156,21 +145,18 @@ def _mean_speed(trained: Sequence[dict[str, Any]]) -> float | None:
 
 
 def _ending(
-    config: dict[str, Any], dev: Sequence[dict[str, Any]], step: int, minutes: float
+    training: TrainingConfig | None,
+    dev: Sequence[dict[str, Any]],
+    step: int,
+    minutes: float,
 ) -> str:
     """`finished`, why the run ended before its last step, or how far it is."""
-    steps = config.get("training.steps")
-    if steps is None:
+    if training is None:
         return f"unfinished as far as is known: {step:,} steps"
-    training = TrainingConfig(
-        steps=steps,
-        max_minutes=config.get("training.max_minutes", 0.0),
-        early_stopping_patience=config.get("training.early_stopping_patience", 0),
-    )
     without_gain = sum(row["step"] > dev[-1]["best_step"] for row in dev)
     progress = Progress(minutes=minutes, without_gain=without_gain)
     reason = progress.reason_to_end(training, step)
     if reason == STEPS:
         return "finished"
     how = {PATIENCE: "stopped early", MINUTES: "stopped by max_minutes"}
-    return f"{how.get(reason, 'unfinished')}: {step:,} of {steps:,} steps"
+    return f"{how.get(reason, 'unfinished')}: {step:,} of {training.steps:,} steps"

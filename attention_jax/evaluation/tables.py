@@ -128,14 +128,10 @@ def describe_search(decoding: DecodingConfig) -> str:
 def dev_table(comparison: Comparison) -> Table:
     """The table of `compare_runs`: one row a run, then means over seeds."""
     runs = comparison.runs
-    by_split: dict[str, list[str]] = {}
-    for run in runs:
-        if run.split_hash:
-            by_split.setdefault(run.split_hash, []).append(run.name)
-    notes = []
-    if len(by_split) > 1:
-        splits = "; ".join(f"{s[:12]}: {', '.join(n)}" for s, n in by_split.items())
-        notes.append(f"other splits, and perhaps other dev sentences: {splits}")
+    known = [run for run in runs if run.split_hash]
+    fact = "another split, and perhaps other dev sentences"
+    splits = common_facts((run.name, {fact: run.split_hash[:12]}) for run in known)
+    notes = splits if len(splits) > 1 else []
     remarks = ["; ".join(run.notes) for run in runs]
     title = f"{len(runs)} runs, on dev"
     return comparison_table(comparison, title, DEV_COLUMNS, notes, remarks)

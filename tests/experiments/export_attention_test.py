@@ -1,22 +1,10 @@
 import pytest
 
 from attention_jax.evaluation.attention_files import load_attention
-from experiments import cli, export_attention
-from tests.tiny_run import tiny_run
+from experiments import export_attention
+from tests.experiments.programs import runner
 
-
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    return tiny_run(tmp_path_factory)
-
-
-def run(*arguments):
-    return cli.run(
-        export_attention.main,
-        export_attention.define_flags,
-        required=("workdir", "output"),
-        argv=["export_attention", *arguments],
-    )
+run = runner(export_attention, required=("workdir", "output"))
 
 
 def test_exports_what_the_run_attends_to(workdir, tmp_path, capsys, caplog):

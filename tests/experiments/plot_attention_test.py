@@ -2,22 +2,10 @@ import pytest
 
 from attention_jax.evaluation.evaluate import load_split
 from attention_jax.training.run_directory import RunDirectory
-from experiments import cli, plot_attention
-from tests.tiny_run import tiny_run
+from experiments import plot_attention
+from tests.experiments.programs import runner
 
-
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    return tiny_run(tmp_path_factory)
-
-
-def run(*arguments):
-    return cli.run(
-        plot_attention.main,
-        plot_attention.define_flags,
-        required=("workdir", "output"),
-        argv=["plot_attention", *arguments],
-    )
+run = runner(plot_attention, required=("workdir", "output"))
 
 
 def test_draws_the_runs_own_translation(workdir, tmp_path, capsys):

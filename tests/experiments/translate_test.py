@@ -9,24 +9,13 @@ import pytest
 
 from attention_jax.data.pairs import Pair
 from attention_jax.run import load_run
-from experiments import cli, translate
-from tests.tiny_run import tiny_run
+from experiments import translate
+from tests.experiments.programs import runner
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    return tiny_run(tmp_path_factory)
-
-
-def run(*arguments):
-    return cli.run(
-        translate.main,
-        translate.define_flags,
-        required=("workdir",),
-        argv=["translate", *arguments],
-    )
+run = runner(translate, required=("workdir",))
 
 
 def piped(monkeypatch, data):
