@@ -1,8 +1,4 @@
-"""Config files and the flags that override their fields.
-
-A config file is a Python file whose `get_config()` returns an ExperimentConfig, or a list or
-dict of them, a sweep.
-"""
+"""Config files, whose get_config() returns one configuration or more, and flags for fields."""
 
 import dataclasses
 import difflib

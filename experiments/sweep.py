@@ -30,11 +30,11 @@ from attention_jax.evaluation.compare import (
     Comparison,
     brief_fields,
     brief_values,
+    summarize,
     varying_fields,
 )
 from attention_jax.evaluation.evaluate import evaluate, load_split, provenance
 from attention_jax.evaluation.quality import Metric
-from attention_jax.evaluation.run_summary import summarize
 from attention_jax.evaluation.tables import (
     DEV_COLUMNS,
     RATES,

@@ -87,9 +87,6 @@ def attention_links(weights: Float[np.ndarray, "T S"]) -> set[Link]:
 
     Ties go to the first; a token whose step attended to nothing has no link.
 
-    Args:
-      weights: row t is the attention that target token t was predicted with.
-
     Raises:
       ValueError: a weight is NaN.
     """
@@ -105,15 +102,7 @@ def attention_links(weights: Float[np.ndarray, "T S"]) -> set[Link]:
 
 @dataclasses.dataclass(frozen=True)
 class AlignmentErrorRate:
-    """Counts over a corpus, and the rates that follow from them.
-
-    Attributes:
-      pairs: sentence pairs.
-      found: links found, |A|.
-      sure: sure links, |S|.
-      found_sure: |A ∩ S|.
-      found_possible: |A ∩ P|.
-    """
+    """|A|, |S|, |A ∩ S| and |A ∩ P| over a corpus of `pairs`, and the rates."""
 
     pairs: int
     found: int

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attention_jax.evaluation import fonts
+from attention_jax.evaluation.compare import RunSummary
 from attention_jax.evaluation.plots import save_figure
-from attention_jax.evaluation.run_summary import RunSummary
 from attention_jax.evaluation.significance import LengthBin
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from attention_jax.data.pairs import Pair
 from attention_jax.data.sources import load_splits
 from attention_jax.decoding.translate import Translation
 from attention_jax.errors import UserError
+from attention_jax.evaluation import quality
 from attention_jax.evaluation.alignment import (
     Alignment,
     AlignmentErrorRate,
@@ -29,12 +30,6 @@ from attention_jax.evaluation.attention_statistics import (
     AttentionStatistics,
     attention_statistics,
     mean_statistics,
-)
-from attention_jax.evaluation.quality import (
-    Metric,
-    bleu,
-    exact_match,
-    translation_quality,
 )
 from attention_jax.run import Run
 from attention_jax.training.loop import DevTranslations, EvaluateParams
@@ -63,7 +58,7 @@ class Evaluation:
       aligned: attention's links in the forced references against gold ones, or None.
     """
 
-    metrics: tuple[Metric, ...]
+    metrics: tuple[quality.Metric, ...]
     alignment: dict[str, Any] | None
     seconds: float
     translations: tuple[Translation, ...]
@@ -135,7 +130,7 @@ def evaluate(
     translations = run.decode(sources)
     seconds = time.perf_counter() - started
     references = tuple(_reference(run, pair) for pair in pairs)
-    metrics = translation_quality(
+    metrics = quality.translation_quality(
         [translation.text for translation in translations],
         references,
         language=run.config.data.target_language,
@@ -188,8 +183,9 @@ def dev_evaluation(experiment: Experiment) -> EvaluateParams:
 
     def evaluate(params: Any) -> DevTranslations:
         found = Run(config, params, experiment.model, *codecs).translate(sources)
-        measured = bleu(found, references, language=language, lowercase=lowercase)
-        matches = exact_match(found, references, lowercase=lowercase)
+        scored = {"language": language, "lowercase": lowercase}
+        measured = quality.bleu(found, references, **scored)
+        matches = quality.exact_match(found, references, lowercase=lowercase)
         scores = {"bleu": measured.score, "exact_match": matches.score}
         return DevTranslations(scores, found)
 

@@ -61,9 +61,7 @@ def lettering(texts: Iterable[str]) -> Lettering:
 
     The fonts that come with the package (Noto Sans SC, then Matplotlib's DejaVu Sans) are
     preferred, so that figures look the same everywhere; the system's are searched only for
-    what those lack. Control and format characters are never drawn: they count as missing.
-
-    Cost: reading the table of each font searched, once per process.
+    what those lack. Control and format characters count as missing.
     """
     wanted = {char for text in texts for char in _plain(text)}
     missing = {char for char in wanted if not char.isprintable()}
@@ -104,9 +102,8 @@ def web_font(text: str) -> WebFont:
     wanted = {char for char in text if char >= _EAST_ASIAN}
     if not wanted:
         return WebFont("", ())
-    options = subset.Options(
-        flavor="woff", layout_features=[], hinting=False, name_IDs=[]
-    )
+    given = {"flavor": "woff", "layout_features": [], "hinting": False, "name_IDs": []}
+    options = subset.Options(**given)
     with subset.load_font(_bundled_path(), options) as font:
         known = wanted.intersection(map(chr, font.getBestCmap() or ()))
         subsetter = subset.Subsetter(options)

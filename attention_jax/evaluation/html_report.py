@@ -18,12 +18,11 @@ import numpy as np
 from attention_jax.data.pairs import Pair
 from attention_jax.decoding.translate import Translation
 from attention_jax.evaluation import tables
-from attention_jax.evaluation.compare import System, compare_systems
+from attention_jax.evaluation.compare import RunSummary, System, compare_systems
 from attention_jax.evaluation.curves import plot_learning_curves, plot_length_curves
 from attention_jax.evaluation.evaluate import Evaluation
 from attention_jax.evaluation.fonts import web_font
 from attention_jax.evaluation.quality import sentence_chrf
-from attention_jax.evaluation.run_summary import RunSummary
 from attention_jax.run import Run
 from attention_jax.training.run_directory import config_to_dict, flatten
 

@@ -1,6 +1,7 @@
 """Translation quality: BLEU, chrF, TER and exact match, by sacrebleu."""
 
 import dataclasses
+import operator
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -125,10 +126,7 @@ def exact_match(
     def plain(text: str) -> str:
         return " ".join((text.lower() if lowercase else text).split())
 
-    pairs = zip(hypotheses, references, strict=True)
-    matches = sum(
-        plain(hypothesis) == plain(reference) for hypothesis, reference in pairs
-    )
+    matches = sum(map(operator.eq, map(plain, hypotheses), map(plain, references)))
     signature = f"nrefs:1|case:{'lc' if lowercase else 'mixed'}|whitespace:collapsed"
     return Metric("exact match", 100.0 * matches / len(references), signature)
 
