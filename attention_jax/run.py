@@ -159,11 +159,7 @@ class Run(Translator):
         Raises:
           UserError: the run has no attention, or a sentence given has no words.
         """
-        if not self.attends:
-            raise UserError(
-                "this run has no attention to show: its config.model.attention is "
-                f"{self.config.model.attention}"
-            )
+        self.check_attends()
         if not self.source_codec.tokens(source):
             raise UserError(f"source has no words: {source!r}")
         if target is None:
@@ -178,6 +174,14 @@ class Run(Translator):
     def attends(self) -> bool:
         """Whether the run has attention."""
         return attends(self.config.model)
+
+    def check_attends(self) -> None:
+        """Raises UserError unless the run has attention."""
+        if not self.attends:
+            raise UserError(
+                "this run has no attention to show: its config.model.attention is "
+                f"{self.config.model.attention}"
+            )
 
 
 # What `checkpoint` may be: the best one on dev or the last one.

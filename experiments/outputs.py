@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import tabulate
 
 from attention_jax.atomic_write import check_writable
-from attention_jax.errors import UserError, named
+from attention_jax.errors import UserError
 from attention_jax.evaluation.plots import check_path
 from attention_jax.training.run_directory import RunDirectory
 
@@ -44,13 +44,10 @@ def check_files(
         if not path:
             continue
         if flag in given:
-            with named(f"--{flag}"):
-                try:
-                    check_writable(path)
-                except OSError as error:
-                    raise UserError(f"{error}") from error
-                if flag == picture:
-                    check_path(path)
+            try:
+                check_path(path) if flag == picture else check_writable(path)
+            except (OSError, UserError) as error:
+                raise UserError(f"--{flag}: {error}") from error
         place = pathlib.Path(path).resolve()
         other = seen.setdefault(place, flag)
         # /dev/null and a terminal take any number of files.

@@ -60,17 +60,11 @@ def main(arguments: types.SimpleNamespace) -> None:
                 Panel(one.weights, one.source_tokens, one.target_tokens, title, links)
             )
     if not panels:
-        raise UserError(
-            f"the run translates {pairs[0].source!r} by nothing: no word to draw; "
-            "--target gives it words"
-        )
+        raise UserError("every translation is empty: --target gives words to draw")
     plot_weights_grid(panels, columns=arguments.columns, path=arguments.output)
     if not arguments.target:
         for number, one in enumerate(found, 1):
             print(f"{number}\t{one.text}" if len(found) > 1 else one.text)
-    if len(panels) < len(found):
-        left_out = len(found) - len(panels)
-        print(f"translated by nothing, not drawn: {left_out:,}", file=sys.stderr)
     print(f"wrote {arguments.output}")
 
 

@@ -6,7 +6,7 @@ import types
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from absl import flags, logging
+from absl import flags
 
 import attention_jax
 from attention_jax import evaluation
@@ -199,42 +199,19 @@ def check_sentences(arguments: types.SimpleNamespace) -> None:
 
 
 def pairs_of(run: "Run", arguments: types.SimpleNamespace) -> Sequence[Pair]:
-    """The sentences that the flags name; blank lines of --input are left out.
-
-    Those of --text and --input have no target, unless --target gives it.
-
-    Raises:
-      UserError: the run has no attention, or there is nothing to translate.
-    """
-    if not run.attends:
-        raise UserError(
-            "this run has no attention to show: its config.model.attention is "
-            f"{run.config.model.attention}"
-        )
+    """The sentences that the flags name; without --split or --target they have no target."""
+    run.check_attends()
     if arguments.split:
         return evaluation.evaluate.load_split(
             RunDirectory(arguments.workdir),
             arguments.split,
             max_sentences=arguments.num,
         )
+    texts = arguments.text
     if arguments.input:
-        lines = read_lines(arguments.input, field="--input")[: arguments.num or None]
-        found = [Pair(line, "") for line in lines if run.source_codec.tokens(line)]
-        if not found:
-            raise UserError(f"--input: {arguments.input!r} has no line with words")
-        if len(found) < len(lines):
-            logging.warning(
-                "--input: %d of %d lines are left out: they have no words",
-                len(lines) - len(found),
-                len(lines),
-            )
-        return found
-    for name, codec in (("text", run.source_codec), ("target", run.target_codec)):
-        for text in getattr(arguments, name) or []:
-            if not codec.tokens(text):
-                raise UserError(f"--{name} has no words: {text!r}")
-    targets = arguments.target or [""] * len(arguments.text)
-    return [Pair(*texts) for texts in zip(arguments.text, targets, strict=True)]
+        texts = read_lines(arguments.input, field="--input")[: arguments.num or None]
+    targets = arguments.target or [""] * len(texts)
+    return [Pair(*both) for both in zip(texts, targets, strict=True)]
 
 
 def translations_of(

@@ -45,10 +45,7 @@ class RunSummary:
     """One run.
 
     Attributes:
-      name: distinguishes it from the other runs.
-      path: its directory.
       config: its fields, with dotted names; {} if config.json cannot be read.
-      split_hash: of the data's splits.
       figures: by name, None where the run's files do not have it. dev_loss is the lowest,
         dev_bleu the highest, exact_match the last; tokens_per_second is the mean over lines
         in which nothing was compiled, if there are any.
@@ -272,10 +269,7 @@ def compare_runs(
 
     A run that has only begun, or whose files are damaged, has notes that say so.
 
-    Args:
-      paths: the directories.
-      metric: a figure of RunSummary, by which runs are sorted, the best first and those
-        without it last; None keeps their order.
+    With `metric`, a figure of RunSummary, the best are first and those without it last.
 
     Raises:
       UserError: no path, or the same run twice; an UnknownNameError for another metric.
@@ -397,9 +391,8 @@ def compare_systems(
     Args:
       systems: one or more, of different names.
       baseline: whether the others are tested against the first one.
-      edges: of the bins of source lengths, as `bleu_by_length` takes them; by default
-        those that make six bins of about as many sentences each. Lengths are those of
-        the first system's tokens.
+      edges: of the bins of source lengths, in the first system's tokens, for
+        `bleu_by_length`; by default of six bins of about as many sentences each.
 
     Raises:
       ValueError: no systems, or two of one name.

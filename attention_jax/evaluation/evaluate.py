@@ -51,9 +51,7 @@ class Evaluation:
       alignment: `alignment_accuracy` of the exactly translated sentences; None for a run
         without attention or pairs without links.
       seconds: of translating, compilation not counted.
-      translations: of each pair, in order.
-      references: what they were measured against.
-      decoding: how they were searched for.
+      translations, references: of each pair; `decoding` is how they were searched for.
       statistics: of attention in each translation; empty without attention.
       aligned: attention's links in the forced references against gold ones, or None.
     """

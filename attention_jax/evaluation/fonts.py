@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pylopdf_fonts_zh_cn
 
+_BUNDLED = str(pylopdf_fonts_zh_cn.sans_path())
 # Where Chinese, Japanese and Korean begin; a browser has fonts for what is before.
 _EAST_ASIAN = "\u2e80"
 # Fonts whose tables claim characters that they do not draw as text: boxes, mathematical
@@ -104,7 +105,7 @@ def web_font(text: str) -> WebFont:
         return WebFont("", ())
     given = {"flavor": "woff", "layout_features": [], "hinting": False, "name_IDs": []}
     options = subset.Options(**given)
-    with subset.load_font(_bundled_path(), options) as font:
+    with subset.load_font(_BUNDLED, options) as font:
         known = wanted.intersection(map(chr, font.getBestCmap() or ()))
         subsetter = subset.Subsetter(options)
         subsetter.populate(unicodes=set(map(ord, known)))
@@ -143,14 +144,8 @@ def _bundled_family() -> str:
     """The family of the bundled Chinese font, made known to Matplotlib."""
     from matplotlib import font_manager
 
-    path = _bundled_path()
-    if all(entry.fname != path for entry in font_manager.fontManager.ttflist):
-        font_manager.fontManager.addfont(path)
-    return font_manager.get_font(path).family_name
-
-
-def _bundled_path() -> str:
-    return str(pylopdf_fonts_zh_cn.sans_path())
+    font_manager.fontManager.addfont(_BUNDLED)
+    return font_manager.get_font(_BUNDLED).family_name
 
 
 @functools.cache

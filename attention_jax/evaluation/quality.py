@@ -17,13 +17,9 @@ _UNSPACED = _JAPANESE | {
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """One score of a set of translations.
+    """One score of a set of translations, 0 to 100 (TER may exceed that).
 
-    Attributes:
-      name: what was measured.
-      score: from 0 to 100; TER may exceed 100.
-      signature: how it was measured, in full; scores compare only under equal signatures.
-      higher_is_better: False for an error rate.
+    `signature` is how it was measured, in full: scores compare only under equal ones.
     """
 
     name: str

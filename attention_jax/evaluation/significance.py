@@ -23,7 +23,6 @@ class Estimate:
     """One system's score by one metric, and what resampling the sentences makes of it.
 
     Attributes:
-      system, metric: their names.
       score: of all sentences; that of `translation_quality`.
       mean: over the resamples.
       half_width: of the 95 % interval; None of one sentence, which says nothing of others.
@@ -43,8 +42,7 @@ class Estimate:
     def interval(self) -> tuple[float, float]:
         """score ± half_width, as far as the metric goes: 0 to 100, TER above that too.
 
-        About the score and not about `mean`, which lies below it where resamples of few
-        sentences have no four words in a row and score 0.
+        Not about `mean`, which is lower where resamples without four words in a row score 0.
         """
         half = self.half_width or 0.0
         # sacrebleu rounds to 100.00000000000004.

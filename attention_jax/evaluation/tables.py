@@ -149,15 +149,12 @@ def system_tables(
     if len(systems) > 1:
         columns = [Column(m.name, m.title) for m in systems[0].evaluation.metrics]
         columns.append(Column("sentences_per_second", "sentences/s", "{:,.0f}"))
-        facts = [
-            (
-                system.name,
-                {m.name: m.signature for m in system.evaluation.metrics}
-                | {"search": describe_search(system.evaluation.decoding)}
-                | {name: system.facts[name] for name in ("split_hash", "device")},
-            )
-            for system in systems
-        ]
+        facts = []
+        for system in systems:
+            own = {m.name: m.signature for m in system.evaluation.metrics}
+            own["search"] = describe_search(system.evaluation.decoding)
+            own |= {name: system.facts[name] for name in ("split_hash", "device")}
+            facts.append((system.name, own))
         tables.append(comparison_table(comparison, title, columns, common_facts(facts)))
     if comparison.baseline is not None:
         tables.append(_differences(comparison))
@@ -239,17 +236,11 @@ def _differences(comparison: SystemComparison) -> Table:
     rows = []
     for found in estimates:
         low, high = found.interval
+        between = "–" if found.half_width is None else f"{low:.2f} to {high:.2f}"
         tested = found.p_value is not None
-        rows.append(
-            [
-                found.system,
-                titles[found.metric],
-                f"{found.score:.2f}",
-                "–" if found.half_width is None else f"{low:.2f} to {high:.2f}",
-                f"{found.score - baseline[found.metric]:.2f}" if tested else "–",
-                _cell(found.p_value, "{:.4f}"),
-            ]
-        )
+        more = f"{found.score - baseline[found.metric]:.2f}" if tested else "–"
+        cells = f"{found.score:.2f}", between, more, _cell(found.p_value, "{:.4f}")
+        rows.append([found.system, titles[found.metric], *cells])
     title = (
         f"against {comparison.baseline}: paired bootstrap, {SAMPLES:,} samples of the "
         f"sentences, seed {SEED}"
