@@ -16,7 +16,7 @@ from attention_jax.data.pairs import Pair
 from attention_jax.data.text import read_lines
 from attention_jax.errors import UserError, named
 from attention_jax.training.run_directory import RunDirectory
-from experiments.config_flags import define_fields
+from experiments.cli import define_fields
 
 if TYPE_CHECKING:
     from attention_jax.evaluation.alignment import Alignment

@@ -25,7 +25,7 @@ from absl import flags
 
 from attention_jax.atomic_write import read_json, write_json
 from attention_jax.config import ExperimentConfig
-from attention_jax.errors import UserError, format_error, unknown_name
+from attention_jax.errors import UserError, format_error, named, unknown_name
 from attention_jax.evaluation.compare import (
     Comparison,
     brief_fields,
@@ -52,7 +52,7 @@ from attention_jax.training.run_directory import (
     flatten,
 )
 from experiments import cli
-from experiments.config_flags import define_config, load_configs
+from experiments.cli import define_config, load_configs
 from experiments.outputs import print_table
 from experiments.progress import watch
 
@@ -153,15 +153,13 @@ def check_sweep(
     if RunDirectory(workdir).exists():
         raise UserError(f"{workdir} holds a run: give the sweep a workdir of its own")
     for name, config in configs.items():
-        try:
+        with named(name):
             validate(config)
-        except UserError as error:
-            raise UserError(f"{name}: {error}") from error
-        if config.data.num_test == 0:
-            raise UserError(
-                f"{name}: config.data.num_test must be at least 1, got 0: a sweep "
-                f"measures on the {SPLIT} set"
-            )
+            if config.data.num_test == 0:
+                raise UserError(
+                    "config.data.num_test must be at least 1, got 0: a sweep measures on "
+                    f"the {SPLIT} set"
+                )
         RunDirectory(workdir / name).check_same_config(config)
 
 

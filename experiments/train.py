@@ -24,7 +24,7 @@ from absl import flags
 from attention_jax.errors import UserError
 from attention_jax.training.run_directory import RunDirectory
 from experiments import cli
-from experiments.config_flags import define_config, load_config
+from experiments.cli import define_config, load_config
 from experiments.progress import watch
 
 

@@ -11,7 +11,7 @@ from absl import flags
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UnknownNameError, UserError
 from experiments import cli, run_flags
-from experiments.config_flags import define_config, load_config
+from experiments.cli import define_config, load_config
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -20,7 +20,7 @@ from attention_jax.evaluation import evaluate
 from attention_jax.run import load_run
 from attention_jax.training import RunDirectory
 from experiments import cli, sweep
-from experiments.config_flags import load_configs
+from experiments.cli import load_configs
 from experiments.sweep import name_runs
 from tests.experiments.programs import runner
 from tests.experiments.train_test import ROOT, TINY, compilation_cache

@@ -29,7 +29,7 @@ from attention_jax.training.run_directory import (
 )
 from attention_jax.training.setup import prepare
 from attention_jax.training.step import init_state, make_eval_step
-from experiments.config_flags import load_config
+from experiments.cli import load_config
 from experiments.progress import describe
 
 ROOT = pathlib.Path(__file__).parents[2]
