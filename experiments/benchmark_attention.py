@@ -98,11 +98,7 @@ def measure(arguments: types.SimpleNamespace) -> dict[str, Any]:
 
 
 def make_plan(arguments: types.SimpleNamespace) -> Plan:
-    """What the flags ask for.
-
-    Raises:
-      UserError: a name is unknown; gives the flag and the nearest name.
-    """
+    """What the flags ask for."""
 
     def chosen(
         flag: str, known: Sequence[str], check: Callable[[str], Any] | None = None

@@ -181,9 +181,6 @@ def load_configs(
     """What get_config() of a file returns; one configuration alone as a list.
 
     Flags called `config.section.field` that are not None override the field in each.
-
-    Raises:
-      UserError: the file is missing, raises (names the line), or returns something else.
     """
     if not os.path.isfile(path):
         files = sorted(map(str, pathlib.Path("configs").glob("*.py")))

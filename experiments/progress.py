@@ -1,12 +1,11 @@
-"""Shows training as it goes: a bar on a terminal, plain lines elsewhere; on stderr."""
+"""Shows training as it goes, by lines on stderr."""
 
 import contextlib
 import pathlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import rich.console
-import rich.progress
 import tensorboardX
 
 from attention_jax.config import TrainingConfig
@@ -29,27 +28,11 @@ def watch(events: pathlib.Path, training: TrainingConfig) -> Iterator[Log]:
     file of its own, which tells TensorBoard to forget what an earlier one wrote beyond the
     step resumed from.
     """
-    console = rich.console.Console(stderr=True, highlight=False)
-    bar = rich.progress.Progress(
-        rich.progress.TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
-        rich.progress.BarColumn(bar_width=16),
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.TimeRemainingColumn(compact=True),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    task = bar.add_task("compiling", total=training.steps)
     first_step, writer = 0, None
 
     def log(row: dict[str, Any]) -> None:
         nonlocal first_step, writer
-        if row["event"] == "train" and not bar.disable:
-            # Short enough for a terminal of 80 columns.
-            text = f"loss {row['loss']:.3f} {row['tokens_per_second']:,.0f} tokens/s"
-            bar.update(task, completed=row["step"], description=text)
-        else:
-            console.print(describe(row, training.steps), markup=False, soft_wrap=True)
+        print(describe(row, training.steps), file=sys.stderr, flush=True)
         if row["event"] == "start":
             first_step = row["step"]
         if row["event"] not in ("train", "dev"):
@@ -63,8 +46,7 @@ def watch(events: pathlib.Path, training: TrainingConfig) -> Iterator[Log]:
                 writer.add_scalar(f"{row['event']}/{name}", value, row["step"])
 
     try:
-        with bar:
-            yield log
+        yield log
     finally:
         if writer is not None:
             writer.close()

@@ -85,14 +85,7 @@ def with_search(
 ) -> ExperimentConfig:
     """A run's configuration with the fields that were given.
 
-    Args:
-      config: the run's.
-      arguments: of the command line.
-      search: instead of the given one; the fields of one search do not count then.
-
-    Raises:
-      UserError: a value out of its range, an unknown name, flags of two searches, or one
-        that would change nothing.
+    `search` is instead of the given one; the fields of one search do not count then.
     """
     # Imported here: it takes a second.
     from attention_jax.run import searches, with_decoding
@@ -128,8 +121,8 @@ def read_gold(
     """The gold alignment of each pair from --alignments; None without it.
 
     Raises:
-      UserError: it cannot be read, has another number of lines or a link outside its pair,
-        no run has attention, or the runs cut the pairs into different tokens.
+      UserError: it does not fit the pairs, no run has attention, or the runs cut the pairs
+        into different tokens.
     """
     path, number = arguments.alignments, len(pairs)
     if path is None:

@@ -19,7 +19,7 @@ import sys
 import traceback
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from absl import flags
 
@@ -244,15 +244,6 @@ def write_results(
     return rows
 
 
-class Row(NamedTuple):
-    """A run of the sweep, for a Comparison."""
-
-    name: str
-    config: Mapping[str, Any]
-    figures: Mapping[str, float | None]
-    finished: bool
-
-
 def table(
     configs: Mapping[str, ExperimentConfig], rows: Sequence[Mapping[str, Any]]
 ) -> Table:
@@ -267,9 +258,10 @@ def table(
     for row in rows:
         values = {m["name"]: m["score"] for m in row.get("metrics", ())}
         values |= {**row, **(row.get("aligned") or {})}
-        config = flatten(config_to_dict(configs[row["name"]]))
-        shown = {c.figure: values.get(c.figure) for c in columns}
-        runs.append(Row(row["name"], config, shown, row in measured))
+        one = types.SimpleNamespace(name=row["name"], finished=row in measured)
+        one.config = flatten(config_to_dict(configs[one.name]))
+        one.figures = {c.figure: values.get(c.figure) for c in columns}
+        runs.append(one)
     remarks = [
         f"{row['status']}: {row['reason']}" * bool(row["reason"]) for row in rows
     ]

@@ -74,11 +74,7 @@ def main(arguments: types.SimpleNamespace) -> int:
 
 
 def join_processes(arguments: types.SimpleNamespace) -> None:
-    """Waits for the other processes, if there are to be any; before jax has any device.
-
-    Raises:
-      UserError: the three flags do not fit together, or the processes do not meet.
-    """
+    """Waits for the other processes, if there are to be any; before jax has any device."""
     coordinator = arguments.coordinator
     number, index = arguments.num_processes, arguments.process_id
     if {coordinator, number, index} == {None}:

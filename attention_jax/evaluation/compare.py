@@ -239,7 +239,7 @@ def seed_groups(runs: Sequence[Any]) -> tuple[SeedGroup, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Several runs, in order: RunSummaries, Systems or others with their first attributes."""
+    """Several runs: RunSummaries, Systems, what has their name, config, figures, finished."""
 
     runs: tuple[Any, ...]
 
@@ -324,6 +324,7 @@ class System(NamedTuple):
     evaluation: Evaluation
     facts: Mapping[str, Any]
     config: Mapping[str, Any]
+    finished = True
 
     @property
     def figures(self) -> dict[str, float | None]:
@@ -336,10 +337,6 @@ class System(NamedTuple):
         if found.aligned:
             figures |= found.aligned.rates
         return figures
-
-    @property
-    def finished(self) -> bool:
-        return True
 
 
 @dataclasses.dataclass(frozen=True)
