@@ -25,7 +25,7 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -33,6 +33,7 @@ import platformdirs
 from absl import flags
 
 from attention_jax.config import ExperimentConfig, check_fields
+from attention_jax.data.text import read_lines
 from attention_jax.errors import UserError, format_error
 
 # The exit status by which a shell knows that SIGTERM ended a program.
@@ -110,8 +111,9 @@ def parse(
     try:
         rest = flag_values(list(argv))[1:]
     except flags.UnrecognizedFlagError as error:
-        known = [f"--{name}" for name in flag_values]
-        hint = nearest(f"--{error.flagname.removeprefix('no')}", known)
+        name = error.flagname.removeprefix("no")
+        close = difflib.get_close_matches(name, list(flag_values), n=1, cutoff=0.5)
+        hint = f"; did you mean --{close[0]}?" if close else ""
         raise UserError(f"unknown flag --{error.flagname}{hint}") from None
     except (flags.Error, ValueError) as error:
         # absl raises a bare ValueError for --noFLAG=VALUE.
@@ -182,11 +184,7 @@ def load_configs(
 
     Flags called `config.section.field` that are not None override the field in each.
     """
-    if not os.path.isfile(path):
-        files = sorted(map(str, pathlib.Path("configs").glob("*.py")))
-        raise UserError(
-            f"--config: there is no file {path}{nearest(path, files, cutoff=0.3)}"
-        )
+    read_lines(path, field="--config")  # which says what is wrong with the file
     try:
         found = runpy.run_path(os.path.abspath(path)).get("get_config", dict)()
     except (Exception, SystemExit) as error:
@@ -225,9 +223,3 @@ def load_config(
             f"python -m experiments.sweep --config={path} --workdir=DIR"
         )
     return found[0]
-
-
-def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
-    """A clause naming the known name most like `name`, or "" if none is alike."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
-    return f"; did you mean {close[0]}?" if close else ""

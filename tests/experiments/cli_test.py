@@ -141,9 +141,9 @@ MISTAKES = {
     "no config": (["--config="], "--config is required"),
     "no file": (
         ["--config=configs/god.py"],
-        "there is no file configs/god.py; did you mean configs/good.py?",
+        "--config: no file 'configs/god.py'. Did you mean 'configs/good.py'?",
     ),
-    "a folder": (["--config=configs"], "there is no file configs"),
+    "a folder": (["--config=configs"], "--config: 'configs' is a folder, not a file"),
 }
 
 
