@@ -14,10 +14,7 @@ def write_text(path: pathlib.Path, text: str) -> None:
     """Replaces the file in one step: a reader sees the old text or the new.
 
     A symbolic link keeps its name and its target is replaced; a pipe or a device, such as
-    /dev/stdout, is written into.
-
-    Raises:
-      OSError: it cannot be written; names the file and the reason.
+    /dev/stdout, is written into. An OSError names the file and the reason.
     """
     write_bytes(path, text.encode("utf-8"))
 
@@ -50,13 +47,7 @@ def _replace(path: pathlib.Path, data: bytes) -> None:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raises unless a file could be written there: known before the work for it is done.
-
-    Raises:
-      FileNotFoundError: the folder does not exist.
-      PermissionError: it cannot be written.
-      IsADirectoryError: the path is a folder itself.
-    """
+    """Raises an OSError unless a file could be written there, before the work is done."""
     path = pathlib.Path(path)
     folder = str(path.parent)
     if not path.parent.is_dir():
@@ -81,11 +72,7 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 def read_json(path: pathlib.Path) -> Any:
-    """The file's value.
-
-    Raises:
-      UserError: the file is not JSON; names the file and the line.
-    """
+    """The file's value; a UserError names the file and the line where it is not JSON."""
     try:
         return json.loads(path.read_text("utf-8"))
     except json.JSONDecodeError as error:
@@ -100,9 +87,7 @@ def read_json(path: pathlib.Path) -> Any:
 def append_lines(path: pathlib.Path, values: Iterable[Any]) -> None:
     """Adds one JSON line for each value, on the disk when this returns.
 
-    Raises:
-      OSError: they cannot be written; names the file and the reason. The last line may
-        then be cut, which `read_lines` allows for.
+    An OSError names the file; the last line may then be cut, which `read_lines` allows.
     """
     try:
         with path.open("a", encoding="utf-8") as file:
@@ -117,10 +102,8 @@ def append_lines(path: pathlib.Path, values: Iterable[Any]) -> None:
 def read_lines(path: pathlib.Path) -> list[Any]:
     """The values of a file of JSON lines, [] if there is none.
 
-    A last line without its newline is one that a kill cut short, and is left out.
-
-    Raises:
-      UserError: another line is not JSON; names the file and the line.
+    A last line without its newline is one that a kill cut short, and is left out. A
+    UserError names another line that is not JSON.
     """
     if not path.is_file():
         return []
@@ -134,11 +117,7 @@ def read_lines(path: pathlib.Path) -> list[Any]:
 
 
 def drop_lines_after(path: pathlib.Path, step: int) -> int:
-    """Keeps the lines whose `step` is at most `step`; returns the largest step before.
-
-    Raises:
-      UserError: a line has no step; names the file and the line.
-    """
+    """Keeps the lines whose `step` is at most `step`; returns the largest step before."""
     lines = read_lines(path)
     for number, line in enumerate(lines, 1):
         if not isinstance(line, dict) or not isinstance(line.get("step"), int):

@@ -1,8 +1,7 @@
 """The experiment configuration: what a config file returns and a flag overrides.
 
-Plain mutable dataclasses, so that `--config.model.score=additive` can set any field and a
-type checker knows every field. What a field is for and which values it may have stand beside
-it. Names of registered functions are checked by the package that registers them.
+What a field is for and which values it may have stand beside it. Names of registered
+functions are checked by the package that registers them.
 """
 
 import dataclasses
@@ -17,16 +16,14 @@ _TECHNICAL = 2**20
 
 
 class Range(NamedTuple):
-    """The numbers a field may have: from `low` up to and including `high`."""
+    """The numbers a field may have, `low` left out if `above`, `high` if `below`."""
 
     low: float
     high: float = math.inf
-    # Whether `low` or `high` themselves are left out.
     above: bool = False
     below: bool = False
 
     def holds(self, value: float) -> bool:
-        """Whether `value` is one of them."""
         above = value > self.low if self.above else value >= self.low
         below = value < self.high if self.below else value <= self.high
         return above and below
@@ -58,57 +55,39 @@ def field(default: Any, help: str, allowed: Range | tuple[str, ...] = ()) -> Any
 class DataConfig:
     """Which pairs, how they are split, and how each side becomes tokens."""
 
-    source: str = field(
-        "cldr", "A registered source: cldr, tatoeba, tsv, text or synthetic."
-    )
+    source: str = field("cldr", "cldr, tatoeba, tsv, text, synthetic or one of yours.")
     source_language: str = field("zh", "Babel locale for cldr; a label elsewhere.")
     target_language: str = field("en", "Babel locale for cldr; a label elsewhere.")
-    path: str = field(
-        "",
-        "tatoeba: a local copy (empty: the cached download); tsv: the file; "
-        "text: the source side's file.",
-    )
+    path: str = field("", "tsv, text (source side): the file; tatoeba: a local copy.")
     target_path: str = field("", "text: the target side's file.")
     source_column: int = field(0, "tsv: zero-based column.", COUNT)
     target_column: int = field(1, "tsv: zero-based column.", COUNT)
     task: str = field(
         "copy",
-        "synthetic: copy, reverse, sort or lexicon, of generated words (set both "
-        "tokenizers to words).",
+        "synthetic: copy, reverse, sort or lexicon (set both tokenizers to words).",
     )
     min_length: int = field(3, "synthetic: shortest sentence in tokens.", SIZE)
     max_length: int = field(12, "synthetic: longest sentence in tokens.", SIZE)
     symbols: int = field(50, "synthetic: size of the alphabet.", Range(2, 2**20))
     num_pairs: int = field(
-        60_000,
-        "cldr, synthetic: number of pairs to generate; elsewhere the most that are kept, "
-        "0 keeps all.",
-        COUNT,
+        60_000, "Pairs to generate, or the most kept (0: all).", COUNT
     )
     num_dev: int = field(1_000, "Number of dev pairs.", POSITIVE)
     num_test: int = field(1_000, "Number of test pairs.", COUNT)
     seed: int = field(0, "Seed of generation and of the split; not of training.", SEED)
     num_train: int = field(
-        0, "Keep only the first N training pairs after the split; 0 keeps all.", COUNT
+        0, "Training pairs kept after the split; 0 keeps all.", COUNT
     )
     lowercase: bool = field(False, "Lowercase both sides.")
     source_tokenizer: str = field("characters", "characters, words or subwords.")
     target_tokenizer: str = field("words", "characters, words or subwords.")
     # Four special tokens and at least one more.
-    subwords: int = field(
-        8_000, "subwords: size of the trained vocabulary, each side.", Range(5, 2**20)
-    )
+    subwords: int = field(8_000, "subwords: vocabulary of each side.", Range(5, 2**20))
     min_frequency: int = field(1, "Rarer tokens become <unk>.", POSITIVE)
     max_vocabulary: int = field(0, "Most tokens kept, each side; 0 keeps all.", COUNT)
-    max_source_length: int = field(
-        0, "Longer training pairs are left out (in tokens); 0 keeps all.", COUNT
-    )
-    max_target_length: int = field(
-        0, "Longer training pairs are left out (in tokens); 0 keeps all.", COUNT
-    )
-    num_buckets: int = field(
-        4, "Most distinct batch shapes, chosen to minimise padding.", POSITIVE
-    )
+    max_source_length: int = field(0, "Training pairs' most tokens; 0: any.", COUNT)
+    max_target_length: int = field(0, "Training pairs' most tokens; 0: any.", COUNT)
+    num_buckets: int = field(4, "Most distinct batch shapes.", POSITIVE)
 
 
 @dataclasses.dataclass
@@ -122,34 +101,20 @@ class ModelConfig:
         "dot", "A score's name, package.module:function or path/file.py:function."
     )
     normalizer: str = field("softmax", "A normaliser, named like a score.")
-    alignment_size: int = field(
-        0, "A of the scores that have one; 0 is the key size.", SIZE_OR_ZERO
-    )
+    alignment_size: int = field(0, "A of a score; 0 is the key size.", SIZE_OR_ZERO)
     cell: str = field("lstm", "lstm or gru.")
     embedding_size: int = field(256, "Width of both sides' embeddings.", SIZE)
-    encoder_size: int = field(
-        256,
-        "Each direction's width; a bidirectional encoder's output is twice as wide.",
-        SIZE,
-    )
+    encoder_size: int = field(256, "Width of the encoder, in each direction.", SIZE)
     encoder_layers: int = field(1, "Number of encoder layers.", SIZE)
     bidirectional: bool = field(True, "Whether the encoder runs in both directions.")
     decoder_size: int = field(512, "Width of the decoder's state.", SIZE)
     decoder_layers: int = field(1, "Number of decoder layers.", SIZE)
     readout: str = field(
-        "linear", "linear: W [o_t ; s_t]; tanh: W tanh(W_c [o_t ; s_t])."
+        "linear", "W [o_t ; s_t] (linear) or W tanh(W_c [o_t ; s_t]) (tanh)."
     )
-    readout_size: int = field(
-        0, "Width of the tanh readout; 0 is decoder_size.", SIZE_OR_ZERO
-    )
-    tied_embeddings: bool = field(
-        False, "Share the target embedding with the output projection."
-    )
-    dropout: float = field(
-        0.0,
-        "On embeddings, between layers and on the readout's input; not on the recurrence.",
-        PROBABILITY,
-    )
+    readout_size: int = field(0, "tanh: its width; 0 is decoder_size.", SIZE_OR_ZERO)
+    tied_embeddings: bool = field(False, "Tie target embedding and output projection.")
+    dropout: float = field(0.0, "Between layers, not on the recurrence.", PROBABILITY)
     attention_dropout: float = field(0.0, "On the attention weights.", PROBABILITY)
 
 
@@ -159,54 +124,28 @@ class TrainingConfig:
 
     batch_size: int = field(64, "Pairs in a batch.", SIZE)
     steps: int = field(2_000, "Number of batches to train on.", POSITIVE)
-    max_minutes: float = field(
-        0.0, "Stop after this many minutes of training; 0 has no limit.", AMOUNT
-    )
+    max_minutes: float = field(0.0, "Most minutes of training; 0 has no limit.", AMOUNT)
     learning_rate: float = field(2e-3, "Its peak.", Range(0, above=True))
-    schedule: str = field(
-        "cosine",
-        "constant, cosine or inverse_sqrt, after warmup_steps of linear warm-up.",
-    )
+    schedule: str = field("cosine", "constant, cosine or inverse_sqrt, after warm-up.")
     warmup_steps: int = field(100, "Steps of linear warm-up.", COUNT)
-    accumulate: int = field(
-        1, "Steps an update, which takes the mean of their gradients.", POSITIVE
-    )
-    clip_norm: float = field(
-        1.0, "Gradients are scaled to at most this global norm; 0 leaves them.", AMOUNT
-    )
-    weight_decay: float = field(
-        0.0, "AdamW's decoupled decay, of matrices only.", AMOUNT
-    )
-    label_smoothing: float = field(
-        0.0, "Probability spread over all tokens.", PROBABILITY
-    )
+    accumulate: int = field(1, "Steps an update, by their mean gradient.", POSITIVE)
+    clip_norm: float = field(1.0, "Largest norm of a gradient; 0 has no limit.", AMOUNT)
+    weight_decay: float = field(0.0, "AdamW's, of matrices only.", AMOUNT)
+    label_smoothing: float = field(0.0, "Probability spread evenly.", PROBABILITY)
     compute_dtype: str = field(
-        "float32",
-        "What a step computes in, float32 or bfloat16; parameters and losses stay "
-        "float32.",
-        ("float32", "bfloat16"),
+        "float32", "What a step computes in.", ("float32", "bfloat16")
     )
-    ema_decay: float = field(
-        0.0,
-        "Evaluate moving averages of the parameters with this decay; 0 keeps none.",
-        PROBABILITY,
-    )
-    data_parallel: bool = field(
-        False, "Spread each batch over all devices of all processes."
-    )
+    ema_decay: float = field(0.0, "Of averaged parameters; 0: none.", PROBABILITY)
+    data_parallel: bool = field(False, "Spread batches over all processes' devices.")
     log_every: int = field(50, "Steps between lines of metrics.", POSITIVE)
     eval_every: int = field(500, "Steps between evaluations on dev.", POSITIVE)
     checkpoint_every: int = field(500, "Steps between checkpoints.", POSITIVE)
     keep_checkpoints: int = field(3, "Most recent checkpoints kept.", POSITIVE)
-    best_by: str = field(
-        "loss", "What makes a checkpoint the best on dev.", ("loss", "bleu")
-    )
+    best_by: str = field("loss", "What makes a checkpoint the best.", ("loss", "bleu"))
     early_stopping_patience: int = field(
         0, "End after this many evaluations without a better one; 0 never does.", COUNT
     )
-    num_samples: int = field(
-        5, "Dev sentences translated and printed at each evaluation.", COUNT
-    )
+    num_samples: int = field(5, "Dev sentences printed at each evaluation.", COUNT)
 
 
 @dataclasses.dataclass
@@ -216,47 +155,27 @@ class DecodingConfig:
     batch_size: int = field(64, "Sentences translated together.", Range(1, 100_000))
     search: str = field("greedy", "greedy, beam or sample.")
     max_length_ratio: float = field(
-        2.0,
-        "The longest translation has this many tokens per source token, plus "
-        "max_length_offset.",
-        Range(0, 1_000),
+        2.0, "Most tokens per source token, plus max_length_offset.", Range(0, 1_000)
     )
     max_length_offset: int = field(10, "See max_length_ratio.", Range(0, 100_000))
     min_length_ratio: float = field(
-        0.0,
-        "EOS is not chosen before this many tokens per source token, plus "
-        "min_length_offset.",
-        Range(0, 1_000),
+        0.0, "Fewest tokens per source token, plus min_length_offset.", Range(0, 1_000)
     )
     min_length_offset: int = field(0, "See min_length_ratio.", Range(0, 100_000))
     beam_size: int = field(5, "beam: hypotheses kept at every step.", Range(1, 10_000))
-    length_penalty: str = field(
-        "none", "beam: what scores are divided by: none, gnmt or plain."
-    )
+    length_penalty: str = field("none", "beam: divides scores: none, gnmt or plain.")
     length_alpha: float = field(1.0, "beam: the length penalty's power.", Range(0, 10))
     coverage_penalty: str = field(
-        "none", "beam: what is added to scores: none, gnmt or summary."
+        "none", "beam: added to scores: none, gnmt or summary."
     )
-    coverage_beta: float = field(
-        0.2, "beam: multiplies the coverage penalty.", Range(0, 1_000)
-    )
-    temperature: float = field(
-        1.0, "sample: logits are divided by it.", Range(1e-6, 1e6)
-    )
+    coverage_beta: float = field(0.2, "beam: factor of that.", Range(0, 1_000))
+    temperature: float = field(1.0, "sample: divides logits.", Range(1e-6, 1e6))
     top_k: int = field(0, "sample: from the k most probable tokens; 0: all.", COUNT)
     top_p: float = field(
-        1.0,
-        "sample: from the fewest tokens with this probability; 1: all.",
-        Range(0, 1, above=True),
+        1.0, "sample: from the fewest tokens of this sum.", Range(0, 1, above=True)
     )
-    sample_seed: int = field(
-        0,
-        "sample: the seed; a line's tokens depend on it and on the line's number.",
-        SEED,
-    )
-    replace_unknown: bool = field(
-        False, "<unk> becomes the source token that attention points to."
-    )
+    sample_seed: int = field(0, "sample: the seed, beside each line's number.", SEED)
+    replace_unknown: bool = field(False, "<unk> becomes the source token attended to.")
 
 
 @dataclasses.dataclass
@@ -271,14 +190,9 @@ class ExperimentConfig:
 
 
 def check_fields(section: Any, name: str = "config") -> None:
-    """Checks every field's type, and its range or choices; of nested sections too.
+    """Raises a UserError for a wrong attribute, type, range or choice, of any section.
 
-    Args:
-      section: an instance of one of the dataclasses above.
-      name: what errors call it.
-
-    Raises:
-      UserError: the first field that cannot be used, by its full name.
+    `name` is what errors call `section`, one of the dataclasses above.
     """
     fields = {one.name: one for one in dataclasses.fields(section)}
     for attribute in vars(section):

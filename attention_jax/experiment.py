@@ -3,12 +3,10 @@
 import os
 from typing import Any
 
-from attention_jax import data, models
-from attention_jax.config import ExperimentConfig, check_fields
+from attention_jax.config import ExperimentConfig
 from attention_jax.decoding import searches
 from attention_jax.evaluation.evaluate import dev_evaluation
-from attention_jax.training import optimizer
-from attention_jax.training.loop import TrainResult, train
+from attention_jax.training.loop import TrainResult, check_config, train
 
 
 def validate(config: ExperimentConfig) -> None:
@@ -22,10 +20,7 @@ def validate(config: ExperimentConfig) -> None:
       UserError: names the field, what was expected and what was given; an UnknownNameError
         for a name that is not registered.
     """
-    check_fields(config)
-    data.check_config(config.data)
-    models.check_config(config.model)
-    optimizer.check_config(config.training)
+    check_config(config)
     searches.check_config(config.decoding, config.model)
 
 

@@ -50,6 +50,9 @@ MOVED = {
     "training.stored_config": "training.run_directory",
     "score_checking": "testing.check_score",
     "data.alignment": "data.pairs",
+    "data.vocabulary": "data.codec",
+    "data.text": "data.sources data.tokenization",
+    "training.metrics": "training.step",
 }
 # Names that have changed.
 RENAMED = {

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.functions.normalizer import register_normalizer
-from attention_jax.functions.ordering import comparable
+from attention_jax.functions.numbers import normal
+from attention_jax.functions.ordering import comparable, rounded
 from attention_jax.types import Array, Bool, Float
 
 
@@ -20,8 +21,13 @@ def softmax_ratio(
     """exp((e_i − max e) / τ) and their sum."""
     if temperature <= 0:
         raise ValueError(f"softmax: temperature must be positive, not {temperature}")
-    scaled = scores if temperature == 1.0 else scores / temperature
-    exponentials = jnp.exp(scaled - _maximum(scaled))
+    # Divided after the subtraction, so that neither overflow nor rounding moves the largest
+    # score away from the maximum.
+    shifted = rounded(scores) - _maximum(scores)
+    if temperature != 1.0:
+        wide = _at_least_float32(shifted)
+        shifted = (wide / normal(temperature, wide.dtype)).astype(scores.dtype)
+    exponentials = jnp.exp(shifted)
     # The largest score adds exp(0) = 1: only a row that is all masked has less, 0.
     return exponentials, jnp.maximum(jnp.sum(exponentials, axis=-1, keepdims=True), 0.5)
 
@@ -174,7 +180,7 @@ def softmax_one_ratio(
 ) -> tuple[Float[Array, "... S"], Float[Array, "... 1"]]:
     """exp(e_i − m) and exp(−m) + their sum, m = max(0, max e)."""
     maximum = jnp.maximum(_maximum(scores), 0)
-    exponentials = jnp.exp(scores - maximum)
+    exponentials = jnp.exp(rounded(scores) - maximum)
     total = jnp.sum(exponentials, axis=-1, keepdims=True)
     return exponentials, jnp.exp(-maximum) + total
 
@@ -204,24 +210,33 @@ def _masked(scores: Array, where: Array | None, fill: float) -> Array:
 
 
 def _maximum(scores: Array) -> Array:
-    """The row maximum, a constant to derivatives; finite if every score is −inf."""
+    """The row maximum, a constant to derivatives; finite if every score is −inf.
+
+    NaN where it is infinite, as ∞ − ∞ is.
+    """
     # Starting from the lowest number, rather than replacing −inf afterwards, leaves the
     # softmax in a form that XLA's CPU compiler can fuse with the products around it.
     lowest = jnp.finfo(scores.dtype).min
     constant = jax.lax.stop_gradient(scores)
-    return jnp.max(constant, axis=-1, keepdims=True, initial=lowest)
+    maximum = jnp.max(constant, axis=-1, keepdims=True, initial=lowest)
+    return maximum + 0 * maximum
 
 
 def _shift(scores: Array, where: Array | None) -> Array:
-    """Scores with maximum 0; masked ones at −2, which is below every support."""
+    """Scores with maximum 0; masked ones at −2, which is below every support.
+
+    A row whose every score is −inf stays −inf: it has no support, and its sums are 0.
+    """
     maximum = _maximum(_masked(scores, where, -jnp.inf))
-    return _masked(scores - maximum, where, -2.0)
+    return _masked(rounded(scores) - maximum, where, -2.0)
 
 
 @jax.custom_jvp
 def _hardmax(scores: Array, where: Array) -> Array:
-    first = jnp.argmax(_masked(scores, where, -jnp.inf), axis=-1)
-    return jax.nn.one_hot(first, scores.shape[-1], dtype=scores.dtype)
+    allowed = _masked(scores, where, -jnp.inf)
+    first = jnp.argmax(allowed, axis=-1)
+    chosen = jax.nn.one_hot(first, scores.shape[-1], dtype=scores.dtype)
+    return jnp.where(jnp.isneginf(allowed), 0, chosen)
 
 
 @_hardmax.defjvp
@@ -256,7 +271,7 @@ def _sparsemax_threshold(
     def step(threshold: Array) -> Array:
         excess = jax.nn.relu(wide - threshold)
         size = jnp.sum((excess > 0).astype(excess.dtype), axis=-1, keepdims=True)
-        return (jnp.sum(excess, axis=-1, keepdims=True) - 1) / size
+        return (jnp.sum(excess, axis=-1, keepdims=True) - 1) / jnp.maximum(size, 1)
 
     return _risen(step, wide).astype(shifted.dtype)
 
@@ -285,7 +300,8 @@ def _entmax15_threshold(
         excess = jax.nn.relu(wide - threshold)
         squares = jnp.sum(excess * excess, axis=-1, keepdims=True)
         total = jnp.sum(excess, axis=-1, keepdims=True)
-        return (squares - jnp.sqrt(squares)) / total
+        # At least 1 below the root: only a row of −inf has less, 0.
+        return (squares - jnp.sqrt(squares)) / jnp.maximum(total, 0.5)
 
     return _risen(step, wide).astype(shifted.dtype)
 
@@ -321,6 +337,5 @@ def _risen(step: Callable[[Array], Array], shifted: Array) -> Array:
 
 
 def _weighted_mean(values: Array, weights: Array) -> Array:
-    return jnp.sum(values * weights, axis=-1, keepdims=True) / jnp.sum(
-        weights, axis=-1, keepdims=True
-    )
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    return jnp.sum(values * weights, axis=-1, keepdims=True) / jnp.maximum(total, 0.5)

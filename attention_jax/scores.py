@@ -233,7 +233,10 @@ def cosine(
     Raises:
       ValueError: Q differs from K.
 
-    Cost: 3·S·Q FLOPs once per sentence, 2·S·Q + 3·Q per query.
+    Vectors of any length that is a number: they are scaled by a power of two before they
+    are squared.
+
+    Cost: 5·S·Q FLOPs once per sentence, 2·S·Q + 5·Q per query.
     Source: Graves, Wayne and Danihelka 2014, arXiv:1410.5401, with a learned τ as in
     Henry et al. 2020, arXiv:2010.04245.
     """
@@ -274,19 +277,60 @@ def euclidean(
         dimensions give scores of about unit spread.
 
     Returns:
-      Scores [S], at most 0 up to rounding of (‖q‖² + ‖k_i‖²) / (2σ²).
+      Scores [S], at most 0 up to rounding of (‖q‖² + ‖k_i‖²) / (2σ²), lengths from the
+      keys' common centre where that is far from 0.
 
     Raises:
       ValueError: Q differs from K.
 
     Cost: 2·S·Q FLOPs once per sentence and 2·S·Q per query. The square is expanded so
-    that this is a matmul.
+    that this is a matmul. For the centre, 6·S·Q once per block of queries and 6·S per
+    query; nothing larger than keys and scores.
     Source: Tsai et al. 2019, arXiv:1908.11775.
     """
     vectors, squared_norms = keys
     _require_one_size("euclidean", query, vectors)
-    squared_distance = squared_norms - 2 * (vectors @ query) + jnp.sum(query * query)
+    # Of points far from 0 and near each other, the expanded square would be rounding errors.
+    # Such a point p is replaced by p − c; between one point moved and one that is not,
+    # ‖q − k‖² = ‖q' − k' ± c‖².
+    centre = _far_centre(*jax.lax.stop_gradient(keys))
+    query, squared, query_moved = _moved(query, jnp.sum(query * query), centre)
+    vectors, squared_norms, moved = _moved(vectors, squared_norms, centre)
+    squared_distance = squared_norms - 2 * (vectors @ query) + squared
+    sign = query_moved.astype(query.dtype) - moved.astype(query.dtype)
+    across = jnp.sum(centre * query) - jnp.sum(vectors * centre[None, :], axis=-1)
+    apart = squared_distance + jnp.sum(centre * centre) + 2 * sign * across
+    squared_distance = jnp.where(query_moved == moved, squared_distance, apart)
     return -0.5 * jnp.exp(-2 * log_sigma) * squared_distance
+
+
+def _far_centre(
+    vectors: Float[Array, "S Q"], squared_norms: Float[Array, "S"]
+) -> Float[Array, "Q"]:
+    """The mean of the longer keys, those that far from 0 have most to lose; 0 if none."""
+    lengths = jnp.where(squared_norms < jnp.inf, squared_norms, 0)
+    long = lengths >= jnp.sum(lengths) / (2 * max(len(lengths), 1))
+    total = jnp.sum(jnp.where(long[:, None], vectors, 0), axis=0)
+    centre = total / jnp.maximum(jnp.sum(long.astype(total.dtype)), 1)
+    return jnp.where(jnp.isfinite(centre), centre, 0)
+
+
+def _moved(
+    points: Float[Array, "... Q"],
+    squared_norms: Float[Array, "..."],
+    centre: Float[Array, "Q"],
+) -> tuple[Array, Array, Array]:
+    """Points, or what they are from the centre if that is much nearer than 0.
+
+    Returns:
+      points, their squared norms, and which were moved. What another point is attended by
+      has no part in it: the centre decides how a distance is computed, not what it is.
+    """
+    moved = points - centre.reshape((1,) * (points.ndim - 1) + centre.shape)
+    norms = jnp.sum(moved * moved, axis=-1)
+    near = jax.lax.stop_gradient(norms < squared_norms / 64)
+    points = jnp.where(near[..., None], moved, points)
+    return points, jnp.where(near, norms, squared_norms), near
 
 
 @register_score(params={"w": Param("AQ", bilinear_normal)}, positions=True)
@@ -384,9 +428,17 @@ def sinusoidal_features(positions: Array, size: int, dtype: Any) -> Array:
 
 def _unit(vectors: Array) -> Array:
     """Vectors at unit length; 0, with gradient 0, where the vector is 0."""
-    squares = jnp.sum(vectors * vectors, axis=-1, keepdims=True)
+    limits = jnp.finfo(vectors.dtype)
+    largest = jnp.max(
+        jnp.abs(jax.lax.stop_gradient(vectors)), axis=-1, keepdims=True, initial=0
+    )
+    # Rounded to no digits, it is a power of two: dividing by it is exact.
+    power = jax.lax.reduce_precision(largest, limits.nexp, 0)
+    bound = 2.0 ** (limits.maxexp - 8)
+    scaled = vectors / jnp.clip(power, 1 / bound, bound)
+    squares = jnp.sum(scaled * scaled, axis=-1, keepdims=True)
     inverse = 1 / jnp.sqrt(jnp.where(squares > 0, squares, 1))
-    return vectors * jnp.where(squares > 0, inverse, 0)
+    return scaled * jnp.where(squares > 0, inverse, 0)
 
 
 def _require_one_size(name: str, query: Array, keys: Array) -> None:

@@ -108,14 +108,15 @@ def logsumexp(
     del weights
     if scores.shape[-1] == 0:
         return jnp.full(scores.shape[:-1], -jnp.inf, scores.dtype)
-    allowed = jnp.ones(scores.shape, bool) if where is None else where
+    # A score of −inf adds nothing, and an infinite tangent where it is differentiated.
+    allowed = ~jnp.isneginf(scores) if where is None else where & ~jnp.isneginf(scores)
     nonempty = jnp.any(allowed, axis=-1)
     # Zeros in place of masked scores and 1 in place of an empty sum keep NaN out of
     # the derivative.
     finite = jnp.where(allowed, scores, 0)
     largest = jnp.max(jnp.where(allowed, scores, -jnp.inf), axis=-1, keepdims=True)
     largest = jnp.where(jnp.isfinite(largest), largest, 0)
-    exponentials = jnp.where(allowed, jnp.exp(finite - largest), 0)
+    exponentials = jnp.where(allowed, jnp.exp(ordering.rounded(finite) - largest), 0)
     total = jnp.where(nonempty, jnp.sum(exponentials, axis=-1), 1)
     return jnp.where(nonempty, largest[..., 0] + jnp.log(total), -jnp.inf)
 
@@ -157,6 +158,6 @@ def entropy(
 ) -> Float[Array, "..."]:
     """−Σ_i a_i ln a_i in nats; 0 on an empty row."""
     del scores, where
-    positive = weights > 0
+    positive = ~(weights <= 0)  # a NaN stays one
     logarithms = jnp.log(jnp.where(positive, weights, 1))
     return -jnp.sum(jnp.where(positive, weights * logarithms, 0), axis=-1)

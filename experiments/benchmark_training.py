@@ -22,7 +22,7 @@ from absl import flags
 from attention_jax.atomic_write import write_json
 from attention_jax.config import ModelConfig, TrainingConfig
 from attention_jax.data.batches import Batch
-from attention_jax.data.vocabulary import SPECIAL_TOKENS
+from attention_jax.data.codec import SPECIAL_TOKENS
 from attention_jax.errors import named
 from attention_jax.functions.score import get_score, score_names
 from attention_jax.models.factory import build_model

@@ -33,7 +33,7 @@ import platformdirs
 from absl import flags
 
 from attention_jax.config import ExperimentConfig, check_fields
-from attention_jax.data.text import read_lines
+from attention_jax.data.sources import read_lines
 from attention_jax.errors import UserError, format_error
 
 # The exit status by which a shell knows that SIGTERM ended a program.

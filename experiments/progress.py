@@ -63,7 +63,7 @@ def describe(row: dict[str, Any], steps: int) -> str:
                 f"loss {row['loss']:.4f}  accuracy {row['accuracy']:.1%}  "
                 f"{row['tokens_per_second']:,.0f} tokens/s  "
                 f"rate {row['learning_rate']:.1e}  "
-                f"compiled {row['compilations']}x in {row['compilation_seconds']:.1f} s"
+                f"compiled {row['compilations']}x"
             )
         case "dev":
             best = ", the best so far" if row["best_step"] == row["step"] else ""
@@ -109,7 +109,5 @@ def _start_lines(row: dict[str, Any]) -> Iterator[str]:
         )
     for name, reason in row.get("damaged_checkpoints", {}).items():
         yield f"skipped checkpoint {name}, kept in damaged_checkpoints: {reason}"
-    for name in row.get("unfinished_checkpoints", ()):
-        yield f"removed checkpoint {name}, which a killed process left incomplete"
     for one in row.get("changed_config", ()):
         yield f"changed configuration: {one}"

@@ -13,7 +13,7 @@ from attention_jax import evaluation
 from attention_jax.config import DecodingConfig, ExperimentConfig
 from attention_jax.data.codec import load_codecs
 from attention_jax.data.pairs import Pair
-from attention_jax.data.text import read_lines
+from attention_jax.data.sources import read_lines
 from attention_jax.errors import UserError, named
 from attention_jax.training.run_directory import RunDirectory
 from experiments.cli import define_fields

@@ -160,7 +160,7 @@ def check_sweep(
                     "config.data.num_test must be at least 1, got 0: a sweep measures on "
                     f"the {SPLIT} set"
                 )
-        RunDirectory(workdir / name).check_same_config(config)
+        RunDirectory(workdir / name).changes(config)
 
 
 def train_and_measure(

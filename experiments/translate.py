@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, cast
 from absl import flags
 
 from attention_jax.data.pairs import Pair
-from attention_jax.data.text import read_lines
+from attention_jax.data.sources import read_lines
 from attention_jax.errors import UserError
 from experiments import cli, run_flags
 

@@ -40,7 +40,7 @@ def test_a_small_call_is_the_reference_and_a_large_one_chunked():
     assert small.intermediate_bytes == FLOAT32 * 2 * 8 * 16
     assert (small.blocks, small.queries_per_block) == (1, 16)
     printed = str(small).splitlines()
-    assert printed[1] == "FLOPs           5.0 k, forward; no key skipped"
+    assert printed[1] == "FLOPs           5.2 k, forward; no key skipped"
     assert printed[4:] == [
         "intermediates   at most 1.0 KiB each",
         "blocks          1 of 16 queries",

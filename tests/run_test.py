@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from attention_jax.config import DecodingConfig
+from attention_jax.data.codec import EOS, UNK
 from attention_jax.data.pairs import Pair
-from attention_jax.data.vocabulary import EOS, UNK
 from attention_jax.decoding.base import make_request
 from attention_jax.run import load_run
 from attention_jax.training.checkpoints import Checkpoints

@@ -8,10 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int32, Int64
 
-from attention_jax.data.codec import TextCodec
+from attention_jax.data.codec import BOS, EOS, PAD, TextCodec, Vocabulary
 from attention_jax.data.pairs import Pair
-from attention_jax.data.vocabulary import BOS, EOS, PAD, Vocabulary
-from attention_jax.errors import UserError
 
 Shape = tuple[int, int]
 
@@ -115,8 +113,6 @@ class TrainBatches:
     def __init__(
         self, examples: Examples, *, batch_size: int, seed: int, num_buckets: int = 4
     ):
-        if len(examples) == 0:
-            raise UserError("examples is empty: there is nothing to train on")
         self.examples, self.batch_size, self.seed = examples, batch_size, seed
         shapes = bucket_shapes(examples.lengths, num_buckets)
         buckets = assign_buckets(examples.lengths, shapes)

@@ -10,11 +10,9 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from attention_jax.config import DataConfig
-from attention_jax.data.codec import build_codecs
+from attention_jax.data.codec import UNK, build_codecs
 from attention_jax.data.pairs import Pair
-from attention_jax.data.text import lower_case
-from attention_jax.data.tokenization import Tokenizer, tokenizers
-from attention_jax.data.vocabulary import UNK
+from attention_jax.data.tokenization import Tokenizer, lower_case, tokenizers
 from attention_jax.errors import UserError
 
 _SIDES = ("source", "target")

@@ -20,6 +20,15 @@ SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # ▁, as sentencepiece writes a space
 JOIN = "\N{HALFWIDTH BLACK SQUARE}"  # ￭: no space here, where one is expected
 
 
+def lower_case(text: str) -> str:
+    """The text in lower case, with every character at its offset."""
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered
+    # A few characters ("İ") grow in lower case; leaving them keeps every offset.
+    return "".join(char.lower() if len(char.lower()) == 1 else char for char in text)
+
+
 class Token(NamedTuple):
     """A token's text in the vocabulary, and the characters [start, end) it stands for."""
 

@@ -7,15 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.data.batches import Batch
-from attention_jax.data.vocabulary import BOS, EOS, PAD
-from attention_jax.decoding.base import (
-    Decoded,
-    Limits,
-    Request,
-    make_request,
-    restricted,
-)
-from attention_jax.decoding.continuous_batching import encode_all, search_all
+from attention_jax.data.codec import BOS, EOS, PAD
+from attention_jax.decoding.base import Decoded, Request, make_request, restricted
+from attention_jax.decoding.continuous_batching import Item, search_all
 from attention_jax.decoding.top_k import first_maximum, log_sum_exp, top_k_tokens
 from attention_jax.models.base import Model, Params
 from attention_jax.types import Array, ArrayLike, Float, Int
@@ -95,13 +89,17 @@ def sample_decode(
     aclanthology.org/P18-1082 (top-k).
     """
     request = make_request(source, source_lengths, **options)
-    return sample(model, params, request, rng, sampling)
+    return search(model, params, request, rng, sampling)
 
 
-def sample(
-    model: Model, params: Params, request: Request, rng: Array, sampling: Sampling
+def search(
+    model: Model,
+    params: Params,
+    request: Request,
+    rng: Array | None = None,
+    sampling: Sampling = Sampling(),  # noqa: B008 - immutable
 ) -> Decoded:
-    """`sample_decode` of a request."""
+    """Extends every row until EOS: by the likeliest token or, given an rng, a drawn one."""
     temperature, top_k, top_p = sampling
     if not (temperature > 0 and top_k >= 0 and 0 < top_p <= 1):
         raise ValueError(
@@ -109,23 +107,9 @@ def sample(
             f"most 1, got {sampling}"
         )
     # How many tokens are sorted is static; other temperatures do not compile anew.
-    return search(
-        model,
-        params,
-        request,
-        rng,
-        jnp.float32(temperature),
-        None if top_p == 1 else jnp.float32(top_p),
-        top_k=int(top_k),
-    )
-
-
-class _Item(NamedTuple):
-    memory: Any
-    lengths: Int[Array, " B"]
-    limits: Limits
-    # What the sentence draws by, or None.
-    key: Any
+    nucleus = None if top_p == 1 else jnp.float32(top_p)
+    heat = jnp.float32(temperature)
+    return _search(model, params, request, rng, heat, nucleus, top_k=int(top_k))
 
 
 class _Search(NamedTuple):
@@ -139,18 +123,16 @@ class _Search(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("model", "top_k"))
-def search(
+def _search(
     model: Model,
     params: Params,
     request: Request,
-    rng: Array | None = None,
-    temperature: float | Array = 1.0,
-    top_p: Array | None = None,
+    rng: Array | None,
+    temperature: Array,
+    top_p: Array | None,
     *,
-    top_k: int = 0,
+    top_k: int,
 ) -> Decoded:
-    """Extends every row until EOS: by the likeliest token or, given an rng, a drawn one."""
-    memory, number = encode_all(model, params, request)
     steps, num_keys = request.max_length + 1, request.source.shape[1]
     keys = None
     if rng is not None:
@@ -163,7 +145,7 @@ def search(
         one = functools.partial(draw, temperature=temperature, top_k=top_k, top_p=top_p)
         return jax.vmap(one)(step_keys, logits)
 
-    def begin(item: _Item) -> _Search:
+    def begin(item: Item) -> _Search:
         batch = len(item.lengths)
         return _Search(
             jnp.zeros(batch, jnp.int32),
@@ -175,7 +157,7 @@ def search(
             jnp.zeros((batch, steps, num_keys), jnp.float32),
         )
 
-    def advance(item: _Item, state: _Search) -> _Search:
+    def advance(item: Item, state: _Search) -> _Search:
         time, running = state.time, state.running
         decoder, logits, weights = model.step(
             params, item.memory, state.decoder, state.tokens
@@ -203,9 +185,10 @@ def search(
         return Decoded(state.all_tokens, lengths, log_probs, log_probs, state.weights)
 
     return search_all(
-        _Item(memory, request.source_lengths, request.limits, keys),
-        number,
-        slots=request.slots,
+        model,
+        params,
+        request,
+        keys,
         begin=begin,
         advance=advance,
         running=lambda state: state.running,

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax.data.vocabulary import BOS, EOS, PAD
-from attention_jax.types import Array, ArrayLike, Bool, Float, Int
+from attention_jax.data.codec import BOS, EOS, PAD
+from attention_jax.types import Array, ArrayLike, Float, Int
 
 
 class Decoded(NamedTuple):
@@ -171,20 +171,14 @@ def integer(name: str, number: Any, *, least: int = 0) -> int:
     return number
 
 
-def may_follow(
-    limits: Limits, time: Int[Array, " B"], num_tokens: int
-) -> Bool[Array, "B W"]:
-    """Which ids may be a row's token number `time`, from 0: never PAD and BOS."""
-    shortest, longest, time = (jnp.asarray(x)[:, None] for x in (*limits, time))
-    ids = jnp.arange(num_tokens)[None]
-    tokens = (ids != PAD) & (ids != BOS) & (ids != EOS)
-    # Where `longest` makes a translation end, `shortest` may not keep it from it.
-    may_end = (time >= shortest) | (time >= longest)
-    return (tokens & (time < longest)) | ((ids == EOS) & may_end)
-
-
 def restricted(
     logits: Float[Array, "B W"], limits: Limits, time: Int[Array, " B"]
 ) -> Float[Array, "B W"]:
-    """The logits, -inf for what may not come next."""
-    return jnp.where(may_follow(limits, time, logits.shape[-1]), logits, -jnp.inf)
+    """The logits, -inf for what may not be a row's token number `time`, from 0."""
+    shortest, longest, time = (jnp.asarray(x)[:, None] for x in (*limits, time))
+    ids = jnp.arange(logits.shape[-1])[None]
+    tokens = (ids != PAD) & (ids != BOS) & (ids != EOS)
+    # Where `longest` makes a translation end, `shortest` may not keep it from it.
+    may_end = (time >= shortest) | (time >= longest)
+    allowed = (tokens & (time < longest)) | ((ids == EOS) & may_end)
+    return jnp.where(allowed, logits, -jnp.inf)

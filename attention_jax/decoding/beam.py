@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from attention_jax.data.vocabulary import BOS, EOS, PAD
+from attention_jax.data.codec import BOS, EOS, PAD
 from attention_jax.decoding.base import (
     Decoded,
     Limits,
@@ -16,7 +16,7 @@ from attention_jax.decoding.base import (
     make_request,
     restricted,
 )
-from attention_jax.decoding.continuous_batching import encode_all, search_all
+from attention_jax.decoding.continuous_batching import Item, search_all
 from attention_jax.decoding.penalties import coverage_penalties, length_penalties
 from attention_jax.decoding.top_k import log_sum_exp, top_k_tokens
 from attention_jax.functions.ordering import top_k
@@ -106,12 +106,6 @@ def beam_search(
     )
 
 
-class _Item(NamedTuple):
-    memory: Any
-    lengths: Int[Array, " B"]
-    limits: Limits
-
-
 class _Finished(NamedTuple):
     """The best N translations of each sentence so far, the best first."""
 
@@ -162,7 +156,6 @@ def _search(
     length: str,
     coverage: str,
 ) -> Decoded:
-    memory, number = encode_all(model, params, request)
     steps, num_keys = request.max_length + 1, request.source.shape[1]
     # The memory is the sentence's, whatever the hypothesis. Logits, the largest array,
     # come with the beam in front, as they are made.
@@ -175,7 +168,7 @@ def _search(
         """The length penalty of a number of tokens and EOS."""
         return length_penalty((num_tokens + 1).astype(jnp.float32), alpha)
 
-    def begin(item: _Item) -> _Search:
+    def begin(item: Item) -> _Search:
         batch = len(item.lengths)
         in_beam, kept = (batch, beam_size), (batch, request.n_best)
         none, zeros = jnp.full(kept, -jnp.inf), jnp.zeros(kept, jnp.int32)
@@ -203,7 +196,7 @@ def _search(
     def running(state: _Search) -> Array:
         return jnp.any(state.log_probs > -jnp.inf, axis=1)
 
-    def advance(item: _Item, state: _Search) -> _Search:
+    def advance(item: Item, state: _Search) -> _Search:
         time, on = state.time, running(state)
         decoder, logits, weights = step_all(
             params, item.memory, state.decoder, state.tokens
@@ -242,9 +235,9 @@ def _search(
         )
 
     finished, pointers = search_all(
-        _Item(memory, request.source_lengths, request.limits),
-        number,
-        slots=request.slots,
+        model,
+        params,
+        request,
         begin=begin,
         advance=advance,
         running=running,

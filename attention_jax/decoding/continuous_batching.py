@@ -7,38 +7,54 @@ every step is of use.
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from attention_jax.decoding.base import Request
+from attention_jax.decoding.base import Limits, Request
 from attention_jax.models.base import Model, Params
 from attention_jax.types import Array, Bool, Int
 
-# Trees of arrays with a sentence, or a batch slot, in front: [N, ...] and [B, ...].
-Items = TypeVar("Items")
+# Trees of arrays with a batch slot in front, [B, ...].
 State = TypeVar("State")
 Result = TypeVar("Result")
 
 
+class Item(NamedTuple):
+    """What is searched with, of one sentence or of many; leaves [N, ...] or [B, ...].
+
+    Attributes:
+      memory: the encoded source.
+      lengths: of the source.
+      limits: of the translation.
+      key: what a sentence draws by, or None.
+    """
+
+    memory: Any
+    lengths: Int[Array, " N"]
+    limits: Limits
+    key: Any
+
+
 def search_all(
-    items: Items,
-    number: Int[Array, ""],
+    model: Model,
+    params: Params,
+    request: Request,
+    keys: Any = None,
     *,
-    slots: int,
-    begin: Callable[[Items], State],
-    advance: Callable[[Items, State], State],
+    begin: Callable[[Item], State],
+    advance: Callable[[Item, State], State],
     running: Callable[[State], Bool[Array, " B"]],
     result: Callable[[State], Result],
 ) -> Result:
-    """Searches for a translation of every item; one `lax.while_loop`.
+    """Searches for a translation of every sentence; one `lax.while_loop`.
 
     Args:
-      items: the N sentences and what belongs to them, [N, ...].
-      number: how many of them, from the first, are searched for.
-      slots: B, how many are searched at a time.
+      model, params, request: the N sentences, of which padding rows at the end are not
+        searched for; B = request.slots are searched at a time.
+      keys: what each draws by, [N], or None.
       begin: items -> their states, before any step.
       advance: (items, states) -> states after one more step. A row's state may depend on
         that row alone, and stays what it is where it is not running.
@@ -46,12 +62,14 @@ def search_all(
       result: states -> what is kept of them when they are done.
 
     Returns:
-      what was kept of each item, [N, ...], in the order of the items; 0 of the others.
+      what was kept of each sentence, [N, ...], in their order; 0 of padding rows.
 
-    Takes the items in order: the last to be done should be short.
+    Takes the sentences in order: the last to be done should be short.
     """
-    size = len(jax.tree.leaves(items)[0])
-    slots = min(slots, size)
+    memory, number = _encode_all(model, params, request)
+    items = Item(memory, request.source_lengths, request.limits, keys)
+    size = len(request.source)
+    slots = min(request.slots, size)
 
     def take(tree: Any, row: Array) -> Any:
         return jax.tree.map(
@@ -95,7 +113,7 @@ def search_all(
     return lax.while_loop(unfinished, step, carry)[-1]
 
 
-def encode_all(
+def _encode_all(
     model: Model, params: Params, request: Request
 ) -> tuple[Any, Int[Array, ""]]:
     """The memory of all sentences, and how many there are before the padding rows.

@@ -71,13 +71,12 @@ def summary_coverage_penalty(
     return -jnp.sum(jnp.where(valid, jnp.maximum(coverage - 1.0, 0), 0), axis=-1)
 
 
-for _name, _length, _coverage in (
-    ("none", no_length_penalty, no_coverage_penalty),
-    ("gnmt", gnmt_length_penalty, gnmt_coverage_penalty),
+for _registry, _name, _function in (
+    (length_penalties, "none", no_length_penalty),
+    (length_penalties, "gnmt", gnmt_length_penalty),
+    (length_penalties, "plain", plain_length_penalty),
+    (coverage_penalties, "none", no_coverage_penalty),
+    (coverage_penalties, "gnmt", gnmt_coverage_penalty),
+    (coverage_penalties, "summary", summary_coverage_penalty),
 ):
-    length_penalties.register(_name, _length, function=_length)
-    coverage_penalties.register(_name, _coverage, function=_coverage)
-length_penalties.register("plain", plain_length_penalty, function=plain_length_penalty)
-coverage_penalties.register(
-    "summary", summary_coverage_penalty, function=summary_coverage_penalty
-)
+    _registry.register(_name, _function, function=_function)

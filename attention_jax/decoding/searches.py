@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.config import DecodingConfig, ModelConfig, check_fields
-from attention_jax.decoding import autoregressive
-from attention_jax.decoding.autoregressive import Sampling
+from attention_jax.decoding.autoregressive import Sampling, search
 from attention_jax.decoding.base import Decoded, Request, integer
 from attention_jax.decoding.beam import Ranking, beam_search
 from attention_jax.decoding.penalties import coverage_penalties, length_penalties
@@ -26,25 +25,23 @@ class Search(NamedTuple):
       most: the largest N that a configuration gives, and how many hypotheses of a sentence
         are held at a time; None if there is no largest, and N are held.
       fields: of the configuration that are about this search alone.
-      describe: how it searches, in a few words.
     """
 
     decode: Callable[[Model, Params, Request, DecodingConfig], Decoded]
     most: Callable[[DecodingConfig], int | None]
     fields: tuple[str, ...] = ()
-    describe: Callable[[DecodingConfig], str] = lambda config: config.search
 
 
 searches = Registry[Search]("search")
 
 
-def register_search(name: str, search: Search) -> Search:
+def register_search(name: str, entry: Search) -> Search:
     """Registers a search under `name`, which `config.decoding.search` then takes.
 
     Raises:
       DuplicateNameError: another function has the name.
     """
-    return searches.register(name, search, function=search.decode)
+    return searches.register(name, entry, function=entry.decode)
 
 
 def greedy(
@@ -52,7 +49,7 @@ def greedy(
 ) -> Decoded:
     """The likeliest token at every step."""
     del config
-    decoded = autoregressive.search(model, params, request)
+    decoded = search(model, params, request)
     return jax.tree.map(lambda leaf: leaf[:, None], decoded)
 
 
@@ -76,30 +73,10 @@ def sample(
     key = jax.random.key(config.sample_seed)
     sampling = Sampling(config.temperature, config.top_k, config.top_p)
     drawn = [
-        autoregressive.sample(
-            model, params, request, jax.random.fold_in(key, number), sampling
-        )
+        search(model, params, request, jax.random.fold_in(key, number), sampling)
         for number in range(request.n_best)
     ]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *drawn)
-
-
-def describe_beam(config: DecodingConfig) -> str:
-    """`beam of 5, length penalty gnmt^0.6`."""
-    text = f"beam of {config.beam_size}"
-    if config.length_penalty != "none":
-        text += f", length penalty {config.length_penalty}^{config.length_alpha:g}"
-    if config.coverage_penalty != "none":
-        text += f", coverage penalty {config.coverage_beta:g}×{config.coverage_penalty}"
-    return text
-
-
-def describe_sample(config: DecodingConfig) -> str:
-    """`sample, temperature 0.7, top_k 10, seed 0`."""
-    text = f"sample, temperature {config.temperature:g}"
-    text += f", top_k {config.top_k}" * bool(config.top_k)
-    text += f", top_p {config.top_p:g}" * (config.top_p < 1)
-    return text + f", seed {config.sample_seed}"
 
 
 register_search("greedy", Search(greedy, most=lambda config: 1))
@@ -107,26 +84,32 @@ register_search(
     "beam",
     Search(
         beam,
-        most=lambda config: config.beam_size,
-        fields=(
+        lambda config: config.beam_size,
+        (
             "beam_size",
             "length_penalty",
             "length_alpha",
             "coverage_penalty",
             "coverage_beta",
         ),
-        describe=describe_beam,
     ),
 )
 register_search(
     "sample",
     Search(
-        sample,
-        most=lambda config: None,
-        fields=("temperature", "top_k", "top_p", "sample_seed"),
-        describe=describe_sample,
+        sample, lambda config: None, ("temperature", "top_k", "top_p", "sample_seed")
     ),
 )
+
+
+def describe(config: DecodingConfig) -> str:
+    """`beam, beam_size 5, length_penalty gnmt`: the search, its size and what is set."""
+    text, default = config.search, DecodingConfig()
+    for number, name in enumerate(searches.get(config.search).fields):
+        value = getattr(config, name)
+        if number == 0 or value != getattr(default, name):
+            text += f", {name} {value}"
+    return text
 
 
 def check_config(config: DecodingConfig, model: ModelConfig) -> None:
@@ -162,21 +145,22 @@ def check_config(config: DecodingConfig, model: ModelConfig) -> None:
             )
 
 
-def implied_search(fields: Collection[str], search: str | None) -> str | None:
-    """The search that some of these fields are about; `search` if none is.
+def implied_search(fields: Collection[str], named: str | None) -> str | None:
+    """The search that some of these fields are about; the named one if none is.
 
     Raises:
-      UserError: one is about another search than `search`, or than one before it.
+      UserError: one is about another search than that, or than one before it.
     """
-    for name in searches.names():
-        for field in [one for one in searches.get(name).fields if one in fields]:
-            if search not in (None, name):
+    found = named
+    for name, entry in searches.entries.items():
+        for field in [one for one in entry.fields if one in fields]:
+            if found not in (None, name):
                 raise UserError(
                     f"config.decoding.{field} is about search {name}, but the search is "
-                    f"{search}"
+                    f"{found}"
                 )
-            search = name
-    return search
+            found = name
+    return found
 
 
 def check_n_best(config: DecodingConfig, n_best: int) -> int:

@@ -9,10 +9,9 @@ from jaxtyping import Float
 
 from attention_jax.config import DecodingConfig, ExperimentConfig
 from attention_jax.data.batches import encode_pairs, encode_tokens, eval_batches
-from attention_jax.data.codec import TextCodec
+from attention_jax.data.codec import UNK, TextCodec
 from attention_jax.data.pairs import Pair
 from attention_jax.data.tokenization import SPACE
-from attention_jax.data.vocabulary import UNK
 from attention_jax.decoding.autoregressive import force_decode
 from attention_jax.decoding.base import Limits, length_limits, make_request
 from attention_jax.decoding.searches import searches

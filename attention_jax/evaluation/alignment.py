@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from attention_jax.data.codec import TextCodec
 from attention_jax.data.pairs import Pair, link_tokens
-from attention_jax.data.text import read_lines
+from attention_jax.data.sources import read_lines
 from attention_jax.decoding.translate import Translation
 from attention_jax.errors import UserError
 from attention_jax.run import Run, SentenceAttention

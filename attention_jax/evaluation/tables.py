@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from attention_jax.config import DecodingConfig
-from attention_jax.decoding.searches import searches
+from attention_jax.decoding.searches import describe
 from attention_jax.evaluation.attention_statistics import LEAST_COVERED
 from attention_jax.evaluation.compare import (
     Comparison,
@@ -120,9 +120,8 @@ def attention_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
 
 
 def describe_search(decoding: DecodingConfig) -> str:
-    """How translations were searched for: `beam of 5, length penalty gnmt^0.6`."""
-    words = searches.get(decoding.search).describe(decoding)
-    return words + ", <unk> replaced" * decoding.replace_unknown
+    """How translations were searched for: `beam, beam_size 5, length_penalty gnmt`."""
+    return describe(decoding) + ", <unk> replaced" * decoding.replace_unknown
 
 
 def dev_table(comparison: Comparison) -> Table:

@@ -71,31 +71,23 @@ class Plan(NamedTuple):
 
 
 class Constants(NamedTuple):
-    """What every step of one batch reads.
-
-    Attributes:
-      memory: the source.
-      score_params: the score's parameters.
-      biases: (input bias, hidden bias or None) of each layer; the lowest layer's input
-        bias is in `StepInputs.projected` already.
-    """
+    """What every step of one batch reads."""
 
     memory: Memory
     score_params: dict[str, Array]
+    # Of each layer (input bias, hidden bias or None); the lowest layer's input bias is in
+    # `StepInputs.projected` already.
     biases: tuple[tuple[Array, Array | None], ...]
 
 
 class StepInputs(NamedTuple):
-    """What one step reads; with time in front, what all steps read.
+    """What one step reads; with time in front, what all steps read."""
 
-    Attributes:
-      projected: x_t W_x + b of the lowest layer, before anything fed is added.
-      between: for each higher layer, what dropout multiplies its input with, or None.
-      rng: for dropout on the attention weights, or None.
-    """
-
+    # x_t W_x + b of the lowest layer, before anything fed is added.
     projected: Float[Array, "B G*H"]
+    # For each higher layer, what dropout multiplies its input with, or None.
     between: tuple[Float[Array, "B H"] | None, ...]
+    # For dropout on the attention weights, or None.
     rng: Array | None
 
 
@@ -128,14 +120,21 @@ wirings = Registry[Wiring]("attention wiring")
 def attend(
     plan: Plan,
     constants: Constants,
-    query: Float[Array, "B T H"],
+    states: Float[Array, "B T H"],
     positions: Int[Array, "B T"],
     rng: Array | None,
 ) -> tuple[Float[Array, "B T D"], Float[Array, "B T S"]]:
-    """The context o_t and the weights a_t of each query over the source."""
+    """The context o_t and the weights a_t of each state over the source.
+
+    If nothing attends, contexts of no features, and 0.
+    """
     memory = constants.memory
+    if plan.score is None:
+        batch, length, _ = memory.values.shape
+        shape, dtype = (batch, states.shape[1]), memory.values.dtype
+        return jnp.zeros((*shape, 0), dtype), jnp.zeros((*shape, length), dtype)
     attended = attention(
-        query,
+        states,
         memory.keys,
         memory.values,
         score=plan.score,
@@ -149,6 +148,19 @@ def attend(
     )
     assert attended.weights is not None
     return attended.context, attended.weights
+
+
+def _attend_once(
+    plan: Plan,
+    constants: Constants,
+    state: DecoderState,
+    position: Int[Array, " B"],
+    rng: Array | None,
+) -> tuple[Float[Array, "B D"], Float[Array, "B S"]]:
+    """`attend` of one state."""
+    states = state.cells[-1].hidden[:, None]
+    context, weights = attend(plan, constants, states, position[:, None], rng)
+    return context[:, 0], weights[:, 0]
 
 
 def advance(
@@ -179,28 +191,25 @@ def step_after(plan, product, constants, state, inputs):
     """s_t first, then attend with it; features [o_t ; s_t], or s_t if nothing attends."""
     new = advance(plan, product, constants, state, inputs)
     # s_t is query number t, also when it is the state before step t + 1.
-    query, position = new.cells[-1].hidden[:, None], state.position[:, None]
-    features, weights = _attended(plan, constants, query, position, inputs.rng)
-    return new, (features[:, 0], weights[:, 0])
+    states, position = new.cells[-1].hidden[:, None], state.position[:, None]
+    context, weights = attend(plan, constants, states, position, inputs.rng)
+    return new, (_side_by_side(context, states)[:, 0], weights[:, 0])
 
 
 def step_input_feeding(plan, product, constants, state, inputs):
     """As `step_after`, h̃_{t-1} fed to the cell; features h̃_t."""
     new = advance(plan, product, constants, state, inputs, state.fed)
-    query, position = new.cells[-1].hidden[:, None], state.position[:, None]
-    context, weights = attend(plan, constants, query, position, inputs.rng)
-    both = _side_by_side(context[:, 0], new.cells[-1].hidden)
+    context, weights = _attend_once(plan, constants, new, state.position, inputs.rng)
+    both = _side_by_side(context, new.cells[-1].hidden)
     attentional = jnp.tanh(product("combine", both))
-    return new._replace(fed=attentional), (attentional, weights[:, 0])
+    return new._replace(fed=attentional), (attentional, weights)
 
 
 def step_before(plan, product, constants, state, inputs):
     """Attend with s_{t-1}, feed o_t to the cell; features [o_t ; s_t]."""
-    query, position = state.cells[-1].hidden[:, None], state.position[:, None]
-    context, weights = attend(plan, constants, query, position, inputs.rng)
-    new = advance(plan, product, constants, state, inputs, context[:, 0])
-    features = _side_by_side(context[:, 0], new.cells[-1].hidden)
-    return new, (features, weights[:, 0])
+    context, weights = _attend_once(plan, constants, state, state.position, inputs.rng)
+    new = advance(plan, product, constants, state, inputs, context)
+    return new, (_side_by_side(context, new.cells[-1].hidden), weights)
 
 
 def unroll_by_step(wiring, plan, weights, constants, state, inputs, rng):
@@ -214,40 +223,9 @@ def unroll_by_step(wiring, plan, weights, constants, state, inputs, rng):
 
 
 def unroll_after(wiring, plan, weights, constants, state, inputs, rng):
-    """All T states, then all T queries in one batched call of attention."""
+    """All T states, layer by layer, then all T queries in one batched call of attention."""
     del wiring
-    states = _all_states(plan, weights, constants, state, inputs)
-    steps = jnp.arange(states.shape[1], dtype=state.position.dtype)
-    positions = state.position[:, None] + steps[None]
-    return _attended(plan, constants, states, positions, rng)
-
-
-def _attended(
-    plan: Plan,
-    constants: Constants,
-    states: Float[Array, "B T H"],
-    positions: Int[Array, "B T"],
-    rng: Array | None,
-) -> tuple[Float[Array, "B T F"], Float[Array, "B T S"]]:
-    """[o_t ; s_t] and the weights; s_t and 0 if nothing attends."""
-    if plan.score is None:
-        values = constants.memory.values
-        shape = (*states.shape[:2], values.shape[1])
-        return states, jnp.zeros(shape, values.dtype)
-    context, weights = attend(plan, constants, states, positions, rng)
-    return _side_by_side(context, states), weights
-
-
-def _all_states(
-    plan: Plan,
-    weights: dict[str, Array],
-    constants: Constants,
-    state: DecoderState,
-    inputs: StepInputs,
-) -> Float[Array, "B T H"]:
-    """s_1..s_T of the top layer, layer by layer."""
-    projected = inputs.projected
-    hidden = projected
+    hidden = projected = inputs.projected
     for layer, (cell, biases) in enumerate(
         zip(state.cells, constants.biases, strict=True)
     ):
@@ -257,7 +235,11 @@ def _all_states(
         hidden, _ = scan_cell(
             plan.cell, projected, weights[f"hidden_{layer}"], biases[1], cell
         )
-    return jnp.moveaxis(hidden, 0, 1)
+    states = jnp.moveaxis(hidden, 0, 1)
+    steps = jnp.arange(states.shape[1], dtype=state.position.dtype)
+    positions = state.position[:, None] + steps[None]
+    context, attended = attend(plan, constants, states, positions, rng)
+    return _side_by_side(context, states), attended
 
 
 def _times(x: Array, multiplier: Array | None) -> Array:

@@ -1,6 +1,5 @@
 """The recurrent encoder-decoder: encoder, bridge, readouts and decoder as nnx modules."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,7 +8,6 @@ from flax import nnx
 
 from attention_jax.config import ModelConfig
 from attention_jax.functions.params import fan_in_normal
-from attention_jax.functions.registry import Registry
 from attention_jax.models.attention_wiring import (
     Constants,
     DecoderState,
@@ -121,66 +119,32 @@ class Bridge(nnx.Module):
 
     def __call__(self, final: Any) -> tuple[Any, ...]:
         """One initial state per decoder layer, from the encoder's [B, D] fields."""
-
-        def first(maps: Any, field: str) -> Array:
-            one = maps[field]
-            return jnp.tanh(
-                linear(getattr(final, field), one.kernel[...], one.bias[...])
-            )
-
-        fields = state_fields(self.cell)
-        return tuple(
-            self.cell.state(**{field: first(maps, field) for field in fields})
-            for maps in self.layers.values()
-        )
+        states = []
+        for maps in self.layers.values():
+            mapped = {
+                field: linear(getattr(final, field), one.kernel[...], one.bias[...])
+                for field, one in maps.items()
+            }
+            states.append(self.cell.state(**jax.tree.map(jnp.tanh, mapped)))
+        return tuple(states)
 
 
-# A readout is made by (features_size, size, rngs=...); `size` attribute: its own width.
-readouts = Registry[Callable[..., "LinearReadout | TanhReadout"]]("readout")
-
-
-class LinearReadout(nnx.Module):
-    """The features as they are: logits = W [o_t ; s_t] + b. `size` is not used."""
-
-    def __init__(self, features_size: int, size: int, *, rngs: nnx.Rngs):
-        del size, rngs
-        self.size = features_size
-
-    def __call__(self, features: Float[Array, "... F"]) -> Float[Array, "... F"]:
-        return features
-
-
-class TanhReadout(nnx.Module):
-    """The attentional vector: logits = W h̃_t + b, h̃_t = tanh(W_c [o_t ; s_t]).
-
-    Source: Luong, Pham and Manning 2015, arXiv:1508.04025, equation 5.
-    """
-
-    def __init__(self, features_size: int, size: int, *, rngs: nnx.Rngs):
-        self.size = size
-        shape = (features_size, size)
-        self.combine = nnx.Param(fan_in_normal(rngs.params(), shape, jnp.float32))
-
-    def __call__(self, features: Float[Array, "... F"]) -> Float[Array, "... R"]:
-        return jnp.tanh(linear(features, self.combine[...]))
-
-
-readouts.register("linear", LinearReadout, function=LinearReadout)
-readouts.register("tanh", TanhReadout, function=TanhReadout)
+# Whether a W_c stands before the vocabulary projection, by `ModelConfig.readout`.
+READOUTS = {"linear": False, "tanh": True}
 
 
 class Decoder(nnx.Module):
     """Embedding, stacked cells, attention by a wiring, readout, vocabulary projection.
 
-    A wiring whose features are h̃_t uses `TanhReadout`'s W_c in its step, whatever the
-    configured readout. Dropout is on embeddings, between layers and on the readout's
-    features; `attention_dropout` on the attention weights. With tied embeddings the
-    projection is the embedding's transpose.
+        linear: logits = W [o_t ; s_t] + b
+        tanh:   logits = W h̃_t + b,  h̃_t = tanh(W_c [o_t ; s_t])
 
-    Args:
-      config: see `ModelConfig`.
-      source_size: D, the width of the encoder's states.
-      vocabulary: W.
+    A wiring whose features are h̃_t uses W_c in its step, whatever the configured readout.
+    Dropout is on embeddings, between layers and on the readout's features;
+    `attention_dropout` on the attention weights. With tied embeddings the projection is
+    the embedding's transpose. D, `source_size`, is the width of the encoder's states.
+
+    Source: Luong, Pham and Manning 2015, arXiv:1508.04025, equation 5 (h̃_t).
     """
 
     def __init__(
@@ -213,16 +177,17 @@ class Decoder(nnx.Module):
                 rngs=rngs,
                 **({"alignment_size": alignment_size} if alignment_size else {}),
             )
-        make_readout = readouts.get(config.readout)
-        if self.wiring.attentional:
-            make_readout = TanhReadout
-        features_size = size + source_size * self.wiring.attends
-        self.readout = make_readout(features_size, readout_size, rngs=rngs)
+
+        def matrix(*shape: int) -> nnx.Param:
+            return nnx.Param(fan_in_normal(rngs.params(), shape, jnp.float32))
+
+        self.features_size = size + source_size * self.wiring.attends
+        self.maps_features = self.wiring.attentional or READOUTS[config.readout]
+        if self.maps_features:
+            self.readout = nnx.Dict(combine=matrix(self.features_size, readout_size))
+            self.features_size = readout_size
         if not self.tied_embeddings:
-            shape = (self.readout.size, vocabulary)
-            self.projection = nnx.Param(
-                fan_in_normal(rngs.params(), shape, jnp.float32)
-            )
+            self.projection = matrix(self.features_size, vocabulary)
         self.projection_bias = nnx.Param(jnp.zeros(vocabulary))
 
     def remember(
@@ -236,7 +201,7 @@ class Decoder(nnx.Module):
         batch = states.shape[0]
         fed = None
         if self.wiring.attentional:
-            fed = jnp.zeros((batch, self.readout.size), states.dtype)
+            fed = jnp.zeros((batch, self.features_size), states.dtype)
         start = DecoderState(cells, fed, jnp.zeros(batch, jnp.int32))
         return Memory(keys, states, lengths, start)
 
@@ -316,7 +281,7 @@ class Decoder(nnx.Module):
                 weights[f"input_{i}"] = layer.w_input[...]
             elif layer.w_input[...].shape[0] > embedding_size:
                 weights["feed"] = layer.w_input[...][embedding_size:]
-        if self.wiring.attentional and isinstance(self.readout, TanhReadout):
+        if self.wiring.attentional:
             weights["combine"] = self.readout.combine[...]
         return weights
 
@@ -332,12 +297,10 @@ class Decoder(nnx.Module):
         self, features: Float[Array, "... F"], rng: Array | None
     ) -> Float[Array, "... W"]:
         features = dropout(features, self.dropout_rate, rng)
-        if not self.wiring.attentional:
-            features = self.readout(features)
-        if self.tied_embeddings:
-            kernel = self.embedding[...].T
-        else:
-            kernel = self.projection[...]
+        if self.maps_features and not self.wiring.attentional:
+            features = jnp.tanh(linear(features, self.readout.combine[...]))
+        tied = self.tied_embeddings
+        kernel = self.embedding[...].T if tied else self.projection[...]
         logits = linear(features, kernel, self.projection_bias[...])
         return logits.astype(jnp.float32)
 

@@ -11,12 +11,12 @@ from flax import nnx
 from attention_jax import errors
 from attention_jax.attention import attention
 from attention_jax.config import ModelConfig, check_fields
-from attention_jax.errors import UserError, named
+from attention_jax.errors import UserError, named, unknown_name
 from attention_jax.functions.normalizer import get_normalizer
 from attention_jax.functions.score import get_score, init_score_params
-from attention_jax.models.attention_wiring import DecoderState, Memory, wirings
-from attention_jax.models.base import Model, ModelOutput, Params
-from attention_jax.models.encoder_decoder import EncoderDecoder, readouts
+from attention_jax.models.attention_wiring import wirings
+from attention_jax.models.base import Model, Params
+from attention_jax.models.encoder_decoder import READOUTS, EncoderDecoder
 from attention_jax.nn.recurrent import cells
 from attention_jax.types import Array
 
@@ -68,12 +68,18 @@ def build_model(
     return _build(tuple(fields.items()), entries, source_vocabulary, target_vocabulary)
 
 
+def _readout(name: str) -> bool:
+    if name not in READOUTS:
+        raise unknown_name("readout", name, READOUTS)
+    return READOUTS[name]
+
+
 _LOOKUPS: dict[str, Callable[[Any], Any]] = {
     "attention": wirings.get,
     "score": get_score,
     "normalizer": get_normalizer,
     "cell": cells.get,
-    "readout": readouts.get,
+    "readout": _readout,
 }
 
 
@@ -95,28 +101,19 @@ def _build(
 
     graphdef, _ = jax.eval_shape(make, jax.random.key(0))
 
-    def module_with(params: Params) -> EncoderDecoder:
+    def model(params: Params) -> EncoderDecoder:
         return nnx.merge(graphdef, params)
 
-    # Not jitted: one compilation per kind of shape is cheaper than one of everything.
-    def init(rng: Array) -> Params:
-        return nnx.to_pure_dict(make(rng)[1])
-
-    def apply(params: Params, batch: Any, rng: Array | None = None) -> ModelOutput:
-        return module_with(params)(batch, rng)
-
-    def encode(params: Params, source: Array, source_lengths: Array) -> Memory:
-        return module_with(params).encode(source, source_lengths)
-
-    def start(memory: Memory) -> DecoderState:
-        return memory.state
-
-    def step(
-        params: Params, memory: Memory, state: DecoderState, tokens: Array
-    ) -> tuple[DecoderState, Array, Array]:
-        return module_with(params).decoder.step(memory, state, tokens)
-
-    return Model(init, apply, encode, start, step)
+    return Model(
+        # Not jitted: one compilation per kind of shape is cheaper than one of everything.
+        init=lambda rng: nnx.to_pure_dict(make(rng)[1]),
+        apply=lambda params, batch, rng=None: model(params)(batch, rng),
+        encode=lambda params, source, lengths: model(params).encode(source, lengths),
+        start=lambda memory: memory.state,
+        step=lambda params, memory, state, tokens: model(params).decoder.step(
+            memory, state, tokens
+        ),
+    )
 
 
 def _check_score(config: ModelConfig, score: Any, normalizer: Any) -> None:
@@ -164,9 +161,8 @@ def _check_score(config: ModelConfig, score: Any, normalizer: Any) -> None:
 
 def _check_tied(config: ModelConfig) -> None:
     size = config.readout_size or config.decoder_size
-    if config.tied_embeddings and (
-        config.readout != "tanh" or size != config.embedding_size
-    ):
+    fits = config.readout == "tanh" and size == config.embedding_size
+    if config.tied_embeddings and not fits:
         raise UserError(
             "model.tied_embeddings needs model.readout=tanh with model.readout_size="
             f"model.embedding_size={config.embedding_size}, got "

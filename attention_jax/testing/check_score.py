@@ -19,8 +19,6 @@ from attention_jax.testing.checks import (
 )
 from attention_jax.testing.subject import Subject
 
-LONGEST_NAME = 80
-
 
 @dataclasses.dataclass(frozen=True)
 class ScoreReport:
@@ -72,12 +70,12 @@ class ScoreReport:
         }
 
     def __str__(self) -> str:
-        names = max((len(r.name) for r in self.results), default=0)
-        lines = [self.summary]
+        width = max((len(r.name) for r in self.results), default=0)
+        text = self.summary
         for name, status, found, advice in self.rows():
-            lines.append(f"  {name:{names}}  {status:7}  {found}")
-            lines += [f"  {'':{names}}  {'':7}  -> {advice}"] if advice else []
-        return "\n".join(lines)
+            text += f"\n  {name:{width}}  {status:7}  {found}"
+            text += f"\n  {'':{width}}  {'':7}  -> {advice}" * bool(advice)
+        return text
 
 
 def check_score(
@@ -133,7 +131,9 @@ def check_score(
     for name in names or ():
         if name not in check_names():
             raise unknown_name("check", name, check_names())
-    wanted = _with_needs({*check_names()} if names is None else {*names})
+    wanted = {*check_names()} if names is None else {*names}
+    for check in reversed(CHECKS):
+        wanted |= {*check.needs} if check.name in wanted else set()
     subject = Subject(score, given_sizes=given, seed=seed)
     results: list[CheckResult] = []
     # What needs a check that failed is left out for that one.
@@ -150,11 +150,6 @@ def check_score(
                 unmet[check.name] = check.name
         results.append(result)
     shown = repr(subject.score)
-    if len(shown) > LONGEST_NAME:
+    if len(shown) > 80:
         shown = f"{subject.score.name}(...)"
-    return ScoreReport(shown, dataclasses.asdict(subject.sizes), tuple(results))
-
-
-def _with_needs(names: set[str]) -> set[str]:
-    needed = {need for check in CHECKS if check.name in names for need in check.needs}
-    return names if needed <= names else _with_needs(names | needed)
+    return ScoreReport(shown, subject.sizes, tuple(results))

@@ -17,6 +17,7 @@ import numpy as np
 
 from attention_jax import errors
 from attention_jax.attention import attend, attend_checked
+from attention_jax.functions.params import AXES
 from attention_jax.functions.score import get_score
 from attention_jax.testing.subject import (
     LENGTH,
@@ -68,16 +69,11 @@ class CheckResult:
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One check.
+    """One check: its function's name and docstring, and what to do where it fails.
 
-    Attributes:
-      name: what reports and `checks=` call it: its function's, with spaces.
-      promise: what a score that passes it does: its function's docstring.
-      advice: what to do if it fails, unless its function knows better.
-      function: (subject) -> what was found, or a result that is not PASSED; whatever it
-        raises is a failure, reported with the line of the user's file.
-      needs: the names of checks that must not have failed; what it would find after them
-        would only repeat them.
+    The function returns what was found, or a result that is not PASSED; whatever it raises
+    is a failure, reported with the line of the user's file. It is left out where a check
+    that it needs has failed: it would only repeat what that one found.
     """
 
     name: str
@@ -107,14 +103,9 @@ def check_names() -> tuple[str, ...]:
     return tuple(check.name for check in CHECKS)
 
 
-def failed(found: str, advice: str = "") -> CheckResult:
-    """The promise is broken; without advice of its own, the check's."""
-    return CheckResult("", FAILED, found, advice)
-
-
-def noted(found: str, advice: str = "") -> CheckResult:
-    """Nothing is broken, but the user should know."""
-    return CheckResult("", NOTED, found, advice)
+# (found, advice="") -> the result of a check; without advice of its own, the check's.
+failed = functools.partial(CheckResult, "", FAILED)
+noted = functools.partial(CheckResult, "", NOTED)
 
 
 def run_check(check: Check, subject: Subject) -> CheckResult:
@@ -146,7 +137,8 @@ def parameters(subject: Subject) -> str | CheckResult:
     rng = jax.random.key(subject.seed)
     initial = subject.initial_params(rng)
     for name, param in subject.score.params:
-        value, shape = initial[name], subject.sizes.of(param.axes)
+        value = initial[name]
+        shape = tuple(subject.sizes[AXES[letter][1]] for letter in param.axes)
         kind = getattr(value, "dtype", type(value).__name__)
         if np.shape(value) != shape or not jnp.issubdtype(kind, jnp.floating):
             found = f"{kind} {list(np.shape(value))}"
@@ -168,7 +160,8 @@ def runs(subject: Subject) -> str | CheckResult:
     """Called with a query [Q], keys [S, K] and its parameters, or traced, it returns
     one floating-point array.
     """
-    result = subject.call(subject.point())
+    point = subject.point()
+    result = subject.call(point)
     kind = getattr(result, "dtype", None)
     if kind is None or not jnp.issubdtype(kind, jnp.floating):
         return failed(
@@ -177,15 +170,14 @@ def runs(subject: Subject) -> str | CheckResult:
             "with .astype(query.dtype)",
         )
     try:
-        subject.jaxpr(subject.point())
+        subject.jaxpr(point)
     except CONCRETE_ERRORS as error:
         return failed(
             errors.format_error(error),
             "float(), int(), if and NumPy need numbers, which a traced array is not: "
             "use jnp functions, and jnp.where in place of if",
         )
-    sizes = subject.sizes
-    return f"query [{sizes.query_size}], keys [{LENGTH}, {sizes.key_size}]"
+    return f"query {list(np.shape(point.query))}, keys {list(np.shape(point.keys))}"
 
 
 @check(
@@ -238,7 +230,7 @@ def pure(subject: Subject) -> str | CheckResult:
     if hasattr(function, "lower") and hasattr(function, "__wrapped__"):
         # The user's own @jax.jit would remember its trace.
         score = dataclasses.replace(subject.score, function=function.__wrapped__)
-        subject = Subject(score, given_sizes=dataclasses.asdict(subject.sizes))
+        subject = Subject(score, given_sizes=subject.sizes)
     point = subject.point()
     first = subject.call(point)
     try:
@@ -283,13 +275,13 @@ def finite(subject: Subject) -> str | CheckResult:
     have finite scores and gradients.
     """
     point = subject.point()
-    no_query = point._replace(query=jnp.zeros_like(point.query))
+    zeros = jax.tree.map(jnp.zeros_like, point)
     points = {
         "ordinary vectors": point,
-        "a zero query": no_query,
-        "zero keys": point._replace(keys=jnp.zeros_like(point.keys)),
-        "a zero query and zero keys": no_query._replace(
-            keys=jnp.zeros_like(point.keys)
+        "a zero query": point._replace(query=zeros.query),
+        "zero keys": point._replace(keys=zeros.keys),
+        "a zero query and zero keys": point._replace(
+            query=zeros.query, keys=zeros.keys
         ),
     }
     forbids = False
@@ -379,14 +371,14 @@ def own_key(subject: Subject) -> str | CheckResult:
             one = point._replace(keys=point.keys.at[i].set(row))
             came = (subject.prepared(one), subject.compiled(one))
             others = jax.tree.map(lambda leaf: np.delete(leaf, i, axis=0), (came, rows))  # noqa: B023
-            if distance(*others) > subject.tolerance:
+            if not subject.agree(*others):
                 return failed(
                     f"replacing key {i} by {what} changes the score of another"
                 )
     first = jax.tree.map(lambda leaf: leaf[:SHORTER], rows)
     one = subject.point(SHORTER)
     alone = (subject.prepared(one), subject.compiled(one))
-    if distance(alone, first) > subject.tolerance:
+    if not subject.agree(alone, first):
         return failed(f"the first {SHORTER} keys score otherwise without the others")
     return "each key replaced by another, by zeros and by NaN, or left out"
 
@@ -456,7 +448,7 @@ def masked_keys(subject: Subject) -> str | CheckResult:
     padded["gradients"] = (by_query, *cut, by_params)
     padded["weights"] = padded["weights"][..., :SHORTER]
     for name, found in padded.items():
-        if distance(found, alone[name]) > 10 * subject.tolerance:
+        if distance(found, alone[name]) > 10 * subject.tolerances[0]:
             return failed(f"leaving masked keys out changes the {name}")
     return "NaN in masked keys and values, padding, an empty row"
 
@@ -481,17 +473,10 @@ def variants(subject: Subject) -> str | CheckResult:
         return subject.attend((query, keys, values, params)).context
 
     offs = {"vmap": distance(quick_jit(jax.vmap(one))(query, keys, values), together)}
+    options = {name: subject.options[name] for name in ("score", "normalizer")}
     for b, t in ((0, 0), (1, 3), (0, QUERIES - 1)):
-        alone = attend(
-            query[b, t],
-            keys[b],
-            values[b],
-            score=subject.score,
-            normalizer=subject.options["normalizer"],
-            where=MASK[t],
-            params=params,
-            query_position=t,
-        )
+        options |= {"where": MASK[t], "params": params, "query_position": t}
+        alone = attend(query[b, t], keys[b], values[b], **options)
         offs[f"query {t} alone"] = distance(alone.context, together[b, t])
     permuted = (query, keys[:, ORDER], values[:, ORDER], params)
     found = subject.attend(permuted, MASK[:, ORDER], key_positions=ORDER)
@@ -500,7 +485,7 @@ def variants(subject: Subject) -> str | CheckResult:
     chunked = outputs(data, MASK, implementation="chunked", chunk_size=2)
     offs["chunks"] = distance(chunked, expected)
     for name, off in offs.items():
-        if off > 10 * subject.tolerance:
+        if off > 10 * subject.tolerances[0]:
             return failed(f"{name}: off by a relative {off:.1e}")
     return f"{', '.join(offs)}: within {max(offs.values()):.0e}"
 

@@ -1,6 +1,5 @@
 """A score under check: its arrays, and the ways to call it that checks share."""
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -11,7 +10,6 @@ import numpy as np
 from jax.extend.core import jaxprs_in_params
 
 from attention_jax.attention import AttentionOutput, attention
-from attention_jax.functions.params import AXES
 from attention_jax.functions.score import get_score, init_score_params
 from attention_jax.types import Array
 
@@ -30,41 +28,28 @@ TOLERANCES = {"float64": (1e-9, 1e-5, 1e-5), "float32": (1e-3, 1e-2, 5e-2)}
 HALF_PRECISION = (2e-1, 1e-1, 0.5)
 
 
-@dataclasses.dataclass(frozen=True)
-class Sizes:
-    """The feature sizes Q, K, A and V; small and unequal, but for Q = K."""
-
-    query_size: int = 6
-    key_size: int = 6
-    alignment_size: int = 4
-    value_size: int = 5
-
-    def of(self, axes: str) -> tuple[int, ...]:
-        """The lengths of the axes that the letters stand for."""
-        return tuple(getattr(self, AXES[letter][1]) for letter in axes)
-
+# The feature sizes Q, K, A and V; small and unequal, but for Q = K.
+SIZES = {"query_size": 6, "key_size": 6, "alignment_size": 4, "value_size": 5}
 
 # Query, keys and params: what a score is differentiated by.
 Data = tuple[Any, Any, dict[str, Any]]
 
 
 class Point(NamedTuple):
-    """The arguments of one call of the score: [Q], [S, K], params by name, positions."""
+    """The arguments of one call of the score: [Q], [S, K], params, positions by name."""
 
     query: Any
     keys: Any
     params: dict[str, Any]
-    query_position: Any
-    key_positions: Any
-    key_length: Any
+    positions: dict[str, Any]
 
     @property
     def data(self) -> Data:
-        return self.query, self.keys, self.params
+        return self[:3]
 
     def at(self, data: Data) -> "Point":
         """The same with other data."""
-        return self._replace(query=data[0], keys=data[1], params=data[2])
+        return Point(*data, self.positions)
 
     def part_names(self) -> list[str]:
         """The names of the leaves of `data`, in jax's order."""
@@ -72,15 +57,7 @@ class Point(NamedTuple):
 
 
 class Subject:
-    """A score, the normaliser and implementation it is tried with, and its arrays.
-
-    Attributes:
-      reference: what names the score.
-      score: what that stands for.
-      sizes: the feature sizes it is tried at.
-      seed: of all arrays.
-      options: attention's, with score and normaliser.
-    """
+    """A score, what `attention` is called with beside it, and arrays of its sizes."""
 
     def __init__(
         self,
@@ -94,7 +71,7 @@ class Subject:
         self.reference = reference
         self.score = get_score(reference)
         given = {name: int(size) for name, size in (given_sizes or {}).items()}
-        self.sizes = dataclasses.replace(Sizes(), **given)
+        self.sizes = SIZES | given
         self.seed = seed
         self.options: dict[str, Any] = {
             "score": self.score,
@@ -105,8 +82,7 @@ class Subject:
 
     def initial_params(self, rng: Array) -> dict[str, Array]:
         """The initial parameters, in float32."""
-        sizes = dataclasses.asdict(self.sizes)
-        return init_score_params(rng, self.score, **sizes, dtype=jnp.float32)
+        return init_score_params(rng, self.score, **self.sizes, dtype=jnp.float32)
 
     @functools.cached_property
     def params(self) -> dict[str, Array]:
@@ -122,17 +98,15 @@ class Subject:
     def point(self, length: int = LENGTH, *, draw: int = 0) -> Point:
         """Generic float64 arguments; a shorter one's keys are the first of a longer one."""
         rng = np.random.default_rng([self.seed, draw])
-        query = rng.standard_normal(self.sizes.query_size)
-        keys = rng.standard_normal((length, self.sizes.key_size))
-        return Point(
-            jnp.asarray(query),
-            jnp.asarray(keys),
-            self.params,
-            jnp.asarray(2),
-            jnp.arange(length),
+        query = rng.standard_normal(self.sizes["query_size"])
+        keys = rng.standard_normal((length, self.sizes["key_size"]))
+        positions = {
+            "query_position": jnp.asarray(2),
+            "key_positions": jnp.arange(length),
             # Of the longest, as if the keys beyond a shorter one were masked.
-            jnp.asarray(max(LENGTHS)),
-        )
+            "key_length": jnp.asarray(max(LENGTHS)),
+        }
+        return Point(jnp.asarray(query), jnp.asarray(keys), self.params, positions)
 
     def prepared(self, point: Point) -> Any:
         """What the score receives as keys."""
@@ -142,11 +116,9 @@ class Subject:
 
     def call(self, point: Point) -> Any:
         """The scores, [S]; whatever the score returns, unchecked."""
-        arguments = dict(point.params)
-        if self.score.positions:
-            names = ("query_position", "key_positions", "key_length")
-            arguments |= {name: getattr(point, name) for name in names}
-        return self.score(point.query, self.prepared(point), **arguments)
+        positions = point.positions if self.score.positions else {}
+        keys = self.prepared(point)
+        return self.score(point.query, keys, **point.params, **positions)
 
     def shape(self, length: int = LENGTH, dtype: Any = jnp.float64) -> Any:
         """The shape and dtype of the scores of `length` keys of a dtype; traced anew."""
@@ -174,10 +146,9 @@ class Subject:
         """The row of TOLERANCES for its precision."""
         return TOLERANCES.get(self.precision, HALF_PRECISION)
 
-    @property
-    def tolerance(self) -> float:
-        """How far apart two ways to the same result may be."""
-        return self.tolerances[0]
+    def agree(self, actual: Any, expected: Any) -> bool:
+        """Whether two ways gave the same result."""
+        return distance(actual, expected) <= self.tolerances[0]
 
     @functools.cached_property
     def compiled(self) -> Callable[[Point], Array]:
@@ -201,7 +172,7 @@ class Subject:
         points = [self.point(draw=draw) for draw in range(2 * QUERIES)]
         queries = jnp.stack([point.query for point in points])
         rng = np.random.default_rng(self.seed)
-        values = rng.standard_normal((2, LENGTH, self.sizes.value_size))
+        values = rng.standard_normal((2, LENGTH, self.sizes["value_size"]))
         return (
             queries.reshape(2, QUERIES, -1),
             jnp.stack([point.keys for point in points[:2]]),
@@ -211,23 +182,15 @@ class Subject:
 
     def attend(self, data: Any, mask: Any = MASK, **options: Any) -> AttentionOutput:
         """`attention` with this score, with weights."""
-        query, keys, values, params = data
-        options = {
-            "key_positions": np.arange(keys.shape[-2]),
-            "params": params,
-            "mask": mask,
-            "return_weights": True,
-            **self.options,
-            **options,
-        }
-        return attention(query, keys, values, **options)
+        *arrays, params = data
+        options = {"key_positions": np.arange(arrays[1].shape[-2]), **options}
+        options = {**self.options, "params": params, "mask": mask, **options}
+        return attention(*arrays, return_weights=True, **options)
 
     @functools.cached_property
     def with_gradients(self) -> Callable[..., dict[str, Any]]:
-        """A jitted function of `sequences`, a mask and static options of `attention`.
-
-        Its results are contexts, weights, and the gradients of a sum of the contexts' sines
-        and of statistics.
+        """(sequences, mask, options) -> contexts, weights, and the gradients of a sum of
+        the contexts' sines and of statistics; jitted.
         """
 
         def outputs(data: Any, mask: Any, **options: Any) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Checkpoints of a run: written by orbax in the background, verified when they are read.
 
-Orbax commits a checkpoint atomically and deletes old ones. That a flipped byte is found when
-a checkpoint is read, we add: each has a manifest with the digests of its contents.
+Each has a manifest with the digests of its contents, so that a flipped byte is found.
 """
 
 import functools
@@ -30,6 +29,7 @@ from attention_jax.training.step import TrainState
 
 # Written with every checkpoint; a larger one comes from a later version of this package.
 FORMAT = 2
+_JSON = ("metrics", "progress")
 
 
 class DamagedCheckpointError(UserError):
@@ -44,22 +44,14 @@ class Checkpoints:
     """The last `keep` checkpoints of a run and the best one on dev, for the trainer.
 
     A context manager: leaving it waits for the last write. A process killed in the middle
-    of a write leaves the earlier checkpoints as they were, and so does a full disk.
-
-    Attributes:
-      unfinished: folders that a killed process had not finished writing, now removed.
-
-    Raises:
-      OSError: a checkpoint cannot be written; names its step, the folder and the reason.
-        It is written in the background, so this may come with the next `save` or on
-        leaving.
+    of a write leaves the earlier checkpoints as they were, and so does a full disk: the
+    next `save`, or leaving, then raises an OSError with the step, the folder and the
+    reason.
     """
 
     def __init__(self, path: pathlib.Path, *, keep: int = 3, best_by: str = "loss"):
         _silence_threads()
         self._path, self._saving = path, 0
-        unfinished = path.glob("*.orbax-checkpoint-tmp*")
-        self.unfinished = sorted(folder.name for folder in unfinished)
         self._manager = ocp.CheckpointManager(
             path,
             options=ocp.CheckpointManagerOptions(
@@ -95,11 +87,9 @@ class Checkpoints:
     ) -> None:
         """Starts writing the checkpoint of state.step, unless there is one.
 
-        Args:
-          state: may be donated to the next step at once: orbax copies it to the host
-            before it returns, and writes the copy in the background.
-          progress: JSON values that belong to the state.
-          dev_loss, dev_bleu: of these parameters; infinite when they were not measured.
+        The state may be donated to the next step at once: orbax copies it before it
+        returns. `progress` is JSON values that belong to it. `dev_loss` and `dev_bleu` are
+        infinite when they were not measured.
         """
         step = int(state.step)
         # First, so that its error is known to be that of the write before.
@@ -138,12 +128,7 @@ class Checkpoints:
             raise cannot_write(what, reason, hint=hint) from None
 
     def restore(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """The state and the progress at `step`; `like` has the arrays' shapes and types.
-
-        Raises:
-          DamagedCheckpointError: what was read is not what was written.
-          IncompatibleCheckpointError: its arrays are not those of `like`.
-        """
+        """The state and the progress at `step`; `like` has the arrays' shapes and types."""
         self._write(self._manager.wait_until_finished)
         progress, found = _read(self._path / str(step), _items(like))
         state = TrainState(
@@ -163,8 +148,7 @@ class Checkpoints:
         checkpoints, for their steps will be written again.
 
         Returns:
-          state and progress, as they were given to `save`, and the names of the damaged
-          ones, with what is wrong.
+          state and progress, and what is wrong with each damaged one, by its name.
 
         Raises:
           DamagedCheckpointError: all of them are; names the newest and what is wrong.
@@ -203,7 +187,6 @@ class _LastAndBest(checkpoint_managers.PreservationPolicy):
         self._path, self._keep, self._best_by = path, keep, best_by
 
     def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
-        """Whether to keep each of the checkpoints, the newest of which come last."""
         steps = [checkpoint.step for checkpoint in checkpoints]
         metrics, damaged = _read_metrics(self._path, steps)
         kept = {*steps[-self._keep :], *damaged}
@@ -215,10 +198,9 @@ class _LastAndBest(checkpoint_managers.PreservationPolicy):
 def load_params(
     path: pathlib.Path, like: Any, *, step: int | None = None, best_by: str = "loss"
 ) -> Any:
-    """The parameters of one checkpoint, without the optimiser's state.
+    """The parameters of one checkpoint; their moving averages where the run kept them.
 
-    Those are the moving averages where the run kept them. Nothing is written, and a
-    trainer may be at work in the same folder.
+    Nothing is written, and a trainer may be at work in the same folder.
 
     Args:
       path: the run directory's `checkpoints_path`.
@@ -251,12 +233,7 @@ def load_params(
 
 
 def best_metrics(path: pathlib.Path, best_by: str) -> dict[str, Any]:
-    """The step, dev_loss and dev_bleu of the best checkpoint.
-
-    Raises:
-      FileNotFoundError: there is no checkpoint.
-      DamagedCheckpointError: the metrics of one cannot be read: it might be the best.
-    """
+    """The step, dev_loss and dev_bleu of the best checkpoint; raises as `load_params`."""
     found, damaged = _read_metrics(path, existing_steps(path))
     for error in damaged.values():
         raise error
@@ -295,13 +272,7 @@ def _best(metrics: list[dict[str, Any]], best_by: str) -> dict[str, Any]:
 
 
 def existing_steps(path: pathlib.Path) -> list[int]:
-    """The steps there are checkpoints of, in order.
-
-    Raises:
-      FileNotFoundError: there is none.
-    """
-    if not path.is_dir():
-        raise FileNotFoundError(f"{path} does not exist: the run has no checkpoint yet")
+    """The steps there are checkpoints of, in order; FileNotFoundError if there is none."""
     # One that is being deleted may have lost its manifest already.
     names = [place.parent.name for place in path.glob("[0-9]*/manifest")]
     # isdecimal alone: "²" is a digit to Python, and "٣" a decimal.
@@ -322,10 +293,7 @@ def _items(state: TrainState) -> dict[str, Any]:
 def _read_manifest(place: pathlib.Path) -> dict[str, Any]:
     """What a checkpoint says of itself: format, version, metrics, progress and digests.
 
-    Raises:
-      FileNotFoundError: it is missing, as it is while a checkpoint is being deleted.
-      DamagedCheckpointError: it is not what was written.
-      IncompatibleCheckpointError: it is of a later version of this package.
+    It is missing (a FileNotFoundError) while a checkpoint is being deleted.
     """
     try:
         manifest = json.loads((place / "manifest" / "metadata").read_bytes())
@@ -333,17 +301,14 @@ def _read_manifest(place: pathlib.Path) -> dict[str, Any]:
             for file in (place / "metrics/metrics", place / "progress/metadata"):
                 manifest[file.parent.name] = json.loads(file.read_bytes())
         later = f"{_by(place, manifest)} has format {manifest['format']}"
-        wrong = [
-            name
-            for name in ("metrics", "progress")
-            if json_digest(manifest.get(name)) != manifest["digests"][name]
-        ]
+        found = {name: json_digest(manifest.get(name)) for name in _JSON}
+        wrong = [name for name in _JSON if found[name] != manifest["digests"][name]]
     except (AttributeError, ValueError, TypeError, LookupError) as error:
         raise _damaged(place, f"its metrics or digests: {error}") from error
     if manifest["format"] not in (1, FORMAT):
         raise IncompatibleCheckpointError(f"{later}; this version reads {FORMAT}")
-    for name in wrong:
-        raise _damaged(place, f"its {name} are not what was written (SHA-256)")
+    if wrong:
+        raise _damaged(place, f"its {wrong[0]} are not what was written (SHA-256)")
     return manifest
 
 
@@ -399,16 +364,13 @@ def _damaged(place: pathlib.Path, reason: str) -> DamagedCheckpointError:
 
 
 def _disk_error(error: BaseException | None) -> OSError | None:
-    """The system's error behind one of orbax, which raises ValueErrors and others.
-
-    None if there is none: the error is a bug.
-    """
+    """The system's error behind one of orbax; None if there is none: a bug."""
     if error is None or isinstance(error, OSError):
         return error
     # How tensorstore ends the message of a failed system call.
     code = re.search(r"os_error_code='(\d+)'", str(error))
     if code:
-        return OSError(int(code.group(1)), os.strerror(int(code.group(1))))
+        return OSError(int(code[1]), os.strerror(int(code[1])))
     return _disk_error(error.__cause__)
 
 
@@ -416,8 +378,7 @@ def _disk_error(error: BaseException | None) -> OSError | None:
 def _silence_threads() -> None:
     """Keeps orbax's threads from reporting with a traceback what is raised as well.
 
-    Those of a failed read or write log its error; the ones still under way find their
-    event loop closed, now or when the interpreter exits.
+    Threads still under way after a failure find their event loop closed.
     """
     python_logging.getLogger("absl").addFilter(lambda record: not record.exc_info)
     report = sys.unraisablehook

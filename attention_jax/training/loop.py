@@ -21,16 +21,13 @@ from attention_jax.data.codec import save_codecs
 from attention_jax.errors import UserError
 from attention_jax.training import optimizer
 from attention_jax.training.checkpoints import Checkpoints
-from attention_jax.training.metrics import (
-    CompilationCounter,
-    Meter,
-    MeterSums,
-    NonFiniteLossError,
-)
 from attention_jax.training.run_directory import RunDirectory, with_absolute_paths
 from attention_jax.training.setup import Experiment, describe, prepare
 from attention_jax.training.sharding import DataSharding, any_process, make_sharding
 from attention_jax.training.step import (
+    Meter,
+    MeterSums,
+    NonFiniteLossError,
     TrainState,
     init_state,
     make_eval_step,
@@ -44,15 +41,10 @@ STEPS, PATIENCE, MINUTES, STOPPED = "steps", "patience", "minutes", "stopped"
 
 
 class DevTranslations(NamedTuple):
-    """What the evaluation given to `train` found on the dev set.
+    """What the evaluation given to `train` found on the dev set."""
 
-    Attributes:
-      scores: by name; "bleu" is what `config.training.best_by` may choose by.
-      translations: of the first dev sentences, in order.
-    """
-
-    scores: dict[str, float]
-    translations: Sequence[str]
+    scores: dict[str, float]  # "bleu" is what `config.training.best_by` may choose by
+    translations: Sequence[str]  # of the first dev sentences, in order
 
 
 EvaluateParams = Callable[[Any], DevTranslations]
@@ -80,7 +72,6 @@ class Progress(NamedTuple):
     best_loss: float = math.inf  # dev loss where the run was best, nats per token
     best_step: int = 0  # where that was, 0: nowhere yet
     compilations: int = 0
-    compilation_seconds: float = 0.0
     best_bleu: float = -math.inf  # dev BLEU where the run was best
     without_gain: int = 0  # evaluations since then
     meter: MeterSums = MeterSums()  # since the last line of the log
@@ -130,6 +121,14 @@ class Session(NamedTuple):
             self.log(row)
 
 
+def check_config(config: ExperimentConfig) -> None:
+    """Raises a UserError unless data, model and training can be made from `config`."""
+    check_fields(config)
+    data.check_config(config.data)
+    models.check_config(config.model)
+    optimizer.check_config(config.training)
+
+
 def train(
     config: ExperimentConfig,
     workdir: str | os.PathLike[str],
@@ -153,7 +152,7 @@ def train(
     and the first of them writes everything but the checkpoints' arrays.
 
     Args:
-      config: its data, model and training are checked; file names may start with ~.
+      config: of data, model and training; file names may start with ~.
       workdir: the run's directory.
       evaluate: given data and model, makes the function that translates dev sentences
         with parameters and scores them; by default only the dev loss is evaluated.
@@ -174,10 +173,7 @@ def train(
         or the disk is full, and what was saved before stays.
       UserError: data or model cannot be built.
     """
-    check_fields(config)
-    data.check_config(config.data)
-    models.check_config(config.model)
-    optimizer.check_config(config.training)
+    check_config(config)
     if evaluate is None and config.training.best_by == "bleu":
         raise UserError("config.training.best_by is bleu, but nothing evaluates BLEU")
     config = with_absolute_paths(config)
@@ -186,9 +182,7 @@ def train(
     with contextlib.ExitStack() as held:
         if first_process:
             held.enter_context(run.lock())
-        changed = run.changes(config)
-        if not allow_changed_config:
-            run.check_same_config(config)
+        changed = run.changes(config, allowed=allow_changed_config)
         begun = run.exists() and run.codecs_path.is_file()
         experiment = prepare(config, codecs_path=run.codecs_path if begun else None)
         if not allow_changed_config:
@@ -198,17 +192,16 @@ def train(
         if first_process and not begun:
             codecs = experiment.source_codec, experiment.target_codec
             save_codecs(run.codecs_path, *codecs)
-        checkpoints = held.enter_context(
-            Checkpoints(
-                run.checkpoints_path,
-                keep=config.training.keep_checkpoints,
-                best_by=config.training.best_by,
-            )
+        training = config.training
+        checkpoints = Checkpoints(
+            run.checkpoints_path,
+            keep=training.keep_checkpoints,
+            best_by=training.best_by,
         )
         session = Session(
             experiment,
             run,
-            checkpoints,
+            held.enter_context(checkpoints),
             sharding,
             evaluate(experiment) if evaluate else None,
             log if first_process else lambda row: None,
@@ -226,23 +219,16 @@ def _resume(
     """From the last checkpoint that is whole, or from the start, to the end."""
     experiment, run = session.experiment, session.run
     config, checkpoints = experiment.config, session.checkpoints
-    state = init_state(
-        experiment.model,
-        experiment.optimizer,
-        seed=config.seed,
-        training=config.training,
-    )
+    made = experiment.model, experiment.optimizer
+    state = init_state(*made, seed=config.seed, training=config.training)
     state, progress, damaged = checkpoints.resume(state) or (state, {}, {})
     first_step, facts = int(state.step), describe(experiment, state.params)
     if jax.process_index() == 0:
         # What was written between the checkpoint and a kill is written again.
-        last_step = max(
-            drop_lines_after(path, first_step)
-            for path in (run.metrics_path, run.samples_path)
-        )
+        files = (run.metrics_path, run.samples_path)
+        last_step = max(drop_lines_after(path, first_step) for path in files)
         # What a resumed run cannot show later: it is removed or moved now.
         lost = {
-            "unfinished_checkpoints": checkpoints.unfinished,
             "damaged_checkpoints": damaged,
             "changed_config": changed,
             "begun_again_after": 0 if first_step else last_step,
@@ -253,15 +239,12 @@ def _resume(
     try:
         return _run_steps(session, state, Progress.from_json(progress))
     except NonFiniteLossError as error:
-        raise _explained(error, session) from error
+        error.args = (f"{error}; {_explain(error, session)}",)
+        raise
 
 
-def _explained(error: NonFiniteLossError, session: Session) -> NonFiniteLossError:
-    """The error with its batch, the last good checkpoint and what may help.
-
-    Writes non_finite.json into the run's directory: the step, what was not finite, and the
-    batch's pairs, each with its place among the training pairs.
-    """
+def _explain(error: NonFiniteLossError, session: Session) -> str:
+    """The last good checkpoint and what may help; non_finite.json has the batch's pairs."""
     experiment, path = session.experiment, session.run.non_finite_path
     batch, train = experiment.batches.at(error.step - 1), experiment.splits.train
     pairs = [
@@ -274,111 +257,89 @@ def _explained(error: NonFiniteLossError, session: Session) -> NonFiniteLossErro
         write_json(path, {**facts, "pairs": pairs})
     steps = session.checkpoints.steps()
     last = f"the last good checkpoint is of step {steps[-1]}; " if steps else ""
-    return NonFiniteLossError(
-        error.what,
-        error.step,
-        error.value,
-        f"; {path.name} lists the {len(pairs)} training pairs of its batch; {last}"
-        "a lower config.training.learning_rate or config.training.clip_norm may help",
+    return (
+        f"{path.name} lists the {len(pairs)} training pairs of its batch; {last}"
+        "a lower config.training.learning_rate or config.training.clip_norm may help"
     )
 
 
 def _run_steps(session: Session, state: TrainState, progress: Progress) -> TrainResult:
-    """Trains from `state` to the end of the run.
-
-    Raises:
-      NonFiniteLossError: the loss or a gradient overflowed.
-      OSError: the disk is full; what was saved before stays.
-    """
+    """Trains from `state` to the end of the run."""
     experiment, sharding, run = session.experiment, session.sharding, session.run
     batches, training = experiment.batches, experiment.config.training
-    train_step = make_train_step(
-        experiment.model,
-        experiment.optimizer,
-        training,
-        seed=experiment.config.seed,
-        sharding=sharding,
-    )
+    seed, made = experiment.config.seed, (experiment.model, experiment.optimizer)
+    train_step: Any = make_train_step(*made, training, seed=seed, sharding=sharding)
     learning_rate = jax.jit(optimizer.make_schedule(training))
     dev_loss = _make_dev_loss(experiment)
-    earlier_minutes, started = progress.minutes, time.perf_counter()
+    earlier, started = progress, time.perf_counter()
     alone = jax.process_count() == 1
     step, meter = int(state.step), Meter(progress.meter)
     reason = progress.reason_to_end(training, step)
     state = sharding.replicate(state)
-    with CompilationCounter(
-        "train_step",
-        count=progress.compilations,
-        seconds=progress.compilation_seconds,
-    ) as compilations:
-        while not reason:
-            state, metrics = train_step(state, sharding.shard_batch(batches.at(step)))
-            step += 1
-            meter.add(step, metrics)
-            progress = progress._replace(
-                minutes=earlier_minutes + (time.perf_counter() - started) / 60.0,
-                compilations=compilations.count,
-                compilation_seconds=compilations.seconds,
-            )
-            reason = progress.reason_to_end(training, step)
-            if alone or step % training.log_every == 0:
-                # Clocks and signals differ among processes, which must end together.
-                late = any_process(reason == MINUTES)
-                reason = MINUTES if late and reason != STEPS else reason
-                if any_process(session.should_stop()) and not reason:
-                    reason = STOPPED
-            elif reason == MINUTES:
-                reason = ""
-            last = reason in (STEPS, MINUTES)
-            where = {"step": step, "epoch": step / batches.steps_per_epoch}
-            if last or step % training.log_every == 0:
-                before = (step - 1) // training.accumulate * training.accumulate
-                row = {
-                    "event": "train",
-                    **where,
-                    **meter.report(),
-                    "learning_rate": float(learning_rate(before)),
-                    "padding_share": batches.padding_share,
-                    "compilations": progress.compilations,
-                    "compilation_seconds": progress.compilation_seconds,
-                    "minutes": progress.minutes,
+    while not reason:
+        state, metrics = train_step(state, sharding.shard_batch(batches.at(step)))
+        step += 1
+        meter.add(step, metrics)
+        progress = progress._replace(
+            minutes=earlier.minutes + (time.perf_counter() - started) / 60.0,
+            compilations=earlier.compilations + train_step._cache_size(),
+        )
+        reason = progress.reason_to_end(training, step)
+        if alone or step % training.log_every == 0:
+            # Clocks and signals differ among processes, which must end together.
+            late = any_process(reason == MINUTES)
+            reason = MINUTES if late and reason != STEPS else reason
+            if any_process(session.should_stop()) and not reason:
+                reason = STOPPED
+        elif reason == MINUTES:
+            reason = ""
+        last = reason in (STEPS, MINUTES)
+        where = {"step": step, "epoch": step / batches.steps_per_epoch}
+        if last or step % training.log_every == 0:
+            before = (step - 1) // training.accumulate * training.accumulate
+            row = {
+                "event": "train",
+                **where,
+                **meter.report(),
+                "learning_rate": float(learning_rate(before)),
+                "compilations": progress.compilations,
+                "minutes": progress.minutes,
+            }
+            session.record(run.metrics_path, row)
+        measured = {}
+        if last or step % training.eval_every == 0:
+            with meter.paused():
+                params = sharding.local(state.evaluated_params)
+                scores, translations = dev_loss(params), ()
+                if session.evaluate:
+                    found = session.evaluate(params)
+                    scores |= found.scores
+                    translations = found.translations
+            loss, bleu = scores["loss"], scores.get("bleu", -math.inf)
+            progress = progress.evaluated(training, step, loss=loss, bleu=bleu)
+            measured = {"dev_loss": loss, "dev_bleu": bleu}
+            row = {"event": "dev", **where, **scores}
+            row |= {"best_step": progress.best_step, "minutes": progress.minutes}
+            session.record(run.metrics_path, row)
+            shown = zip(experiment.splits.dev, translations, strict=False)
+            samples = [
+                {
+                    "event": "sample",
+                    "step": step,
+                    "source": pair.source,
+                    "reference": pair.target,
+                    "hypothesis": translation,
                 }
-                session.record(run.metrics_path, row)
-                meter.restart()
-            measured = {}
-            if last or step % training.eval_every == 0:
-                with meter.paused():
-                    params = sharding.local(state.evaluated_params)
-                    scores, translations = dev_loss(params), ()
-                    if session.evaluate:
-                        found = session.evaluate(params)
-                        scores |= found.scores
-                        translations = found.translations
-                loss, bleu = scores["loss"], scores.get("bleu", -math.inf)
-                progress = progress.evaluated(training, step, loss=loss, bleu=bleu)
-                measured = {"dev_loss": loss, "dev_bleu": bleu}
-                row = {"event": "dev", **where, **scores}
-                row |= {"best_step": progress.best_step, "minutes": progress.minutes}
-                session.record(run.metrics_path, row)
-                shown = zip(experiment.splits.dev, translations, strict=False)
-                samples = [
-                    {
-                        "event": "sample",
-                        "step": step,
-                        "source": pair.source,
-                        "reference": pair.target,
-                        "hypothesis": translation,
-                    }
-                    for pair, translation in [*shown][: training.num_samples]
-                ]
-                session.record(run.samples_path, *samples)
-                if not reason and progress.reason_to_end(training, step) == PATIENCE:
-                    reason = PATIENCE
-            improved = bool(measured) and progress.best_step == step
-            if reason or improved or step % training.checkpoint_every == 0:
-                progress = progress._replace(meter=meter.read())
-                with meter.paused():
-                    session.checkpoints.save(state, progress._asdict(), **measured)
+                for pair, translation in [*shown][: training.num_samples]
+            ]
+            session.record(run.samples_path, *samples)
+            if not reason and progress.reason_to_end(training, step) == PATIENCE:
+                reason = PATIENCE
+        improved = bool(measured) and progress.best_step == step
+        if reason or improved or step % training.checkpoint_every == 0:
+            progress = progress._replace(meter=meter.read())
+            with meter.paused():
+                session.checkpoints.save(state, progress._asdict(), **measured)
     return TrainResult(
         step, progress.minutes, reason, progress.best_step, progress.best_loss
     )
@@ -391,13 +352,9 @@ def _make_dev_loss(experiment: Experiment) -> Callable[[Any], dict[str, float]]:
 
     def evaluate(params: Any) -> dict[str, float]:
         per_batch = [eval_step(params, batch) for batch in batches]
-        total = {
-            name: math.fsum(float(getattr(sums, name)) for sums in per_batch)
-            for name in ("cross_entropy", "correct", "tokens")
-        }
-        return {
-            "loss": total["cross_entropy"] / total["tokens"],
-            "accuracy": total["correct"] / total["tokens"],
-        }
+        _, cross_entropy, correct, tokens = (
+            math.fsum(map(float, column)) for column in zip(*per_batch, strict=True)
+        )
+        return {"loss": cross_entropy / tokens, "accuracy": correct / tokens}
 
     return evaluate

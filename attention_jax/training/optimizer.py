@@ -27,7 +27,6 @@ def register_schedule(name: str) -> Callable[[Decay], Decay]:
 @register_schedule("constant")
 def constant(step, *, warmup_steps, steps):
     """1: the peak, to the end."""
-    del warmup_steps, steps
     return jnp.ones_like(step)
 
 
@@ -42,17 +41,12 @@ def cosine(step, *, warmup_steps, steps):
 @register_schedule("inverse_sqrt")
 def inverse_sqrt(step, *, warmup_steps, steps):
     """sqrt(warmup / step): independent of the run's length (Vaswani et al. 2017)."""
-    del steps
     warmup = float(max(warmup_steps, 1))
     return jnp.sqrt(warmup / jnp.maximum(step, warmup))
 
 
 def check_config(config: TrainingConfig) -> None:
-    """Returns if the schedule is registered and the fields agree with one another.
-
-    Raises:
-      UserError: names the field.
-    """
+    """Raises a UserError unless the schedule is registered and the fields agree."""
     with named("config.training.schedule"):
         schedules.get(config.schedule)
     if config.steps % config.accumulate:
@@ -70,9 +64,6 @@ def make_schedule(config: TrainingConfig) -> optax.Schedule:
         rate(t) = learning_rate · decay(t)                     after
 
     so that the first update already moves.
-
-    Raises:
-      UnknownNameError: no schedule is called config.schedule.
     """
     decay = schedules.get(config.schedule)
     peak, warmup_steps, steps = config.learning_rate, config.warmup_steps, config.steps

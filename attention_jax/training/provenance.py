@@ -11,15 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-_PACKAGES = [
-    "attention_jax",
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "numpy",
-]
+_PACKAGES = ["attention_jax", "jax", "jaxlib", "flax", "optax"]
+_PACKAGES += ["orbax-checkpoint", "numpy"]
 
 
 def environment() -> dict[str, Any]:
@@ -56,10 +49,7 @@ def _git_commit() -> str:
 
 
 def tree_digest(tree: Any) -> str:
-    """SHA-256 over the paths, types, shapes and bytes of a tree's arrays, in hexadecimal.
-
-    Cost: one pass over the bytes, about a second a gigabyte.
-    """
+    """SHA-256 over the paths, types, shapes and bytes of a tree's arrays, in hexadecimal."""
     digest = hashlib.sha256()
     for path, kind in tree_shapes(tree).items():
         digest.update(f"{path} {kind}\n".encode())

@@ -1,16 +1,4 @@
-"""A run's directory: what is in it, under which names, and which run it belongs to.
-
-config.json     the ExperimentConfig, paths made absolute
-record.json     where the run comes from: commands, versions, commit, device, split
-codecs.json     tokenizers and vocabularies
-metrics.jsonl   one JSON object a line, each with its `step`
-samples.jsonl   translations of a few dev sentences at each evaluation
-checkpoints/    one folder a step
-events/         the same metrics for TensorBoard
-train.lock      held by the process that trains
-
-Where there was reason for it: damaged_checkpoints/, non_finite.json.
-"""
+"""A run's directory: its files, which docs/training.md lists, and which run it belongs to."""
 
 import contextlib
 import copy
@@ -33,15 +21,11 @@ from attention_jax.errors import UserError, named, unknown_name
 from attention_jax.functions.import_reference import split_reference, users_module
 from attention_jax.training.provenance import environment
 
-# Differences named when two configurations differ: the rest is counted.
-_SHOWN = 5
 # Fields of earlier versions, which a stored configuration may still have.
-REMOVED_FIELDS = frozenset(
-    {
-        "config.profile",
-        "config.training.plateau_factor",
-        "config.training.plateau_patience",
-    }
+REMOVED_FIELDS = (
+    "config.profile",
+    "config.training.plateau_factor",
+    "config.training.plateau_patience",
 )
 
 
@@ -76,10 +60,7 @@ class RunDirectory:
         return any(one in (place, *place.parents) for one in own)
 
     def sources(self) -> set[pathlib.Path]:
-        """The files of data and of users' functions that the run says it was made from.
-
-        As far as config.json and record.json can be read, whatever else is wrong in them.
-        """
+        """The files of data and of users' functions, as far as the run says which."""
         found: set[pathlib.Path] = set()
         wrong = (OSError, ValueError, TypeError, LookupError, AttributeError)
         with contextlib.suppress(*wrong):
@@ -101,10 +82,6 @@ class RunDirectory:
 
         Where the file system has no locks, it warns and goes on. If the block ends before
         a run was begun in a new directory, the directory is removed again.
-
-        Raises:
-          WorkdirInUseError: another process holds the lock; names the process.
-          OSError: the directory cannot be made or written.
         """
         lock = filelock.FileLock(self.lock_path, blocking=False, fallback_to_soft=False)
         try:
@@ -138,11 +115,9 @@ class RunDirectory:
             lock.release()
 
     def save_config(self, config: ExperimentConfig) -> None:
-        """Makes the directory and writes config.json.
+        """Writes config.json, its paths absolute, and the hashes of users' functions' files.
 
-        Paths are stored absolute, those of `path/file.py:function` included, and with the
-        hashes of the functions' files in record.json, so that a later command finds the
-        same code or warns that it has changed. So are the hashes of users' modules.
+        So a later command finds the same code or warns that it has changed.
         """
         config = with_absolute_paths(config)
         files = {
@@ -154,12 +129,7 @@ class RunDirectory:
         write_json(self.config_path, config_to_dict(config))
 
     def load_config(self) -> ExperimentConfig:
-        """The run's configuration; warns when a user's file changed since the run began.
-
-        Raises:
-          OSError: no run was started here, or a user's file is gone; names it.
-          UserError: config.json is damaged or of another version.
-        """
+        """The run's configuration; warns when a user's file changed since the run began."""
         if not self.exists():
             raise FileNotFoundError(f"{self.path} holds no run: it has no config.json")
         stored = read_json(self.config_path)
@@ -177,35 +147,31 @@ class RunDirectory:
                     f"into {self.config_path.name}"
                 ) from error
             if changed:
-                logging.warning(
-                    "%s (config.%s) has changed since the run began", file, name
-                )
+                text = "%s (config.%s) has changed since the run began"
+                logging.warning(text, file, name)
         return config
 
-    def changes(self, config: ExperimentConfig) -> list[str]:
+    def changes(self, config: ExperimentConfig, *, allowed: bool = False) -> list[str]:
         """`section.field: stored -> given` where a run begun here differs from `config`."""
         if not self.exists():
             return []
         before = flatten(config_to_dict(self.load_config()))
         after = flatten(config_to_dict(with_absolute_paths(config)))
-        return [
+        changed = [
             f"{name}: {before[name]!r} -> {after[name]!r}"
             for name in before
             if before[name] != after[name]
         ]
-
-    def check_same_config(self, config: ExperimentConfig) -> None:
-        """Raises ChangedRunError unless a run begun here has the same configuration."""
-        changed = self.changes(config)
-        if changed:
-            more = len(changed) - _SHOWN
-            listed = "; ".join(changed[:_SHOWN] + [f"and {more} more"] * (more > 0))
+        if changed and not allowed:
+            more = len(changed) - 5
+            listed = "; ".join(changed[:5] + [f"and {more} more"] * (more > 0))
             raise ChangedRunError(
                 f"{self.path} holds a run of another configuration ({listed}); "
                 "give this one a workdir of its own (training.steps, which the learning "
                 "rate follows, is fixed at the start too), or allow the change "
                 "(experiments.train: --allow_changed_config)"
             )
+        return changed
 
     def check_same_data(self, splits: Splits) -> None:
         """Raises ChangedRunError unless the data is what the run was last trained on."""
@@ -221,14 +187,8 @@ class RunDirectory:
             )
 
     def load_record(self) -> dict[str, Any]:
-        """record.json, or an empty dict before there is one.
-
-        Raises:
-          UserError: the file is damaged.
-        """
-        if not self.record_path.is_file():
-            return {}
-        record = read_json(self.record_path)
+        """record.json, or an empty dict before there is one."""
+        record = read_json(self.record_path) if self.record_path.is_file() else {}
         if not _is_record(record):
             raise UserError(
                 f"{self.record_path}: damaged, not the record of a run's sessions"
@@ -273,9 +233,6 @@ def config_from_dict(values: Any) -> ExperimentConfig:
 
     A field that `values` lacks is newer than they are: it gets its default, and a warning
     names it. One of an earlier version is left out.
-
-    Raises:
-      UserError: a field is unknown, or its value is not of its type or out of its range.
     """
     config = ExperimentConfig()
     _fill(config, values, "config")
@@ -299,11 +256,8 @@ def _fill(section: Any, values: Any, prefix: str) -> None:
             setattr(section, name, value)
     missing = [name for name in names if name not in values]
     if missing:
-        logging.warning(
-            "%s was written before %s existed; using the default",
-            prefix,
-            ", ".join(missing),
-        )
+        text = "%s was written before %s existed; using the default"
+        logging.warning(text, prefix, ", ".join(missing))
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -332,11 +286,7 @@ def with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def _user_files(config: ExperimentConfig) -> dict[str, pathlib.Path]:
-    """The fields that name a function of the user's, and the files that define them.
-
-    That is the file of `path/file.py:function`, and of `package.module:function` unless
-    the module comes with this package, with Python or with another library.
-    """
+    """The fields that name a function of the user's, and the files that define them."""
     files = {}
     for field in ("score", "normalizer"):
         place, function = split_reference(getattr(config.model, field))

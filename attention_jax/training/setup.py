@@ -34,14 +34,8 @@ def prepare(
 ) -> Experiment:
     """Loads and encodes the data and builds the model; writes nothing.
 
-    Args:
-      config: what to prepare.
-      codecs_path: the codecs of a run begun before; by default they are built from the
-        training pairs.
-
-    Raises:
-      OSError: a data file cannot be read.
-      UserError: the configuration or the data cannot be used.
+    `codecs_path` has the codecs of a run begun before; by default they are built from the
+    training pairs.
     """
     splits = load_splits(config.data)
     if codecs_path is None:
@@ -85,11 +79,7 @@ def describe(experiment: Experiment, params: Any) -> dict[str, Any]:
     return {
         "seed": experiment.config.seed,
         "split_hash": split_hash(splits),
-        "pairs": {
-            "train": len(splits.train),
-            "dev": len(splits.dev),
-            "test": len(splits.test),
-        },
+        "pairs": {n: len(getattr(splits, n)) for n in ("train", "dev", "test")},
         "data": dict(splits.report),
         "source_vocabulary": len(experiment.source_codec.vocabulary),
         "target_vocabulary": len(experiment.target_codec.vocabulary),

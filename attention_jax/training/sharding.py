@@ -12,15 +12,10 @@ from attention_jax.errors import UserError
 
 
 class DataSharding(NamedTuple):
-    """Where a step's inputs and outputs belong.
+    """Where a step's inputs and outputs belong; None is the default device alone."""
 
-    Attributes:
-      replicated: a copy on every device; None on the default device alone.
-      by_row: rows divided among the devices; None likewise.
-    """
-
-    replicated: NamedSharding | None = None
-    by_row: NamedSharding | None = None
+    replicated: NamedSharding | None = None  # a copy on every device
+    by_row: NamedSharding | None = None  # rows divided among the devices
 
     def replicate(self, tree: Any) -> Any:
         """The arrays, the same in every process, as global arrays on every device."""
@@ -55,12 +50,7 @@ def _place(tree: Any, sharding: NamedSharding | None) -> Any:
 
 
 def make_sharding(training: TrainingConfig) -> DataSharding:
-    """One device, or with `training.data_parallel` all devices of all processes.
-
-    Raises:
-      UserError: the batch does not divide evenly among the devices, or there are several
-        processes and nothing that they would share.
-    """
+    """One device, or with `training.data_parallel` all devices of all processes."""
     if not training.data_parallel:
         if jax.process_count() > 1:
             raise UserError(

@@ -1,6 +1,9 @@
-"""The loss, one update of the parameters and one evaluation: pure functions, jitted."""
+"""The loss, one update of the parameters, one evaluation, and the sums of a run's steps."""
 
-from collections.abc import Callable
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -9,14 +12,12 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from attention_jax.config import TrainingConfig
+from attention_jax.errors import UserError
 from attention_jax.training.sharding import ONE_DEVICE, DataSharding
 
 
 class TokenSums(NamedTuple):
-    """Sums over the tokens of one batch; sums of several batches add up.
-
-    Means are sums / `tokens`. A padding row (target length 0) adds nothing.
-    """
+    """Sums over the tokens of a batch; a padding row (target length 0) adds nothing."""
 
     objective: Float[Array, ""]  # label-smoothed cross entropy, nats
     cross_entropy: Float[Array, ""]  # -log p(token), nats
@@ -70,10 +71,7 @@ def mean_objective(sums: TokenSums) -> Float[Array, ""]:
 
 
 class TrainState(NamedTuple):
-    """The arrays that training changes from step to step.
-
-    No random state: the dropout of a step is a function of the seed and the step.
-    """
+    """The arrays that training changes; dropout is a function of the seed and the step."""
 
     step: Int[Array, ""]  # batches trained on
     params: Any  # nested dict of float32 arrays
@@ -102,10 +100,7 @@ def init_state(
 ) -> TrainState:
     """The state before the first update, a function of `seed` alone.
 
-    Args:
-      model, optimizer: whose state.
-      seed: of the parameters.
-      training: says whether there are averages; by default there are none.
+    `training` says whether there are averages; by default there are none.
     """
     params_rng, _ = jax.random.split(jax.random.key(seed))
     params = model.init(params_rng)
@@ -130,14 +125,8 @@ def make_train_step(
 
     The state given is donated: its arrays are gone afterwards. Dropout is drawn from
     fold_in(rng of `seed`, state.step), so a resumed run draws what an undisturbed one does.
-    Compiled once for each batch shape.
-
-    Args:
-      model, optimizer: what is trained, and how.
-      training: label smoothing, the type computed in, the decay of the averages.
-      seed: of dropout.
-      sharding: where state and batch lie; the loss is that of the whole batch, and so is
-        its gradient, however many devices share it.
+    Compiled once for each batch shape. The loss is that of the whole batch, however many
+    devices share it by `sharding`.
     """
     training = TrainingConfig() if training is None else training
     dtype = jnp.dtype(training.compute_dtype)
@@ -187,3 +176,75 @@ def make_eval_step(model) -> Callable[[Any, Any], TokenSums]:
         return token_sums(logits, batch.target_outputs, batch.target_lengths)
 
     return jax.jit(eval_step)
+
+
+class NonFiniteLossError(UserError):
+    """The loss or the gradient (`what`) of a step was infinite or NaN (`value`)."""
+
+    def __init__(self, what: str, step: int, value: float):
+        super().__init__(f"the {what} of step {step} is {value}")
+        self.what, self.step, self.value = what, step, value
+
+
+class MeterSums(NamedTuple):
+    """What a meter has added up since it was last restarted."""
+
+    objective: float = 0.0
+    cross_entropy: float = 0.0
+    correct: float = 0.0
+    tokens: float = 0.0
+    largest_norm: float = 0.0
+    seconds: float = 0.0
+
+
+class Meter:
+    """Adds up the metrics of steps, each read one step late to keep the device busy."""
+
+    def __init__(self, sums: MeterSums = MeterSums()):  # noqa: B008 - immutable
+        self._pending: tuple[int, StepMetrics] | None = None
+        self._sums, self._since = sums, time.perf_counter()
+
+    def add(self, step: int, metrics: StepMetrics) -> None:
+        """Takes the metrics of update number `step`, and reads those of the one before."""
+        self._flush()
+        self._pending = (step, metrics)
+
+    def _flush(self) -> None:
+        if self._pending is None:
+            return
+        (step, metrics), self._pending = self._pending, None
+        norm = float(metrics.gradient_norm)
+        sums = [float(value) for value in metrics.sums]
+        for name, value in (("loss", sums[0]), ("gradient", norm)):
+            if not math.isfinite(value):
+                raise NonFiniteLossError(name, step, value)
+        *old, largest, seconds = self._sums
+        totals = [before + new for before, new in zip(old, sums, strict=True)]
+        self._sums = MeterSums._make([*totals, max(largest, norm), seconds])
+
+    def read(self) -> MeterSums:
+        """The sums up to now, for another meter to go on from; waits for the device."""
+        self._flush()
+        now = time.perf_counter()
+        seconds = self._sums.seconds + now - self._since
+        self._sums, self._since = self._sums._replace(seconds=seconds), now
+        return self._sums
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stops the clock for work that is not training; waits for the device first."""
+        self.read()
+        yield
+        self._since = time.perf_counter()
+
+    def report(self) -> dict[str, Any]:
+        """The means since the last report, per target token."""
+        sums, self._sums = self.read(), MeterSums()
+        tokens = max(sums.tokens, 1.0)
+        return {
+            "loss": sums.objective / tokens,
+            "cross_entropy": sums.cross_entropy / tokens,
+            "accuracy": sums.correct / tokens,
+            "gradient_norm": sums.largest_norm,
+            "tokens_per_second": sums.tokens / sums.seconds,
+        }

@@ -231,10 +231,10 @@ def test_a_baseline_computes_what_we_compute(name, mask, leading, which):
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         try:
             prepared = BASELINES[name].prepare(case, inputs, 2**30)
+            actual = prepared.read(prepared.run())
         except NotImplementedError:
             assert (name, which) == ("torch_flex", "gradient")
             return
-        actual = prepared.read(prepared.run())
     right = harness.expected(case, inputs)
     assert {n: a.shape for n, a in actual.items()} == {
         n: a.shape for n, a in right.items()

@@ -19,8 +19,8 @@ from attention_jax.data.cldr.rendering import (
     format_fields,
     moment,
 )
+from attention_jax.data.codec import UNK
 from attention_jax.data.splits import find_leaks
-from attention_jax.data.vocabulary import UNK
 from attention_jax.errors import UnknownNameError
 
 LOCALES = ["zh", "en", "de", "fr", "ja", "ar", "hi", "ru", "th", "he", "fa", "es", "ko"]

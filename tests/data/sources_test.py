@@ -18,9 +18,8 @@ from attention_jax.data import (
     register_data_source,
     sources,
 )
-from attention_jax.data.sources import download
+from attention_jax.data.sources import download, read_lines
 from attention_jax.data.splits import find_leaks
-from attention_jax.data.text import read_lines
 from attention_jax.errors import UnknownNameError, UserError
 
 
@@ -119,7 +118,7 @@ def test_missing_files_suggest_the_nearest(tmp_path):
     for name, message in [
         ("trian.tsv", r"^config\.data\.path: no file .*mean .*train\.tsv"),
         ("no/train.tsv", "no folder"),
-        ("", r"^config\.data\.path.*is a folder"),
+        ("", r"^config\.data\.path: cannot read .*Is a directory"),
     ]:
         with pytest.raises(UserError, match=message):
             load_splits(tsv(str(tmp_path / name)))

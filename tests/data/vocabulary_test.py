@@ -4,14 +4,14 @@ import pytest
 
 from attention_jax.config import DataConfig
 from attention_jax.data import Pair, build_codecs, load_codecs, save_codecs, tokenizers
-from attention_jax.data.codec import build_codec
-from attention_jax.data.vocabulary import (
+from attention_jax.data.codec import (
     BOS,
     EOS,
     PAD,
     SPECIAL_TOKENS,
     UNK,
     Vocabulary,
+    build_codec,
     build_vocabulary,
 )
 

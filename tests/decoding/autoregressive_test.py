@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attention_jax.data.vocabulary import BOS, EOS, PAD
+from attention_jax.data.codec import BOS, EOS, PAD
 from attention_jax.decoding import (
     Sampling,
     autoregressive,
@@ -83,10 +83,10 @@ def test_a_second_call_does_not_compile():
     model, params = make()
     source, lengths = sources()
     greedy(model, params)
-    before = autoregressive.search._cache_size()
+    before = autoregressive._search._cache_size()
     greedy(make()[0], params, (source + 1, lengths))
     greedy(model, params, (np.asarray(source), np.asarray(lengths)))
-    assert autoregressive.search._cache_size() == before
+    assert autoregressive._search._cache_size() == before
 
 
 def test_stops_when_every_row_has_ended():
@@ -236,7 +236,7 @@ def test_other_temperatures_and_probabilities_do_not_compile():
 
     def programs(temperature, top_p):
         drawn(model, params, Sampling(temperature=temperature, top_p=top_p))
-        return autoregressive.search._cache_size()
+        return autoregressive._search._cache_size()
 
     assert programs(0.7, 1.0) == programs(0.71, 1.0)
     assert programs(0.7, 0.9) == programs(1.3, 0.5)

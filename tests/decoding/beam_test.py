@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from attention_jax.data.batches import Batch
-from attention_jax.data.vocabulary import BOS, EOS, PAD
+from attention_jax.data.codec import BOS, EOS, PAD
 from attention_jax.decoding import (
     Limits,
     Ranking,

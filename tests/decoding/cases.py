@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax.data.vocabulary import BOS, EOS, PAD
+from attention_jax.data.codec import BOS, EOS, PAD
 from attention_jax.models import build_model
 from tests.models.cases import (
     SOURCE_VOCABULARY,

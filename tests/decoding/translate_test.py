@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from attention_jax.config import DecodingConfig, ExperimentConfig
-from attention_jax.data.codec import build_codec
+from attention_jax.data.codec import UNK, build_codec
 from attention_jax.data.pairs import Pair
 from attention_jax.data.tokenization import SPACE
-from attention_jax.data.vocabulary import UNK
 from attention_jax.decoding import translate
 from attention_jax.decoding.translate import Translator, plan, sources_of_unknown
 from attention_jax.run import load_run

@@ -268,7 +268,7 @@ def test_what_is_not_common_names_its_runs():
     comparison = compare_systems([system("a", 0.5), system("b", 0.5, decoding=beam)])
     [table, _] = system_tables(comparison, title="", unit="words")
     assert "search: greedy (a)" in table.notes
-    assert "search: beam of 3, length penalty gnmt^1 (b)" in table.notes
+    assert "search: beam, beam_size 3, length_penalty gnmt (b)" in table.notes
 
 
 def test_json_of_one_and_of_several(comparison, systems):

@@ -163,7 +163,10 @@ def test_a_run_against_another_search_of_its_own(workdir, tmp_path, capsys):
     searches = [(s["name"], s["decoding"]["search"]) for s in found["systems"]]
     assert searches == [("tiny_run, beam", "beam"), ("tiny_run, greedy", "greedy")]
     out = capsys.readouterr().out
-    assert "search: beam of 5 (tiny_run, beam)" in out and "against tiny_run, b" in out
+    assert (
+        "search: beam, beam_size 5 (tiny_run, beam)" in out
+        and "against tiny_run, b" in out
+    )
     assert "attention in the translations" in out
 
 
@@ -172,7 +175,7 @@ def test_a_run_without_a_checkpoint_is_found_before_any_work(second, tmp_path, c
     shutil.copytree(second, begun, ignore=shutil.ignore_patterns("checkpoints"))
     assert run(f"--workdir={second}", f"--workdir={begun}") == 1
     err = capsys.readouterr().err
-    assert "has no checkpoint yet" in err and "run 1 of 2" not in err
+    assert "holds no checkpoint yet" in err and "run 1 of 2" not in err
 
 
 def test_gold_alignments_from_a_file(workdir, tmp_path, capsys):

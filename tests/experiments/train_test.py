@@ -22,13 +22,12 @@ from attention_jax.run import load_run
 from attention_jax.training import RunDirectory, train
 from attention_jax.training.checkpoints import Checkpoints, best_metrics
 from attention_jax.training.loop import DevTranslations
-from attention_jax.training.metrics import NonFiniteLossError
 from attention_jax.training.optimizer import make_optimizer
 from attention_jax.training.run_directory import (
     ChangedRunError,
 )
 from attention_jax.training.setup import prepare
-from attention_jax.training.step import init_state, make_eval_step
+from attention_jax.training.step import NonFiniteLossError, init_state, make_eval_step
 from experiments.cli import load_config
 from experiments.progress import describe
 
@@ -109,7 +108,7 @@ def last_state(workdir, config=None):
 
 def measured(workdir):
     """metrics.jsonl without what a clock says."""
-    clocked = {"minutes", "tokens_per_second", "compilation_seconds", "compilations"}
+    clocked = {"minutes", "tokens_per_second", "compilations"}
     rows = read_lines(RunDirectory(workdir).metrics_path)
     return [{k: v for k, v in row.items() if k not in clocked} for row in rows]
 

@@ -7,7 +7,7 @@ import pytest
 
 from attention_jax.config import TrainingConfig
 from attention_jax.training.loop import Progress
-from attention_jax.training.metrics import MeterSums
+from attention_jax.training.step import MeterSums
 
 
 def after(training, losses, bleus=None):

@@ -1,4 +1,5 @@
 import functools
+import math
 
 import chex
 import jax
@@ -8,9 +9,12 @@ import optax
 import pytest
 
 from attention_jax.config import TrainingConfig
-from attention_jax.training.metrics import CompilationCounter
 from attention_jax.training.optimizer import make_optimizer
 from attention_jax.training.step import (
+    Meter,
+    NonFiniteLossError,
+    StepMetrics,
+    TokenSums,
     init_state,
     make_eval_step,
     make_train_step,
@@ -91,15 +95,11 @@ def test_one_compilation_for_each_shape():
     model, optimizer = bigram_model(), optax.sgd(0.5)
     state = init_state(model, optimizer, seed=0)
     train_step = make_train_step(model, optimizer)
-    with CompilationCounter("train_step") as compilations:
-        for seed in range(3):
-            state, _ = train_step(state, random_batch(seed))
-        assert compilations.count == 1
-        state, _ = train_step(state, random_batch(0, rows=5))
-        assert compilations.count == 2
-        assert compilations.seconds > 0
-    state, _ = train_step(state, random_batch(0, rows=7))
-    assert compilations.count == 2
+    for seed in range(3):
+        state, _ = train_step(state, random_batch(seed))
+    assert train_step._cache_size() == 1
+    train_step(state, random_batch(0, rows=5))
+    assert train_step._cache_size() == 2
 
 
 def test_eval_step_has_no_dropout_and_no_smoothing():
@@ -224,3 +224,66 @@ def test_batch_of_padding_rows_has_objective_and_gradient_zero():
     value, gradient = jax.value_and_grad(objective)(jnp.asarray(logits))
     assert value == 0
     np.testing.assert_array_equal(gradient, 0)
+
+
+class Unread:
+    """Stands for a number on the device: tells when it is read."""
+
+    def __init__(self, value, reads):
+        self.value, self.reads = value, reads
+
+    def __float__(self):
+        self.reads.append(self.value)
+        return self.value
+
+
+def metrics(*, objective=2.0, tokens=4.0, norm=1.0, reads=None):
+    reads = [] if reads is None else reads
+    numbers = (objective, 3.0, 1.0, tokens)
+    return StepMetrics(
+        TokenSums(*(Unread(number, reads) for number in numbers)), Unread(norm, reads)
+    )
+
+
+def test_a_step_is_read_when_the_next_is_added():
+    meter, reads = Meter(), []
+    meter.add(1, metrics(reads=reads))
+    assert reads == []
+    meter.add(2, metrics())
+    assert len(reads) == 5
+
+
+def test_report_averages_over_tokens_not_steps():
+    meter = Meter()
+    meter.add(1, metrics(objective=2.0, tokens=4.0, norm=5.0))
+    meter.add(2, metrics(objective=10.0, tokens=8.0, norm=1.0))
+    report = meter.report()
+    assert report["loss"] == pytest.approx(1.0)
+    assert report["cross_entropy"] == pytest.approx(0.5)
+    assert report["accuracy"] == pytest.approx(2 / 12)
+    assert report["gradient_norm"] == 5.0
+    meter.add(3, metrics(objective=4.0, tokens=4.0))
+    assert meter.report()["loss"] == pytest.approx(1.0)
+
+
+def test_paused_time_is_not_counted(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    meter = Meter()
+    meter.add(1, metrics(tokens=6.0))
+    now[0] = 2.0
+    with meter.paused():
+        now[0] = 100.0
+    now[0] = 101.0
+    assert meter.report()["tokens_per_second"] == pytest.approx(6.0 / 3.0)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("name", ["loss", "gradient"])
+def test_non_finite_numbers_stop_with_their_own_step(name, value):
+    meter = Meter()
+    field = {"loss": "objective", "gradient": "norm"}[name]
+    meter.add(7, metrics(**{field: value}))
+    with pytest.raises(NonFiniteLossError, match=f"{name} of step 7 is {value}"):
+        meter.add(8, metrics())
+    assert np.isfinite(meter.report()["loss"])

@@ -1,8 +1,7 @@
 """One meaning in one language: dates, sums, measures, names, and what joins them.
 
-A phrase is labelled pieces of text: a piece's label says which part of the meaning it
-expresses, and the pieces of two languages with equal labels translate each other. A
-phrase's text is what Babel writes, up to invisible marks and kinds of space.
+A phrase is labelled pieces of text; those of two languages with equal labels translate each
+other. Its text is what Babel writes, up to invisible marks and kinds of space.
 """
 
 import datetime
@@ -83,27 +82,12 @@ def around_number(text: str, label: str) -> Phrase:
     return tuple(piece for piece in pieces if piece.text)
 
 
-SECONDS = {
-    "year": 365 * 86_400,
-    "month": 30 * 86_400,
-    "week": 7 * 86_400,
-    "day": 86_400,
-    "hour": 3_600,
-    "minute": 60,
-    "second": 1,
-}
+SECONDS = dict(dates.TIMEDELTA_UNITS)
 
-# CLDR's pattern letters, by the part of a date or time that they express; "" is the era.
-_LETTERS = {
-    "year": "y",
-    "month": "ML",
-    "day": "d",
-    "weekday": "Ec",
-    "hour": "hHKkabB",
-    "minute": "m",
-    "": "G",
-}
-_PARTS = {letter: part for part, letters in _LETTERS.items() for letter in letters}
+# CLDR's pattern letters, and the part of a date or time that each expresses.
+_PARTS = {"y": "year", "d": "day", "m": "minute", "G": ""}
+_PARTS |= dict.fromkeys("ML", "month") | dict.fromkeys("Ec", "weekday")
+_PARTS |= dict.fromkeys("hHKkabB", "hour")
 
 load_locale = functools.cache(Locale.parse)
 
