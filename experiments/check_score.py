@@ -30,9 +30,6 @@ SIZES = {
     "value_size": "V.",
 }
 
-# What the arguments without a dash are.
-POSITIONAL = "REFERENCE..."
-
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the flags."""
@@ -83,4 +80,4 @@ def main(arguments: types.SimpleNamespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(main, define_flags, positional=POSITIONAL))
+    sys.exit(cli.run(main, define_flags, positional="REFERENCE..."))

@@ -21,9 +21,6 @@ from attention_jax.errors import UserError
 from experiments import cli
 from experiments.outputs import check_files, print_table
 
-# What the arguments without a dash are.
-POSITIONAL = "DIR..."
-
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the flags."""
@@ -54,4 +51,4 @@ def main(arguments: types.SimpleNamespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(main, define_flags, positional=POSITIONAL))
+    sys.exit(cli.run(main, define_flags, positional="DIR..."))

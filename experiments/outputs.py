@@ -23,12 +23,11 @@ def check_files(
     read: Mapping[str, str | None] = types.MappingProxyType({}),
     runs: Iterable[str | os.PathLike[str]] = (),
 ) -> None:
-    """Checks that the files can be written, and replace nothing that is read.
+    """Checks that the files of the flags `written` can be, and replace nothing that is read.
 
     Args:
       arguments: of the command line.
-      written: the flags that name files to write, those that are not given too.
-      picture: the one of them that names a figure.
+      picture: the flag that names a figure.
       read: files that are read, by the flags that name them.
       runs: directories of runs that are read.
 

@@ -38,18 +38,15 @@ def watch(events: pathlib.Path, training: TrainingConfig) -> Iterator[Log]:
         if row["event"] not in ("train", "dev"):
             return
         if writer is None:
-            writer = tensorboardX.SummaryWriter(
-                str(events), purge_step=first_step + 1, flush_secs=10
-            )
+            options = {"purge_step": first_step + 1, "flush_secs": 10}
+            writer = tensorboardX.SummaryWriter(str(events), **options)
+            stack.callback(writer.close)
         for name, value in row.items():
             if name != "step" and isinstance(value, int | float):
                 writer.add_scalar(f"{row['event']}/{name}", value, row["step"])
 
-    try:
+    with contextlib.ExitStack() as stack:
         yield log
-    finally:
-        if writer is not None:
-            writer.close()
 
 
 def describe(row: dict[str, Any], steps: int) -> str:

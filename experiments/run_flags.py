@@ -161,14 +161,9 @@ def measure(
 ) -> "tuple[Evaluation, dict[str, Any]]":
     """`evaluate` of the run on the pairs, and `provenance`."""
     found = evaluation.evaluate.evaluate(run, pairs, alignments=gold)
-    facts = evaluation.evaluate.provenance(
-        directory,
-        run,
-        split=arguments.split,
-        checkpoint=arguments.checkpoint,
-        links=arguments.alignments or "the data",
-    )
-    return found, facts
+    asked = {name: getattr(arguments, name) for name in ("split", "checkpoint")}
+    asked["links"] = arguments.alignments or "the data"
+    return found, evaluation.evaluate.provenance(directory, run, **asked)
 
 
 def check_sentences(arguments: types.SimpleNamespace) -> None:
@@ -194,15 +189,13 @@ def check_sentences(arguments: types.SimpleNamespace) -> None:
 def pairs_of(run: "Run", arguments: types.SimpleNamespace) -> Sequence[Pair]:
     """The sentences that the flags name; without --split or --target they have no target."""
     run.check_attends()
+    number, directory = arguments.num, RunDirectory(arguments.workdir)
     if arguments.split:
-        return evaluation.evaluate.load_split(
-            RunDirectory(arguments.workdir),
-            arguments.split,
-            max_sentences=arguments.num,
-        )
+        load_split = evaluation.evaluate.load_split
+        return load_split(directory, arguments.split, max_sentences=number)
     texts = arguments.text
     if arguments.input:
-        texts = read_lines(arguments.input, field="--input")[: arguments.num or None]
+        texts = read_lines(arguments.input, field="--input")[: number or None]
     targets = arguments.target or [""] * len(texts)
     return [Pair(*both) for both in zip(texts, targets, strict=True)]
 

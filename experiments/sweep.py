@@ -169,10 +169,7 @@ def train_and_measure(
     config: ExperimentConfig,
     should_stop: Callable[[], bool],
 ) -> tuple[str, str]:
-    """The status of one run after its turn and the reason, one line.
-
-    What the run raises, whatever it is, is the reason why it failed.
-    """
+    """The status of one run after its turn and the reason, one line."""
     if _load_result(run).get("status") == FINISHED and run.exists():
         return FINISHED, "before"
     if should_stop():

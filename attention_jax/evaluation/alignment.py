@@ -129,8 +129,7 @@ class AlignmentErrorRate:
     @property
     def rates(self) -> dict[str, float | None]:
         """The three rates by name."""
-        names = "error_rate", "precision", "recall"
-        return {name: getattr(self, name) for name in names}
+        return {n: getattr(self, n) for n in ("error_rate", "precision", "recall")}
 
 
 def alignment_error_rate(
@@ -160,8 +159,7 @@ def gold_links(run: Run, pair: Pair) -> set[Link]:
 def gold_alignment(run: Run, pair: Pair) -> Alignment:
     """The pair's links: those between two tokens without another link are sure.
 
-    Where a piece of meaning is several tokens on either side, the pieces are known to
-    translate each other, but not which of their tokens do: these links are possible.
+    Of pieces of several tokens it is not known which tokens correspond: these are possible.
     """
     links = gold_links(run, pair)
     of_source = collections.Counter(source for source, _ in links)

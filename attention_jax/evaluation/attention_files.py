@@ -87,9 +87,8 @@ def load_attention(path: str | os.PathLike[str]) -> AttentionFile:
         weights = np.split(flat, np.cumsum(shapes.prod(axis=1)))[:-1]
         end_weights = np.split(ends, np.cumsum(shapes[:, 1]))[:-1]
         entries, translations = header["sentences"], []
-        for entry, one, shape, end in zip(
-            entries, weights, shapes, end_weights, strict=True
-        ):
+        each = zip(entries, weights, shapes, end_weights, strict=True)
+        for entry, one, shape, end in each:
             log_prob = float(entry["log_prob"])
             found = Translation(
                 entry["translation"],

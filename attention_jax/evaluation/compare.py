@@ -357,19 +357,16 @@ class SystemComparison(Comparison):
             {**one._asdict(), "bleu": [dataclasses.asdict(bleu) for bleu in one.bleu]}
             for one in self.by_length
         ]
-        systems = [{**run.evaluation.to_dict(), **run.facts} for run in self.runs]
+        systems = []
+        for run in self.runs:
+            differs = {name: run.config.get(name) for name in self.fields}
+            one = {"name": run.name, "differs": differs}
+            systems.append(one | run.evaluation.to_dict() | run.facts)
         if len(systems) == 1:
             return {**systems[0], "by_length": by_length}
         return {
             "fields": list(self.fields),
-            "systems": [
-                {
-                    "name": run.name,
-                    "differs": {name: run.config.get(name) for name in self.fields},
-                    **figures,
-                }
-                for run, figures in zip(self.runs, systems, strict=True)
-            ],
+            "systems": systems,
             "seeds": [group._asdict() for group in self.groups],
             "baseline": self.baseline,
             "estimates": [dataclasses.asdict(found) for found in self.estimates],
@@ -410,7 +407,7 @@ def compare_systems(
     lowercase = first.config["data.lowercase"]
     data = {"language": first.config["data.target_language"], "lowercase": lowercase}
     texts = {system.name: system.evaluation.hypotheses for system in systems}
-    lengths = first.evaluation.source_lengths
+    lengths = [len(one.source_tokens) for one in first.evaluation.translations]
     edges = edges or equal_count_edges(lengths, 6)
     return SystemComparison(
         tuple(systems),

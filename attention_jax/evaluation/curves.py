@@ -153,16 +153,12 @@ def _scale(axes: "Axes", name: str) -> None:
 
     drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
     values = drawn[np.isfinite(drawn)]
-    if not values.size:
-        axes.set(xticks=[], yticks=[])
-        axes.text(0.5, 0.5, "no row yet", ha="center", transform=axes.transAxes)
-        return
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.set_xlim(left=0)
     if "BLEU" in name:
         axes.set_ylim(bottom=0)
-    elif 0 < _WIDE * values.min() < values.max():
+    elif values.size and 0 < _WIDE * values.min() < values.max():
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter("{x:,g}")

@@ -76,11 +76,6 @@ class Evaluation:
         return tuple(translation.text for translation in self.translations)
 
     @property
-    def source_lengths(self) -> tuple[int, ...]:
-        """The number of tokens of each source."""
-        return tuple(len(found.source_tokens) for found in self.translations)
-
-    @property
     def sentences_per_second(self) -> float:
         return len(self.translations) / self.seconds
 
@@ -113,10 +108,8 @@ def evaluate(
     any, as `gold_alignment` gives them.
 
     Raises:
-      UserError: there are no pairs, or the alignments do not fit them.
+      UserError: the alignments do not fit the pairs.
     """
-    if not pairs:
-        raise UserError("pairs is empty: there is nothing to evaluate on")
     if not run.attends:
         alignments = None
     elif alignments is not None:
@@ -181,11 +174,10 @@ def dev_evaluation(experiment: Experiment) -> EvaluateParams:
 
     def evaluate(params: Any) -> DevTranslations:
         found = Run(config, params, experiment.model, *codecs).translate(sources)
-        scored = {"language": language, "lowercase": lowercase}
-        measured = quality.bleu(found, references, **scored)
-        matches = quality.exact_match(found, references, lowercase=lowercase)
-        scores = {"bleu": measured.score, "exact_match": matches.score}
-        return DevTranslations(scores, found)
+        both = found, references
+        bleu = quality.bleu(*both, language=language, lowercase=lowercase).score
+        exact = quality.exact_match(*both, lowercase=lowercase).score
+        return DevTranslations({"bleu": bleu, "exact_match": exact}, found)
 
     return evaluate
 

@@ -39,14 +39,12 @@ class Lettering(NamedTuple):
 
     def note(self) -> str:
         """A line that explains the spelling; empty when every character is covered."""
-        if not self.missing:
-            return ""
         named = [
             f"U+{ord(char):04X} ({unicodedata.name(char, 'unnamed')})"
             for char in sorted(self.missing)
         ]
-        rest = f" and {len(named) - 3} more" if len(named) > 3 else ""
-        return f"No installed font draws {', '.join(named[:3])}{rest}."
+        rest = f" and {len(named) - 3} more" * (len(named) > 3)
+        return f"No installed font draws {', '.join(named[:3])}{rest}." * bool(named)
 
     def rc(self, size: float) -> dict[str, Any]:
         """Matplotlib's settings for texts in these fonts, as `rc_context` takes them."""

@@ -44,11 +44,9 @@ def translation_quality(
 
     chrF2 is sacrebleu's F-score of character n-grams, n ≤ 6, recall × 2.
 
-    TER is edits / reference words in %, lower is better: above 100 where translations are
-    longer than their references. An edit inserts, deletes or replaces a word, or moves a run
-    of words. Words are what white space separates; Chinese and Japanese are normalised and
-    cut into characters (`norm:yes`, `asian:yes` in the signature). sacrebleu has nothing of
-    the kind for Thai, Lao, Khmer, Burmese and Tibetan.
+    TER is edits / reference words in %, lower is better. An edit inserts, deletes or replaces
+    a word, or moves a run of words. Words are what white space separates; Chinese and
+    Japanese are normalised and cut into characters (`norm:yes`, `asian:yes`).
 
     Popović, 2015, aclanthology.org/W15-3049; Snover et al., 2006,
     aclanthology.org/2006.amta-papers.25.

@@ -67,14 +67,13 @@ def paired_bootstrap(
 
         p = (1 + #{b : |δ_b| − mean |δ_b| > |δ|}) / (1 + samples)
 
-    is how often a difference as large would come of the choice of sentences alone. It is
-    never below 1 / (1 + samples), and where all δ_b have the sign of δ it is one tail: the
-    two-sided p is twice that. It says nothing of another seed of training. Where the
-    formula would give its lowest value for no reason, p is 1: for the baseline's own score,
-    and for one sentence.
+    is how often a difference as large would come of the choice of sentences alone. Where all
+    δ_b have the sign of δ it is one tail: the two-sided p is twice that. It says nothing of
+    another seed of training. Where the formula would give its lowest value for no reason, p
+    is 1: for the baseline's own score, and for one sentence.
 
-    The samples come from `np.random.default_rng(seed)`, the same for all metrics and
-    systems, whatever SACREBLEU_SEED says. One system alone gets its intervals.
+    The samples come from `np.random.default_rng(seed)`, whatever SACREBLEU_SEED says. One
+    system alone gets its intervals.
 
     Args:
       systems: translations by name; the first one is the baseline.

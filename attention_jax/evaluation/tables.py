@@ -278,6 +278,6 @@ def _rows(
     figures: Mapping[str, float | None], columns: Sequence[Column]
 ) -> list[tuple[str, str, str]]:
     """Each figure as a row of its own: name, figure, meaning."""
-    cells = _cells(figures, columns)
-    named = zip(columns, cells, strict=True)
-    return [(column.head, cell, column.meaning) for column, cell in named]
+    return [
+        (c.head, _cell(figures.get(c.figure), c.pattern), c.meaning) for c in columns
+    ]

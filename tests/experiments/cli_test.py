@@ -143,7 +143,7 @@ MISTAKES = {
         ["--config=configs/god.py"],
         "--config: no file 'configs/god.py'. Did you mean 'configs/good.py'?",
     ),
-    "a folder": (["--config=configs"], "--config: 'configs' is a folder, not a file"),
+    "a folder": (["--config=configs"], "--config: cannot read 'configs': Is a dir"),
 }
 
 
