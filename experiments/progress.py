@@ -10,8 +10,6 @@ import tensorboardX
 
 from attention_jax.config import TrainingConfig
 
-Log = Callable[[dict[str, Any]], None]
-
 ENDINGS = {
     "steps": "finished",
     "patience": "stopped early, dev no longer improving,",
@@ -21,7 +19,9 @@ ENDINGS = {
 
 
 @contextlib.contextmanager
-def watch(events: pathlib.Path, training: TrainingConfig) -> Iterator[Log]:
+def watch(
+    events: pathlib.Path, training: TrainingConfig
+) -> Iterator[Callable[[dict[str, Any]], None]]:
     """A `log` for `train` that shows each row, and writes event files for TensorBoard.
 
     The numbers of a row are scalars called event/name, at its step. A resumed run writes a

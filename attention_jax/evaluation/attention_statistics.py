@@ -22,12 +22,11 @@ class AttentionStatistics:
       entropy: mean over target words of H(p_t) = -Σ_s p_ts log p_ts, in nats.
       relative_entropy: mean of H(p_t) / log S: 0 attends to one word, 1 to all alike; of
         sentences of two source words or more.
-      covered: share of source words s with coverage c_s = Σ_t a_ts of at least
-        LEAST_COVERED.
+      covered: share of source words s with c_s = Σ_t a_ts of at least LEAST_COVERED.
       repeated: share of all attention that is beyond the first whole one to a source word,
         Σ_s max(c_s - 1, 0) / Σ_s c_s. At least 1 - S / T where each row sums to 1.
-      monotonicity: Kendall's τ-b between target position and the argmax source
-        position: 1 in source order, -1 reversed; of sentences where both vary.
+      monotonicity: Kendall's τ-b between target and argmax source position: 1 in order,
+        -1 reversed; of sentences where both vary.
       last_word: share of all attention on the last source word, often the full stop.
     """
 

@@ -385,8 +385,7 @@ def compare_systems(
     Args:
       systems: one or more, of different names.
       baseline: whether the others are tested against the first one.
-      edges: of the bins of source lengths, in the first system's tokens, for
-        `bleu_by_length`; by default of six bins of about as many sentences each.
+      edges: for `bleu_by_length`, in the first system's tokens; by default of six bins.
 
     Raises:
       ValueError: no systems, or two of one name.

@@ -29,8 +29,7 @@ from attention_jax.training.run_directory import config_to_dict, flatten
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Cells of all maps of a report, a byte each before base64, and of one, each an element of
-# the page while it is shown.
+# Cells of all maps of a report, a byte each, and of one, each an element of the page.
 MOST_CELLS, MOST_CELLS_OF_ONE = 1_200_000, 10_000
 
 
