@@ -30,6 +30,8 @@ SIZES = {
     "value_size": "V.",
 }
 
+POSITIONAL = "REFERENCE..."
+
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the flags."""
@@ -80,4 +82,4 @@ def main(arguments: types.SimpleNamespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(main, define_flags, positional="REFERENCE..."))
+    sys.exit(cli.run(main, define_flags, positional=POSITIONAL))

@@ -21,6 +21,8 @@ from attention_jax.errors import UserError
 from experiments import cli
 from experiments.outputs import check_files, print_table
 
+POSITIONAL = "DIR..."
+
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the flags."""
@@ -51,4 +53,4 @@ def main(arguments: types.SimpleNamespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(main, define_flags, positional="DIR..."))
+    sys.exit(cli.run(main, define_flags, positional=POSITIONAL))

@@ -23,7 +23,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-run = runner(compare_runs, positional="DIR...")
+run = runner(compare_runs, positional=compare_runs.POSITIONAL)
 
 
 def test_a_row_a_run_and_one_for_the_seeds(folder, capsys):
