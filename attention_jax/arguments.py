@@ -15,6 +15,7 @@ import numpy as np
 
 from attention_jax import masks
 from attention_jax.errors import unknown_name
+from attention_jax.functions import numbers
 from attention_jax.functions.normalizer import Normalizer, get_normalizer
 from attention_jax.functions.params import AXES
 from attention_jax.functions.prepared import PreparedKeys, run_prepare
@@ -223,6 +224,8 @@ def as_array(name: str, value: Any) -> Array:
     if isinstance(value, str) or value is None or isinstance(value, Mapping):
         raise TypeError(f"{name} must be an array, not {type(value).__name__}")
     try:
+        if isinstance(value, np.ndarray) and not value.dtype.isnative:
+            value = value.astype(value.dtype.newbyteorder("="))
         return jnp.asarray(value)
     except (TypeError, ValueError) as error:
         # Strings, objects, dates (TypeError) and ragged lists (ValueError).
@@ -237,11 +240,9 @@ def integers(name: str, value: Any) -> Array:
 
     Raises:
       TypeError: its dtype is not an integer's.
+      ValueError: an integer does not fit.
     """
-    array = as_array(name, value)
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(f"{name} must be integers, but the dtype is {array.dtype}")
-    return masks.wide(array)
+    return numbers.integers(name, value)
 
 
 def compute_dtype(query: Array) -> Any:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from attention_jax.functions import numbers
 from attention_jax.functions.normalizer import register_normalizer
-from attention_jax.functions.numbers import normal
 from attention_jax.functions.ordering import comparable, rounded
 from attention_jax.types import Array, Bool, Float
 
@@ -19,14 +19,13 @@ def softmax_ratio(
     scores: Float[Array, "... S"], *, temperature: float = 1.0
 ) -> tuple[Float[Array, "... S"], Float[Array, "... 1"]]:
     """exp((e_i − max e) / τ) and their sum."""
-    if temperature <= 0:
-        raise ValueError(f"softmax: temperature must be positive, not {temperature}")
+    temperature = numbers.positive("softmax: temperature", temperature)
     # Divided after the subtraction, so that neither overflow nor rounding moves the largest
     # score away from the maximum.
     shifted = rounded(scores) - _maximum(scores)
     if temperature != 1.0:
         wide = _at_least_float32(shifted)
-        shifted = (wide / normal(temperature, wide.dtype)).astype(scores.dtype)
+        shifted = (wide / numbers.normal(temperature, wide.dtype)).astype(scores.dtype)
     exponentials = jnp.exp(shifted)
     # The largest score adds exp(0) = 1: only a row that is all masked has less, 0.
     return exponentials, jnp.maximum(jnp.sum(exponentials, axis=-1, keepdims=True), 0.5)
@@ -54,7 +53,8 @@ def softmax(
       Weights, positive, summing to 1; 0 in a row whose every score is −inf.
 
     Raises:
-      ValueError: temperature is not positive.
+      ValueError: temperature is not positive and finite.
+      TypeError: it is not a number.
 
     Cost: about 5·S FLOPs and S exponentials a row.
     """
@@ -153,12 +153,12 @@ def top_k_softmax(
 
     Raises:
       ValueError: k is below 1.
+      TypeError: it is not an integer.
 
     Cost: a selection of k of S, then a softmax.
     Source: Gupta et al. 2021, arXiv:2106.06899.
     """
-    if k < 1:
-        raise ValueError(f"top_k_softmax: k must be at least 1, not {k}")
+    k = numbers.at_least_1("top_k_softmax: k", k)
     if k >= scores.shape[-1]:
         return softmax.function(scores, where)
     constant = jax.lax.stop_gradient(_masked(scores, where, -jnp.inf))

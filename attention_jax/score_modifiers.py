@@ -6,10 +6,9 @@ wherever a score can. To write one, see `wrap`.
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
+from attention_jax.functions import numbers
 from attention_jax.functions.score import Score, call_inner, wrap
 
 
@@ -25,14 +24,12 @@ def soft_cap(score: Any, cap: float) -> Score:
       cap: the bound, positive.
 
     Raises:
-      ValueError: cap is not positive.
+      ValueError: cap is not positive or not finite.
       TypeError: it is not a number.
 
     Source: Gemma 2, arXiv:2408.00118.
     """
-    if not _number("soft_cap: cap", cap) > 0:
-        raise ValueError(f"soft_cap: cap must be positive, not {cap}")
-    return wrap(score, _soft_capped, cap=float(cap))
+    return wrap(score, _soft_capped, cap=numbers.positive("soft_cap: cap", cap))
 
 
 def with_alibi(score: Any, slope: float) -> Score:
@@ -48,20 +45,12 @@ def with_alibi(score: Any, slope: float) -> Score:
 
     Raises:
       TypeError: slope is not a number.
+      ValueError: it is not finite.
 
     Source: Press, Smith and Lewis 2022, arXiv:2108.12409.
     """
-    slope = _number("with_alibi: slope", slope)
+    slope = numbers.finite("with_alibi: slope", slope)
     return wrap(score, _with_alibi, positions=True, slope=slope)
-
-
-def _number(name: str, value: Any) -> float:
-    """`value` as a float; TypeError if it is no constant number."""
-    if isinstance(value, jax.Array | np.ndarray) and value.ndim == 0:
-        value = value.item()
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise TypeError(f"{name} must be a number, not {value!r}")
-    return float(value)
 
 
 def _soft_capped(query, keys, *, score, cap, **arguments):

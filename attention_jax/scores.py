@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from attention_jax.functions import numbers
 from attention_jax.functions.params import (
     Param,
     bilinear_normal,
@@ -403,19 +404,19 @@ def local_gaussian(
       Scores [S].
 
     Raises:
-      ValueError: Q differs from K, or sigma is not positive.
+      ValueError: Q differs from K, or sigma is not positive and finite.
 
     Cost: 2·S·Q + 2·A·Q FLOPs per query.
     Source: Luong, Pham and Manning 2015, arXiv:1508.04025, section 3.2.
     """
     del query_position
     _require_one_size("local_gaussian", query, keys)
-    if sigma <= 0:
-        raise ValueError(f"local_gaussian: sigma must be positive, not {sigma}")
+    sigma = numbers.positive("local_gaussian: sigma", sigma)
+    width = numbers.normal(2 * sigma * sigma, query.dtype)
     share = jax.nn.sigmoid(jnp.sum(v * jnp.tanh(w @ query)))
     centre = key_length.astype(query.dtype) * share
     offsets = key_positions.astype(query.dtype) - centre
-    return keys @ query - offsets * offsets / (2 * sigma * sigma)
+    return keys @ query - offsets * offsets / width
 
 
 def sinusoidal_features(positions: Array, size: int, dtype: Any) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 
 from attention_jax.attention import attention, explain_attention
 from attention_jax.errors import first_line
-from attention_jax.training.provenance import environment
+from attention_jax.training.run_directory import environment
 from benchmarks import report, timing
 from benchmarks.candidates import (
     BASELINES,
@@ -44,27 +44,20 @@ FLOAT64_FLOPS = 2e9
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What to measure.
-
-    Attributes:
-      workloads: which. scores: which, for every workload; () takes each workload's own.
-      normalizers, dtypes, passes: which; a pass that a workload does not have is left out.
-      implementations: ours. baselines: other libraries'.
-      repeats: rounds of interleaved samples.
-      max_seconds: no further round of a case begins after this long, beyond three.
-      budget: bytes that one candidate may need.
-      relative_to: the candidate that ratios are to.
-    """
+    """What to measure, and how long; the fields are the program's flags."""
 
     workloads: tuple[Workload, ...]
     implementations: tuple[str, ...]
+    # () takes each workload's own.
     scores: tuple[str, ...] = ()
     normalizers: tuple[str, ...] = ("softmax",)
+    # One that a workload does not have is left out.
     passes: tuple[str, ...] = ("forward", "gradient")
     dtypes: tuple[str, ...] = ("float32",)
     baselines: tuple[str, ...] = ()
     repeats: int = 10
     max_seconds: float = 60.0
+    # Bytes that one candidate may need.
     budget: int = 4 * 2**30
     relative_to: str = "auto"
 
@@ -140,8 +133,7 @@ def measure_case(
 ) -> dict[str, Any]:
     """Prepares, checks and times every candidate of one case.
 
-    Nothing that one candidate does ends the others: what it cannot do, what it gets wrong
-    and what it needs too much memory for is its row's `status` and `reason`.
+    Nothing that one candidate does ends the others: it is its row's `status` and `reason`.
     """
     rows, runs = {}, {}
     with jax.enable_x64(case.dtype == "float64"):

@@ -171,20 +171,14 @@ class Case:
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """A case's NumPy arrays in its dtype, in the layout [*leading, length, features].
-
-    Attributes:
-      query: [*leading, T, Q]. keys: [*leading, S, K]. values: [*leading, S, V].
-      cotangent: [*leading, T, V], the same for every candidate.
-      params: the score's parameters.
-      key_lengths: [B, 1, ...].
-    """
+    """A case's NumPy arrays in its dtype, in the layout [*leading, length, features]."""
 
     query: np.ndarray
     keys: np.ndarray
     values: np.ndarray
     cotangent: np.ndarray
     params: dict[str, np.ndarray]
+    # [B, 1, ...]
     key_lengths: np.ndarray
 
     def mask(self, case: Case) -> Any:

@@ -27,7 +27,7 @@ from attention_jax.errors import named
 from attention_jax.functions.score import get_score, score_names
 from attention_jax.models.factory import build_model
 from attention_jax.training.optimizer import make_optimizer
-from attention_jax.training.provenance import environment
+from attention_jax.training.run_directory import environment
 from attention_jax.training.step import init_state, make_train_step
 from benchmarks.timing import interleave, ratio, summarize
 from experiments import cli

@@ -24,7 +24,7 @@ from attention_jax.atomic_write import write_json
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UserError, named
 from attention_jax.training.checkpoints import existing_steps
-from attention_jax.training.run_directory import RunDirectory, config_to_dict, flatten
+from attention_jax.training.run_directory import RunDirectory, flatten
 from experiments import cli, run_flags
 from experiments.outputs import check_files, print_table
 
@@ -83,7 +83,7 @@ def main(arguments: types.SimpleNamespace) -> None:
         loaded = attention_jax.load_run(path, checkpoint=arguments.checkpoint)
         loaded = dataclasses.replace(loaded, config=run.config)
         found = run_flags.measure(arguments, run.directory, loaded, pairs, gold)
-        config = flatten(config_to_dict(run.config))
+        config = flatten(run.config)
         systems.append(evaluation.compare.System(run.name, *found, config))
     tested = bool(arguments.baseline or arguments.baseline_search)
     comparison = evaluation.compare.compare_systems(

@@ -48,7 +48,6 @@ from attention_jax.run import load_run
 from attention_jax.training.run_directory import (
     RunDirectory,
     WorkdirInUseError,
-    config_to_dict,
     flatten,
 )
 from experiments import cli
@@ -134,7 +133,7 @@ def name_runs(
 
 
 def _derived_names(configs: Sequence[ExperimentConfig]) -> list[str]:
-    flat = [flatten(config_to_dict(config)) for config in configs]
+    flat = [flatten(config) for config in configs]
     columns = [
         [f"{brief}={text}" for text in brief_values([one[field] for one in flat])]
         for field, brief in brief_fields(varying_fields(flat)).items()
@@ -219,7 +218,7 @@ def write_results(
     workdir: pathlib.Path, configs: Mapping[str, ExperimentConfig]
 ) -> list[dict[str, Any]]:
     """Collects the runs' results into results.json, in one step, and returns its rows."""
-    flat = {name: flatten(config_to_dict(c)) for name, c in configs.items()}
+    flat = {name: flatten(c) for name, c in configs.items()}
     fields = varying_fields(list(flat.values()))
     rows = []
     for name, config in flat.items():
@@ -256,7 +255,7 @@ def table(
         values = {m["name"]: m["score"] for m in row.get("metrics", ())}
         values |= {**row, **(row.get("aligned") or {})}
         one = types.SimpleNamespace(name=row["name"], finished=row in measured)
-        one.config = flatten(config_to_dict(configs[one.name]))
+        one.config = flatten(configs[one.name])
         one.figures = {c.figure: values.get(c.figure) for c in columns}
         runs.append(one)
     remarks = [

@@ -94,16 +94,9 @@ def beam_search(
     if not (ranking.alpha >= 0 and ranking.beta >= 0):
         raise ValueError(f"alpha and beta must be at least 0, got {ranking}")
     # Only the names are static: other exponents and weights do not compile anew.
-    return _search(
-        model,
-        params,
-        request,
-        jnp.float32(ranking.alpha),
-        jnp.float32(ranking.beta),
-        beam_size=beam_size,
-        length=ranking.length,
-        coverage=ranking.coverage if ranking.beta else "none",
-    )
+    names = (ranking.length, ranking.coverage if ranking.beta else "none")
+    numbers = (jnp.float32(ranking.alpha), jnp.float32(ranking.beta))
+    return _search(model, params, request, numbers, names, beam_size)
 
 
 class _Finished(NamedTuple):
@@ -117,16 +110,12 @@ class _Finished(NamedTuple):
 
 
 class BackPointers(NamedTuple):
-    """What every step did with every hypothesis of the beam.
+    """What step t did with every hypothesis k of the beam."""
 
-    Attributes:
-      tokens: the token that was appended to get hypothesis k after step t.
-      parents: the hypothesis, before step t, that it was appended to.
-      weights: the attention of step t by hypothesis k as it was before step t.
-    """
-
+    # What was appended to which hypothesis before step t.
     tokens: Int[Array, "B L K"]
     parents: Int[Array, "B L K"]
+    # By hypothesis k as it was before step t.
     weights: Float[Array, "B L K S"]
 
 
@@ -142,20 +131,16 @@ class _Search(NamedTuple):
     pointers: BackPointers
 
 
-@functools.partial(
-    jax.jit, static_argnames=("model", "beam_size", "length", "coverage")
-)
+@functools.partial(jax.jit, static_argnames=("model", "penalties", "beam_size"))
 def _search(
     model: Model,
     params: Params,
     request: Request,
-    alpha: Array,
-    beta: Array,
-    *,
+    exponents: tuple[Array, Array],
+    penalties: tuple[str, str],
     beam_size: int,
-    length: str,
-    coverage: str,
 ) -> Decoded:
+    (alpha, beta), (length, coverage) = exponents, penalties
     steps, num_keys = request.max_length + 1, request.source.shape[1]
     # The memory is the sentence's, whatever the hypothesis. Logits, the largest array,
     # come with the beam in front, as they are made.
@@ -173,6 +158,7 @@ def _search(
         in_beam, kept = (batch, beam_size), (batch, request.n_best)
         none, zeros = jnp.full(kept, -jnp.inf), jnp.zeros(kept, jnp.int32)
         unwritten = jnp.zeros((batch, steps, beam_size), jnp.int32)
+        unseen = jnp.zeros((*unwritten.shape, num_keys), jnp.float32)
         # In the beginning there is one hypothesis, without tokens.
         first = (jnp.arange(beam_size)[None] == 0) & (item.lengths > 0)[:, None]
 
@@ -186,11 +172,7 @@ def _search(
             jnp.where(first, 0.0, -jnp.inf),
             None if coverage == "none" else jnp.zeros((*in_beam, num_keys)),
             _Finished(none, none, zeros, zeros),
-            BackPointers(
-                unwritten,
-                unwritten,
-                jnp.zeros((*unwritten.shape, num_keys), jnp.float32),
-            ),
+            BackPointers(unwritten, unwritten, unseen),
         )
 
     def running(state: _Search) -> Array:
@@ -219,7 +201,10 @@ def _search(
 
         # A row that is done writes nowhere.
         here = jnp.arange(len(time)), jnp.where(on, time, steps)
-        pointers = BackPointers(tokens, parents, weights.astype(jnp.float32))
+        new = BackPointers(tokens, parents, weights.astype(jnp.float32))
+        pointers = jax.tree.map(
+            lambda leaf, one: leaf.at[here].set(one, mode="drop"), state.pointers, new
+        )
         return _Search(
             time + 1,
             jax.tree.map(follow, decoder),
@@ -227,11 +212,7 @@ def _search(
             jnp.where(done[:, None], -jnp.inf, log_probs),
             None if seen is None else follow(seen),
             finished,
-            jax.tree.map(
-                lambda all_, new: all_.at[here].set(new, mode="drop"),
-                state.pointers,
-                pointers,
-            ),
+            pointers,
         )
 
     finished, pointers = search_all(

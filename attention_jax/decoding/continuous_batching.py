@@ -1,9 +1,4 @@
-"""Continuous batching: a batch slot whose sentence is done takes the next one.
-
-In a batch that is searched from beginning to end, the sentences that are done wait for the
-longest. Here a slot that is done takes the next sentence, so that nearly every row of
-every step is of use.
-"""
+"""Continuous batching: a batch slot whose sentence is done takes the next one."""
 
 import functools
 from collections.abc import Callable
@@ -23,18 +18,13 @@ Result = TypeVar("Result")
 
 
 class Item(NamedTuple):
-    """What is searched with, of one sentence or of many; leaves [N, ...] or [B, ...].
-
-    Attributes:
-      memory: the encoded source.
-      lengths: of the source.
-      limits: of the translation.
-      key: what a sentence draws by, or None.
-    """
+    """What is searched with; leaves [N, ...] of all sentences or [B, ...] in the slots."""
 
     memory: Any
+    # Of the source.
     lengths: Int[Array, " N"]
     limits: Limits
+    # What a sentence draws by, or None.
     key: Any
 
 
@@ -52,8 +42,8 @@ def search_all(
     """Searches for a translation of every sentence; one `lax.while_loop`.
 
     Args:
-      model, params, request: the N sentences, of which padding rows at the end are not
-        searched for; B = request.slots are searched at a time.
+      model, params, request: N sentences, B = request.slots of them at a time; padding
+        rows at the end are not searched for.
       keys: what each draws by, [N], or None.
       begin: items -> their states, before any step.
       advance: (items, states) -> states after one more step. A row's state may depend on
@@ -75,9 +65,6 @@ def search_all(
         return jax.tree.map(
             lambda leaf: lax.dynamic_slice_in_dim(leaf, row, 1, axis=0), tree
         )
-
-    def unfinished(carry: Any) -> Array:
-        return jnp.any(carry[0] < number)
 
     def step(carry: Any) -> Any:
         index, following, held, state, results = carry
@@ -110,7 +97,7 @@ def search_all(
         jax.eval_shape(result, state),
     )
     carry = first, jnp.int32(slots), held, state, empty
-    return lax.while_loop(unfinished, step, carry)[-1]
+    return lax.while_loop(lambda c: jnp.any(c[0] < number), step, carry)[-1]
 
 
 def _encode_all(
@@ -132,9 +119,6 @@ def _encode_all(
         jax.eval_shape(encode, source, source_lengths),
     )
 
-    def more(carry: tuple[Array, Any]) -> Array:
-        return carry[0] < number
-
     def encode_some(carry: tuple[Array, Any]) -> tuple[Array, Any]:
         start, memory = carry
         # The last ones may be encoded twice.
@@ -145,12 +129,10 @@ def _encode_all(
         )
         return start + rows, _put(memory, start, some)
 
-    return lax.while_loop(more, encode_some, (jnp.int32(0), empty))[1], number
+    begin = jnp.int32(0), empty
+    return lax.while_loop(lambda c: c[0] < number, encode_some, begin)[1], number
 
 
 def _put(tree: Any, row: Array, new: Any) -> Any:
-    return jax.tree.map(
-        lambda leaf, one: lax.dynamic_update_slice_in_dim(leaf, one, row, axis=0),
-        tree,
-        new,
-    )
+    put = functools.partial(lax.dynamic_update_slice_in_dim, start_index=row, axis=0)
+    return jax.tree.map(put, tree, new)

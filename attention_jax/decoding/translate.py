@@ -186,7 +186,7 @@ def _display(codec: TextCodec, text: str) -> tuple[str, ...]:
     return tuple(codec.tokenizer.display(token.text) for token in codec.tokens(text))
 
 
-def _limits(decoding: DecodingConfig, source_lengths: np.ndarray) -> Limits:
+def _limits(decoding: DecodingConfig, source_lengths: Any) -> Limits:
     return length_limits(
         source_lengths,
         max_ratio=decoding.max_length_ratio,
@@ -196,9 +196,9 @@ def _limits(decoding: DecodingConfig, source_lengths: np.ndarray) -> Limits:
     )
 
 
-def _longest(decoding: DecodingConfig, source_length: int) -> int:
-    """How many tokens the translation of a sentence of this length may have."""
-    return int(np.max(_limits(decoding, np.array([source_length])).longest))
+def _longest(decoding: DecodingConfig, width: int) -> int:
+    """The most tokens of the translation of a sentence of this many."""
+    return int(np.max(_limits(decoding, width).longest))
 
 
 def _array_sizes(translator: Translator, width: int, n_best: int) -> tuple[int, int]:
@@ -224,13 +224,12 @@ def _translations(
 ) -> Iterator[tuple[int, list[Translation]]]:
     """(index, translations) of each sentence of a batch, from the arrays of a `Decoded`."""
     tokenizer = translator.source_codec.tokenizer
-    scores = arrays[3]
     for row, (index, tokens) in enumerate(zip(indices, batch, strict=True)):
         source = tuple(map(tokenizer.display, tokens))
         found = [
             _translation(translator, source, arrays, (row, n))
-            for n in range(scores.shape[1])
-            if scores[row, n] > -np.inf
+            for n, score in enumerate(arrays[3][row])
+            if score > -np.inf
         ]
         if not found:
             raise UserError(
@@ -268,15 +267,9 @@ def _translation(
     text = tokenizer.detokenize(words)
     for t, word in replaced.items():
         text = text.replace(word, shown[t])
-    return Translation(
-        text,
-        source_tokens,
-        tuple(shown),
-        weights[:length],
-        weights[length],
-        float(log_probs[row]),
-        float(scores[row]),
-    )
+    sides, attended = (source_tokens, tuple(shown)), (weights[:length], weights[length])
+    numbers = float(log_probs[row]), float(scores[row])
+    return Translation(text, *sides, *attended, *numbers)
 
 
 def sources_of_unknown(

@@ -27,7 +27,6 @@ from attention_jax.training.loop import MINUTES, PATIENCE, STEPS, Progress
 from attention_jax.training.run_directory import (
     RunDirectory,
     config_from_dict,
-    config_to_dict,
     flatten,
 )
 
@@ -96,7 +95,7 @@ def summarize(path: pathlib.Path, *, name: str) -> RunSummary:
     return RunSummary(
         name=name,
         path=directory.path,
-        config=flatten(config_to_dict(config)) if config else {},
+        config=flatten(config) if config else {},
         split_hash=sessions[-1].get("split_hash"),
         figures={
             "parameters": sessions[-1].get("parameters"),
@@ -187,7 +186,7 @@ def brief_fields(names: Sequence[str]) -> dict[str, str]:
 
     `data.seed` keeps its section, whatever `names` are: `seed` is another field.
     """
-    known = {*flatten(config_to_dict(ExperimentConfig())), *names}
+    known = {*flatten(ExperimentConfig()), *names}
     last = {name: name.rpartition(".")[2] for name in known}
     times = collections.Counter(last.values())
     return {name: last[name] if times[last[name]] == 1 else name for name in names}

@@ -32,10 +32,8 @@ from attention_jax.evaluation.attention_statistics import (
     mean_statistics,
 )
 from attention_jax.run import Run
-from attention_jax.training.loop import DevTranslations, EvaluateParams
-from attention_jax.training.provenance import environment
-from attention_jax.training.run_directory import RunDirectory
-from attention_jax.training.setup import Experiment
+from attention_jax.training.loop import DevTranslations, EvaluateParams, Experiment
+from attention_jax.training.run_directory import RunDirectory, environment
 
 SPLITS = ("test", "dev", "train")
 # Dev sentences that are translated while a run is trained: enough to show the trend.

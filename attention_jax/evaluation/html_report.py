@@ -24,7 +24,7 @@ from attention_jax.evaluation.evaluate import Evaluation
 from attention_jax.evaluation.fonts import web_font
 from attention_jax.evaluation.quality import sentence_chrf
 from attention_jax.run import Run
-from attention_jax.training.run_directory import config_to_dict, flatten
+from attention_jax.training.run_directory import flatten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ def collect(
     and "checkpoint".
     """
     sentences = list(_sentences(run, pairs, evaluation))
-    config = flatten(config_to_dict(run.config))
+    config = flatten(run.config)
     compared = compare_systems([System("run", evaluation, facts, config)])
     unit = run.config.data.source_tokenizer
     return {

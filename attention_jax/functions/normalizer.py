@@ -17,8 +17,8 @@ from attention_jax.types import Array, Bool, Float
 normalizers: "Registry[Normalizer]" = Registry("normalizer")
 
 
-@dataclasses.dataclass(frozen=True)
-class Normalizer:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Normalizer(static_args.ByIdentity):
     """A function from scores to weights along the last axis, and its hyper-parameters.
 
     Calling it applies the function with two promises kept here, once, for every

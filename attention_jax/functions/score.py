@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -19,8 +20,8 @@ POSITION_ARGUMENTS = ("query_position", "key_positions", "key_length")
 scores: "Registry[Score]" = Registry("score")
 
 
-@dataclasses.dataclass(frozen=True)
-class Score:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Score(static_args.ByIdentity):
     """A score function e = score(q, k_1..k_S), with what it declares.
 
     Calling it calls the function. Two are equal if the function, the declaration and the
@@ -235,12 +236,15 @@ def init_score_params(
 
     Raises:
       ValueError: a size is unknown, missing or below 1.
-      TypeError: rng is a number, or None.
+      TypeError: rng is not a PRNG key, or dtype not floating-point.
     """
-    if rng is None or isinstance(rng, int | float):
-        raise TypeError(
-            f"rng must be a PRNG key, such as jax.random.key(0), not {rng!r}"
-        )
+    rng = _key(rng)
+    try:
+        kind = jnp.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(f"dtype must be a dtype, not {dtype!r}") from error
+    if not jnp.issubdtype(kind, jnp.floating):
+        raise TypeError(f"dtype must be floating-point, not {kind}")
     score = get_score(score)
     known = {argument: letter for letter, (_, argument) in AXES.items()}
     lengths = {"Q": query_size, "K": key_size, "A": key_size}
@@ -253,9 +257,19 @@ def init_score_params(
         if letter not in lengths:
             raise ValueError(f"the score {score.name!r} needs {argument}")
         size = lengths[letter]
-        if not isinstance(size, int | np.integer) or size < 1:
+        whole = isinstance(size, int | np.integer) and not isinstance(size, bool)
+        if not whole or size < 1:
             raise ValueError(f"{argument} must be an integer >= 1, not {size!r}")
-    return initialize(rng, score.params, lengths, jnp.dtype(dtype))
+    return initialize(rng, score.params, lengths, kind)
+
+
+def _key(rng: Any) -> Array:
+    """A PRNG key, typed or raw."""
+    dtype = getattr(rng, "dtype", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if (typed and rng.ndim == 0) or (dtype == np.uint32 and rng.ndim == 1):
+        return rng
+    raise TypeError(f"rng must be a PRNG key, such as jax.random.key(0), not {rng!r}")
 
 
 def _check_signature(score: Score) -> None:

@@ -24,6 +24,45 @@ class ArrayValue:
         return np.frombuffer(self.data, self.dtype).reshape(self.shape)
 
 
+class ByIdentity:
+    """Equality of frozen dataclasses that tells 1 from True and 0.0 from −0.0, nested too."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and identity(self) == identity(other)
+
+    def __hash__(self) -> int:
+        return hash(identity(self))
+
+
+def identity(value: Any) -> Any:
+    """What is equal for values that no function can tell from each other, and for no others."""
+    if isinstance(value, ByIdentity):
+        # Computed once: every call of a jitted function compares its static arguments.
+        known = value.__dict__.get("_identity")
+        if known is None:
+            known = type(value), _fields(value)
+            object.__setattr__(value, "_identity", known)
+        return known
+    if isinstance(value, np.generic):
+        return type(value), value.tobytes()
+    if isinstance(value, float):
+        return type(value), value.hex()
+    if isinstance(value, tuple):
+        return type(value), tuple(map(identity, value))
+    if isinstance(value, frozenset):
+        return type(value), frozenset(map(identity, value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        # NaN is not equal to itself, so the fields alone, unless it says what is equal.
+        own = None if value.__dataclass_params__.eq else value
+        return type(value), own, _fields(value)
+    return type(value), value
+
+
+def _fields(value: Any) -> tuple[Any, ...]:
+    fields = dataclasses.fields(value)
+    return tuple(identity(getattr(value, f.name)) for f in fields if f.compare)
+
+
 Hyperparameters = tuple[tuple[str, Any], ...]
 
 

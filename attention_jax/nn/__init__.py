@@ -13,7 +13,7 @@ from attention_jax.nn.recurrent import (
     register_cell,
     scan_cell,
 )
-from attention_jax.nn.scan import plain_scan, recurrent_scan
+from attention_jax.nn.scan import recurrent_scan
 
 __all__ = [
     "Attention",
@@ -26,7 +26,6 @@ __all__ = [
     "gru_step",
     "linear",
     "lstm_step",
-    "plain_scan",
     "recurrent_scan",
     "register_cell",
     "scan_cell",

@@ -17,10 +17,7 @@ class Attention(nnx.Module):
         layer = Attention(64, 32, score="additive", rngs=nnx.Rngs(0))
         context = layer(queries, memory).context
 
-    Attributes:
-      score: the `Score`.
-      normalizer: the `Normalizer`.
-      params: the score's parameters by name; empty for a parameterless score.
+    Attributes: `score`, `normalizer`, and `params`, the score's parameters by name.
     """
 
     def __init__(
@@ -33,14 +30,11 @@ class Attention(nnx.Module):
         rngs: nnx.Rngs,
         **sizes: Any,
     ):
-        """Initialises the score's parameters.
+        """Initialises the score's parameters, from one key of the stream `params`.
 
         Args:
-          query_size: Q.
-          key_size: K.
-          score: anything `get_score` takes.
-          normalizer: anything `get_normalizer` takes.
-          rngs: one key is drawn from its `params` stream.
+          query_size: Q. key_size: K.
+          score: anything `get_score` takes. normalizer: anything `get_normalizer` takes.
           **sizes: `alignment_size`, `dtype`: see `init_score_params`.
         """
         self.score = get_score(score)
@@ -60,8 +54,7 @@ class Attention(nnx.Module):
         """Attends.
 
         Args:
-          query: [..., T, Q].
-          keys: [..., S, K], or what `prepare` returned.
+          query: [..., T, Q]. keys: [..., S, K], or what `prepare` returned.
           values: [..., S, V]; the keys themselves if not given.
           **arguments: `attention`'s, such as mask or statistics.
 

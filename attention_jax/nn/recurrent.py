@@ -167,19 +167,10 @@ class RecurrentLayer(nnx.Module):
         inputs: Float[Array, "S B I"],
         state: Any,
         valid: Bool[Array, "S B"] | None = None,
-        *,
-        reverse: bool = False,
     ) -> tuple[Float[Array, "S B H"], Any]:
         """Outputs at every step and the last valid state; see `scan_cell`."""
-        return scan_cell(
-            self.cell,
-            self.project(inputs),
-            self.w_hidden[...],
-            self.full_hidden_bias(),
-            state,
-            valid,
-            reverse=reverse,
-        )
+        projected, bias = self.project(inputs), self.full_hidden_bias()
+        return scan_cell(self.cell, projected, self.w_hidden[...], bias, state, valid)
 
 
 def scan_cell(
@@ -189,8 +180,6 @@ def scan_cell(
     hidden_bias: Float[Array, " G*H"] | None,
     state: Any,
     valid: Bool[Array, "S B"] | None = None,
-    *,
-    reverse: bool = False,
 ) -> tuple[Float[Array, "S B H"], Any]:
     """Runs a cell over time; padding holds the state and gives zero outputs.
 
@@ -201,8 +190,6 @@ def scan_cell(
       hidden_bias: b_h, or None.
       state: before the first step.
       valid: where there is a token; None if everywhere.
-      reverse: from the last step to the first. Padding at the end is then met first and
-        leaves `state` as it is, so that the final state is the one at step 0.
 
     Returns:
       (h_t at every step, 0 where not valid; the state after the last valid step).
@@ -213,14 +200,8 @@ def scan_cell(
     def step(product: Product, bias: Any, state: Any, x: Any) -> tuple[Any, Array]:
         return _step_or_hold(cell, product("hidden", state.hidden), bias, x, state)
 
-    state, outputs = recurrent_scan(
-        step,
-        {"hidden": w_hidden},
-        hidden_bias,
-        state,
-        (inputs, valid),
-        reverse=reverse,
-    )
+    weights = {"hidden": w_hidden}
+    state, outputs = recurrent_scan(step, weights, hidden_bias, state, (inputs, valid))
     return outputs, state
 
 
@@ -231,17 +212,14 @@ def scan_both_ways(
     state: Any,
     valid: Bool[Array, "S B"],
 ) -> tuple[Float[Array, "S B 2*H"], list[Any]]:
-    """`forward(inputs, ...)` and `backward(inputs, ..., reverse=True)` in one loop.
+    """Two layers of one cell and size, `backward` from the last step to the first.
 
-    Half as many dependent steps as one scan after the other, and two products at a time,
-    where a single one of few rows would not keep the cores busy.
-
-    Args:
-      forward, backward: layers of the same cell and size.
-      inputs, state, valid: what both read; see `scan_cell`.
+    In one loop: half as many dependent steps as one scan after the other, and two products
+    at a time, where a single one of few rows would not keep the cores busy.
 
     Returns:
-      (h_t at every step, forward first; the states of both after the last valid step).
+      (h_t at every step, forward first; the states of both after the last valid step). The
+      backward layer meets padding first, which leaves `state` as it is.
 
     Cost: 4·S·B·H·G·H FLOPs in S dependent steps.
     """

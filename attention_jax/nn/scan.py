@@ -26,26 +26,6 @@ Product = Callable[[str, Array], Array]
 Step = Callable[[Product, Any, Any, Any], tuple[Any, Any]]
 
 
-def plain_scan(
-    step: Step,
-    weights: Mapping[str, Float[Array, "F G"]],
-    constants: Any,
-    carry: Any,
-    inputs: Any,
-    *,
-    reverse: bool = False,
-) -> tuple[Any, Any]:
-    """`lax.scan` of `step`: what `recurrent_scan` computes, differentiated step by step.
-
-    Arguments and results are `recurrent_scan`'s.
-    """
-
-    def body(carry: Any, x: Any) -> tuple[Any, Any]:
-        return step(product_with(weights), constants, carry, x)
-
-    return lax.scan(body, carry, inputs, reverse=reverse)
-
-
 def product_with(weights: Mapping[str, Float[Array, "F G"]]) -> Product:
     """product(name, v) = v @ weights[name]: what a `Step` applies its weights with."""
     return lambda name, vectors: vectors @ weights[name]
@@ -57,12 +37,10 @@ def recurrent_scan(
     constants: Any,
     carry: Any,
     inputs: Any,
-    *,
-    reverse: bool = False,
 ) -> tuple[Any, Any]:
     """Scans `step` over time; the gradient of each weight is one matrix product.
 
-    Equals `plain_scan` and so do its derivatives, forward and reverse, of every order.
+    Equals `lax.scan` and so do its derivatives, forward and reverse, of every order.
     Reverse mode keeps the carries, the inputs and the products of each step and recomputes
     what lies between them.
 
@@ -74,7 +52,6 @@ def recurrent_scan(
       constants: a tree of arrays that every step reads.
       carry: the state before the first step.
       inputs: a tree of arrays with time first, scanned over.
-      reverse: from the last step to the first.
 
     Returns:
       (the state after the last step, the stacked y).
@@ -84,18 +61,21 @@ def recurrent_scan(
 
     Cost: the forward scan's; differentiated, no [F, G] array per step.
     """
-    return _scan(step, reverse, weights, constants, carry, inputs)
+    return _scan(step, weights, constants, carry, inputs)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _scan(
-    step: Step, reverse: bool, weights: Any, constants: Any, carry: Any, inputs: Any
+    step: Step, weights: Any, constants: Any, carry: Any, inputs: Any
 ) -> tuple[Any, Any]:
-    return plain_scan(step, weights, constants, carry, inputs, reverse=reverse)
+    def body(carry: Any, x: Any) -> tuple[Any, Any]:
+        return step(product_with(weights), constants, carry, x)
+
+    return lax.scan(body, carry, inputs)
 
 
 @_scan.defjvp
-def _scan_jvp(step: Step, reverse: bool, primals: tuple, tangents: tuple) -> tuple:
+def _scan_jvp(step: Step, primals: tuple, tangents: tuple) -> tuple:
     weights, constants, carry, inputs = primals
     d_weights, *d_rest = tangents
 
@@ -122,7 +102,7 @@ def _scan_jvp(step: Step, reverse: bool, primals: tuple, tangents: tuple) -> tup
             carry, y = step(product, constants, carry, x)
             return carry, (y, factors)
 
-        carry, (ys, factors) = lax.scan(body, carry, (deltas, inputs), reverse=reverse)
+        carry, (ys, factors) = lax.scan(body, carry, (deltas, inputs))
         return (carry, ys), factors
 
     deltas = _zero_deltas(step, *primals)
