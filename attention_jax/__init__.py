@@ -51,7 +51,7 @@ from attention_jax.normalizers import (
     sparsemax,
     top_k_softmax,
 )
-from attention_jax.score_modifiers import soft_cap, with_alibi
+from attention_jax.score_modifiers import from_score_mod, soft_cap, with_alibi
 from attention_jax.scores import (
     additive,
     bilinear,
@@ -129,6 +129,7 @@ __all__ = [
     "entmax15",
     "euclidean",
     "explain_attention",
+    "from_score_mod",
     "get_normalizer",
     "get_score",
     "hardmax",

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.functions import numbers
+from attention_jax.functions.batching import like
 from attention_jax.functions.normalizer import register_normalizer
 from attention_jax.functions.ordering import comparable, rounded
 from attention_jax.types import Array, Bool, Float
@@ -31,7 +32,7 @@ def softmax_ratio(
     return exponentials, jnp.maximum(jnp.sum(exponentials, axis=-1, keepdims=True), 0.5)
 
 
-@register_normalizer(ratio=softmax_ratio)
+@register_normalizer(ratio=softmax_ratio, block_sparse=True)
 def softmax(
     scores: Float[Array, "... S"],
     where: Bool[Array, "... S"] | None = None,
@@ -63,7 +64,7 @@ def softmax(
     return exponentials / total
 
 
-@register_normalizer
+@register_normalizer(block_sparse=True)
 def sigmoid(
     scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
 ) -> Float[Array, "... S"]:
@@ -80,7 +81,7 @@ def sigmoid(
     return jax.nn.sigmoid(scores)
 
 
-@register_normalizer
+@register_normalizer(block_sparse=True)
 def sparsemax(
     scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
 ) -> Float[Array, "... S"]:
@@ -100,7 +101,7 @@ def sparsemax(
     return jax.nn.relu(shifted - _sparsemax_threshold(shifted))
 
 
-@register_normalizer
+@register_normalizer(block_sparse=True)
 def entmax15(
     scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
 ) -> Float[Array, "... S"]:
@@ -118,7 +119,7 @@ def entmax15(
     return jnp.square(jax.nn.relu(shifted - _entmax15_threshold(shifted)))
 
 
-@register_normalizer
+@register_normalizer(block_sparse=True)
 def hardmax(
     scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
 ) -> Float[Array, "... S"]:
@@ -134,7 +135,7 @@ def hardmax(
     return _hardmax(scores, jnp.ones(scores.shape, bool) if where is None else where)
 
 
-@register_normalizer
+@register_normalizer(block_sparse=True)
 def top_k_softmax(
     scores: Float[Array, "... S"],
     where: Bool[Array, "... S"] | None = None,
@@ -185,7 +186,7 @@ def softmax_one_ratio(
     return exponentials, jnp.exp(-maximum) + total
 
 
-@register_normalizer(ratio=softmax_one_ratio)
+@register_normalizer(ratio=softmax_one_ratio, block_sparse=True)
 def softmax_one(
     scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
 ) -> Float[Array, "... S"]:
@@ -325,7 +326,10 @@ def _risen(step: Callable[[Array], Array], shifted: Array) -> Array:
     what rounding put the one before too high, is taken too.
     """
     shape = (*shifted.shape[:-1], 1)
-    start = jnp.full(shape, -1, shifted.dtype), jnp.ones(shape, bool)
+    start = (
+        like(jnp.full(shape, -1, shifted.dtype), shifted),
+        like(jnp.ones(shape, bool), shifted),
+    )
 
     def rise(state: tuple[Array, Array]) -> tuple[Array, Array]:
         threshold, rising = state

@@ -2,6 +2,7 @@
 
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -30,6 +31,15 @@ def positive(name: str, value: Any) -> float:
     if not number > 0:
         raise ValueError(f"{name} must be positive, not {value}")
     return finite(name, number)
+
+
+def each(check: Callable[[str, Any], float], name: str, values: Any) -> Any:
+    """`check(name, value)` of a number, or of each in an array or list: float64 [...]."""
+    if isinstance(values, jax.core.Tracer) or not np.ndim(values):
+        return check(name, values)
+    array = np.asarray(values)
+    flat = [check(name, value) for value in array.ravel()]
+    return np.array(flat, np.float64).reshape(array.shape)
 
 
 def _number(name: str, value: Any) -> float:
