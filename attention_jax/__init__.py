@@ -10,7 +10,7 @@ and leading axes, compiled. Everything public is importable from here; masks as
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from attention_jax import masks, moved
+from attention_jax import masks, moved, serialization
 from attention_jax.attention import (
     Attended,
     AttentionOutput,
@@ -51,7 +51,7 @@ from attention_jax.normalizers import (
     sparsemax,
     top_k_softmax,
 )
-from attention_jax.score_modifiers import soft_cap, with_alibi
+from attention_jax.score_modifiers import from_score_mod, soft_cap, with_alibi
 from attention_jax.scores import (
     additive,
     bilinear,
@@ -79,6 +79,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 moved.install()
+serialization.register()
 
 # Imported on first use: flax, orbax and matplotlib take seconds that `attention` needs not.
 _LATE = {
@@ -129,6 +130,7 @@ __all__ = [
     "entmax15",
     "euclidean",
     "explain_attention",
+    "from_score_mod",
     "get_normalizer",
     "get_score",
     "hardmax",

@@ -15,10 +15,11 @@ import numpy as np
 
 from attention_jax import masks
 from attention_jax.errors import unknown_name
+from attention_jax.functions import numbers, static_args
 from attention_jax.functions.normalizer import Normalizer, get_normalizer
 from attention_jax.functions.params import AXES
 from attention_jax.functions.prepared import PreparedKeys, run_prepare
-from attention_jax.functions.score import Score, get_score
+from attention_jax.functions.score import LEADING_INDICES, Score, get_score
 from attention_jax.masks import Mask
 from attention_jax.statistics import TopK, statistic_names, top_k
 from attention_jax.types import Array
@@ -35,6 +36,8 @@ from attention_jax.types import Array
         "query_positions",
         "key_positions",
         "dropout_rng",
+        "bias",
+        "extras",
     ],
     meta_fields=[],
 )
@@ -48,6 +51,8 @@ class Operands:
       mask: a Mask or None.
       query_positions: [..., T]. key_positions: [..., S].
       dropout_rng: a typed PRNG key, or None without dropout.
+      bias: [..., T or 1, S or 1], added to the scores, or None.
+      extras: what the score takes besides params and positions, numbers [...] each.
     """
 
     query: Array
@@ -58,6 +63,8 @@ class Operands:
     query_positions: Array
     key_positions: Array
     dropout_rng: Array | None
+    bias: Array | None = None
+    extras: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def num_queries(self) -> int:
@@ -73,25 +80,29 @@ class Operands:
             return self.keys.leading
         return self.keys.shape[:-2]
 
-    @property
-    def leading(self) -> tuple[int, ...]:
-        """The result's leading axes: those of queries, keys and values, broadcast."""
-        return self.shape[0]
-
-    @property
-    def shape(self) -> tuple[tuple[int, ...], int, int]:
-        """The result's leading axes, T and S."""
-        *query_leading, num_queries, _ = self.query.shape
-        *value_leading, num_keys, _ = self.values.shape
-        leading = jnp.broadcast_shapes(
-            tuple(query_leading), self.key_leading, tuple(value_leading)
+    def leading(self, score: Score) -> tuple[int, ...]:
+        """The result's leading axes: those of everything but masks and biases, broadcast."""
+        numbers = jax.tree.leaves(self.extras)
+        return jnp.broadcast_shapes(
+            self.query.shape[:-2],
+            self.key_leading,
+            self.values.shape[:-2],
+            *(
+                self.params[name].shape[: self.params[name].ndim - core]
+                for name, core in score.param_ndims.items()
+            ),
+            *(number.shape for number in numbers),
         )
-        return leading, num_queries, num_keys
 
     def prepared(self, score: Score) -> "Operands":
         """The same in promote(query dtype, float32), with the keys prepared."""
         dtype = compute_dtype(self.query)
         params = {name: value.astype(dtype) for name, value in self.params.items()}
+        bias = None if self.bias is None else self.bias.astype(dtype)
+        extras = {
+            name: value if name == LEADING_INDICES else value.astype(dtype)
+            for name, value in self.extras.items()
+        }
         keys = self.keys
         if isinstance(keys, PreparedKeys):
             keys = keys.astype(dtype)
@@ -103,6 +114,8 @@ class Operands:
             keys=keys,
             values=self.values.astype(dtype),
             params=params,
+            bias=bias,
+            extras=extras,
         )
 
 
@@ -116,6 +129,7 @@ class Options:
     return_weights: bool = False
     statistics: tuple[str | TopK, ...] = ()
     chunk_size: int | None = None
+    precision: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,8 +143,10 @@ class AttentionCall:
     normalizer: Any = "softmax"
     params: Any = None
     mask: Any = None
+    bias: Any = None
     query_positions: Any = None
     key_positions: Any = None
+    precision: Any = None
     dropout_rate: Any = 0.0
     dropout_rng: Any = None
     implementation: str = "auto"
@@ -152,6 +168,7 @@ class AttentionCall:
             return_weights=bool(self.return_weights),
             statistics=_check_statistics(self.statistics),
             chunk_size=_check_chunk_size(self.chunk_size),
+            precision=_check_precision(self.precision),
         )
         score = options.score
         query, values = floating("query", self.query), floating("values", self.values)
@@ -175,8 +192,23 @@ class AttentionCall:
             )
         sizes = {"Q": query.shape[-1], "K": key_size}
         params = check_params(score, self.params, sizes)
+        varying = {
+            name: jnp.asarray(value)
+            for name, value in static_args.thaw(score.numbers).items()
+        }
         leading = _broadcast_leading(
-            query=query.shape[:-2], keys=tuple(key_leading), values=values.shape[:-2]
+            query=query.shape[:-2],
+            keys=tuple(key_leading),
+            values=values.shape[:-2],
+            **{
+                f"params[{name!r}]": params[name].shape[: params[name].ndim - core]
+                for name, core in score.param_ndims.items()
+                if params[name].ndim > core
+            },
+            **{
+                f"{name.partition('.')[0]} of {score.name}": number.shape
+                for name, number in varying.items()
+            },
         )
         lengths = {"T": query.shape[-2], "S": num_keys}
         positions = {
@@ -189,10 +221,24 @@ class AttentionCall:
         mask = None if self.mask is None else masks.as_mask(self.mask)
         if mask is not None:
             _check_mask(mask, lengths, leading)
+        extras: dict[str, Any] = dict(varying)
+        if score.leading_indices:
+            extras[LEADING_INDICES] = tuple(
+                jnp.arange(size).reshape((-1,) + (1,) * (len(leading) - 1 - axis))
+                for axis, size in enumerate(leading)
+            )
         drops = options.dropout_rate > 0
         rng = _as_typed_key(self.dropout_rng) if drops else None
         operands = Operands(
-            query, keys, values, params, mask, **positions, dropout_rng=rng
+            query,
+            keys,
+            values,
+            params,
+            mask,
+            **positions,
+            dropout_rng=rng,
+            bias=_check_bias(self.bias, lengths, leading),
+            extras=extras,
         )
         return operands, options
 
@@ -223,6 +269,8 @@ def as_array(name: str, value: Any) -> Array:
     if isinstance(value, str) or value is None or isinstance(value, Mapping):
         raise TypeError(f"{name} must be an array, not {type(value).__name__}")
     try:
+        if isinstance(value, np.ndarray) and not value.dtype.isnative:
+            value = value.astype(value.dtype.newbyteorder("="))
         return jnp.asarray(value)
     except (TypeError, ValueError) as error:
         # Strings, objects, dates (TypeError) and ragged lists (ValueError).
@@ -237,11 +285,9 @@ def integers(name: str, value: Any) -> Array:
 
     Raises:
       TypeError: its dtype is not an integer's.
+      ValueError: an integer does not fit.
     """
-    array = as_array(name, value)
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(f"{name} must be integers, but the dtype is {array.dtype}")
-    return masks.wide(array)
+    return numbers.integers(name, value)
 
 
 def compute_dtype(query: Array) -> Any:
@@ -296,12 +342,14 @@ def _check_param_shape(
     score: Score, name: str, axes: str, array: Array, lengths: dict[str, int | None]
 ) -> None:
     """Binds each axis letter to one length over all parameters."""
-    if array.ndim != len(axes):
+    first = array.ndim - len(axes)
+    if first < 0:
         raise ValueError(
             f"params[{name!r}] of the score {score.name!r} must have the axes "
-            f"[{', '.join(axes)}], but its shape is {array.shape}"
+            f"[..., {', '.join(axes)}], but its shape is {array.shape}"
         )
-    for axis, (letter, length) in enumerate(zip(axes, array.shape, strict=True)):
+    for axis, letter in enumerate(axes, first):
+        length = array.shape[axis]
         expected = lengths.get(letter)
         if expected is None:
             lengths[letter] = length
@@ -396,6 +444,39 @@ def _check_positions(
     return array
 
 
+def _check_bias(
+    bias: Any, lengths: dict[str, int], leading: tuple[int, ...]
+) -> Array | None:
+    """The bias with at least its two own axes, T or 1 and S or 1 long."""
+    if bias is None:
+        return None
+    array = floating("bias", bias)
+    expected = (*leading, lengths["T"], lengths["S"])
+    if not _broadcasts_to(array.shape, expected):
+        raise ValueError(
+            f"bias must be broadcastable to [..., T, S] = {list(expected)}, "
+            f"but the shape is {array.shape}"
+        )
+    return array.reshape((1,) * max(0, 2 - array.ndim) + array.shape)
+
+
+def _check_precision(precision: Any) -> str | None:
+    """The name by which `jax.default_matmul_precision` knows it."""
+    name = precision
+    if isinstance(precision, jax.lax.Precision):
+        name = precision.name.lower()
+    elif isinstance(precision, jax.lax.DotAlgorithmPreset):
+        name = precision.name
+    try:
+        with jax.default_matmul_precision(name):
+            return name
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "precision must be None, a jax.lax.Precision, a jax.lax.DotAlgorithmPreset "
+            f"or the name of one, such as 'highest', got {precision!r}"
+        ) from error
+
+
 def _check_mask(mask: Mask, lengths: dict[str, int], leading: tuple[int, ...]) -> None:
     """Raises ValueError unless every leaf of the mask fits [..., T, S]."""
     for leaf, axes in zip(jax.tree.leaves(mask), mask.leaf_axes(), strict=True):
@@ -415,17 +496,31 @@ def _check_mask(mask: Mask, lengths: dict[str, int], leading: tuple[int, ...]) -
 
 
 def _as_typed_key(rng: Any) -> Array:
-    """A PRNG key as a typed one; raw uint32 keys are wrapped."""
-    if isinstance(rng, jax.Array | np.ndarray) and jnp.issubdtype(
-        rng.dtype, jax.dtypes.prng_key
+    """A PRNG key as a typed one of the default kind; raw uint32 keys are wrapped.
+
+    What the other kinds draw in a `vmap` depends on how many rows are drawn at a time, and
+    so would the dropout of a row on the kernel and its blocks.
+    """
+    if not (
+        isinstance(rng, jax.Array | np.ndarray)
+        and jnp.issubdtype(rng.dtype, jax.dtypes.prng_key)
     ):
-        return jnp.asarray(rng)
-    try:
-        return jax.random.wrap_key_data(jnp.asarray(rng))
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"dropout_rng must be a PRNG key from jax.random.key: {error}"
-        ) from error
+        try:
+            rng = jax.random.wrap_key_data(jnp.asarray(rng))
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"dropout_rng must be a PRNG key from jax.random.key: {error}"
+            ) from error
+    if rng.shape:
+        raise ValueError(
+            "dropout_rng must be one PRNG key, but is an array of keys of shape "
+            f"{rng.shape}; every query draws its own numbers from one"
+        )
+    if jax.random.key_impl(rng) != "threefry2x32":
+        rng = jax.random.wrap_key_data(
+            jax.random.bits(rng, (2,), jnp.uint32), impl="threefry2x32"
+        )
+    return jnp.asarray(rng)
 
 
 def _broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:

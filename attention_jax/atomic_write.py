@@ -34,9 +34,8 @@ def write_bytes(path: pathlib.Path, data: bytes) -> None:
 def _replace(path: pathlib.Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     # Not tempfile, whose files are private: this one is to be as readable as any other.
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        with open(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

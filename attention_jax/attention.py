@@ -5,6 +5,7 @@ A call goes through four files: this one, `arguments` (what was given, checked),
 the normaliser themselves.
 """
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -25,6 +26,7 @@ from attention_jax.arguments import (
     integers,
 )
 from attention_jax.errors import unknown_name
+from attention_jax.functions.captured import captures
 from attention_jax.functions.prepared import PreparedKeys, run_prepare
 from attention_jax.functions.registry import Registry
 from attention_jax.functions.score import get_score
@@ -38,6 +40,7 @@ from attention_jax.kernels.reference import (
     attend_reference,
     weighted_average,
 )
+from attention_jax.kernels.sharding import on_each_device
 from attention_jax.statistics import COLUMN_SUM, TopK
 from attention_jax.types import Array, ArrayLike, Bool, Float, Int
 
@@ -150,11 +153,16 @@ def attend(
     if where is not None:
         where = _check_where(where, operands.num_keys)
         operands = zero_unused(operands, where)
+    if leading := operands.leading(options.score):
+        raise ValueError(
+            "attend takes one query, one sequence of keys and parameters without leading "
+            f"axes, but some have {leading}; attention takes those"
+        )
     operands = operands.prepared(options.score)
     assert isinstance(operands.keys, PreparedKeys)
     found = attend_one(
         options,
-        operands.params,
+        {**operands.params, **operands.extras},
         operands.query[0],
         operands.keys.arrays,
         operands.values,
@@ -220,8 +228,10 @@ def attention(
     normalizer: Any = "softmax",
     params: Any = None,
     mask: Any = None,
+    bias: Float[ArrayLike, "... T S"] | None = None,
     query_positions: Int[ArrayLike, "... T"] | None = None,
     key_positions: Int[ArrayLike, "... S"] | None = None,
+    precision: Any = None,
     dropout_rate: float = 0.0,
     dropout_rng: Array | None = None,
     implementation: str = AUTO,
@@ -231,7 +241,7 @@ def attention(
 ) -> AttentionOutput:
     """Attention of T queries to S keys and their values: `attend` for every query.
 
-        e_ti = score(q_t, k_i)    a_t = normalizer(e_t)    o_t = Σ_i a_ti v_i
+        e_ti = score(q_t, k_i) + bias_ti    a_t = normalizer(e_t)    o_t = Σ_i a_ti v_i
 
     Args:
       query: [..., T, Q]. `...` is any number of leading axes; those of queries, keys and
@@ -240,12 +250,17 @@ def attention(
       values: [..., S, V].
       score: anything `get_score` takes.
       normalizer: anything `get_normalizer` takes.
-      params: the score's parameters, by name.
+      params: the score's parameters, by name. Axes before a parameter's own are leading
+        axes that broadcast with the others: w [H, Q, K] with queries [B, H, T, Q] is a form
+        a head.
       mask: booleans broadcastable to [..., T, S], True = attend, or a mask from
         `attention_jax.masks`.
+      bias: floats broadcastable to [..., T, S], added to the scores; differentiable.
       query_positions: integers [..., T], what masks and scores by position see; 0..T−1 if
         not given. One decoding step at position t passes [t].
       key_positions: integers [..., S]; 0..S−1 if not given.
+      precision: of every matrix product inside: None for JAX's default, a
+        `jax.lax.Precision`, or a name such as "highest".
       dropout_rate: share of weights dropped, the rest scaled by 1 / (1 − rate).
       dropout_rng: a PRNG key; needed if dropout_rate > 0. The weights dropped do not
         depend on the implementation or chunk size.
@@ -278,8 +293,10 @@ def attention(
         normalizer=normalizer,
         params=params,
         mask=mask,
+        bias=bias,
         query_positions=query_positions,
         key_positions=key_positions,
+        precision=precision,
         dropout_rate=dropout_rate,
         dropout_rng=dropout_rng,
         implementation=implementation,
@@ -287,7 +304,7 @@ def attention(
         return_weights=return_weights,
         statistics=statistics,
     )
-    return attend_checked(*call.check(), _check_implementation(implementation))
+    return dispatch(*call.check(), _check_implementation(implementation))
 
 
 def _check_implementation(name: str) -> str:
@@ -296,19 +313,47 @@ def _check_implementation(name: str) -> str:
     return name
 
 
-@functools.partial(jax.jit, static_argnames=("options", "name"))
-def attend_checked(operands: Operands, options: Options, name: str) -> AttentionOutput:
-    """The kernel's result in the query's dtype."""
+def dispatch(
+    operands: Operands, options: Options, name: str, rows: Array | None = None
+) -> AttentionOutput:
+    """`attend_checked`, compiled anew where what was compiled might no longer be true."""
+    if captures(options.score) or captures(options.normalizer):
+        return jax.jit(lambda operands, rows: _attend(operands, options, name, rows))(
+            operands, rows
+        )
+    return attend_checked(operands, options, name, rows)
+
+
+def _attend(
+    operands: Operands, options: Options, name: str, rows: Array | None = None
+) -> AttentionOutput:
+    """The kernel's result in the query's dtype, of all queries or of those in `rows`."""
+    precision = contextlib.nullcontext()
+    if options.precision is not None:
+        precision = jax.default_matmul_precision(options.precision)
+    attend_here = functools.partial(_attend_here, options, name)
+    with precision:
+        return AttentionOutput(*on_each_device(attend_here, operands, options, rows))
+
+
+attend_checked = jax.jit(_attend, static_argnames=("options", "name"))
+
+
+def _attend_here(
+    options: Options, name: str, operands: Operands, rows: Array | None
+) -> AttentionOutput:
+    if rows is not None:
+        operands = _of_queries(operands, rows)
     if name == AUTO:
         name = choose(operands, options)
-    rows = kernels.entries[name](operands, options)
+    found = kernels.entries[name](operands, options)
     dtype = operands.query.dtype
-    statistics = dict(rows.statistics)
-    if rows.column_sum is not None:
-        statistics[COLUMN_SUM] = rows.column_sum
+    statistics = dict(found.statistics)
+    if found.column_sum is not None:
+        statistics[COLUMN_SUM] = found.column_sum
     return AttentionOutput(
-        rows.context.astype(dtype),
-        None if rows.weights is None else rows.weights.astype(dtype),
+        found.context.astype(dtype),
+        None if found.weights is None else found.weights.astype(dtype),
         statistics,
     )
 
@@ -322,6 +367,7 @@ def attention_rows(
     normalizer: Any = "softmax",
     params: Any = None,
     mask: Any = None,
+    bias: Float[ArrayLike, "... T S"] | None = None,
     query_positions: Int[ArrayLike, "... T"] | None = None,
     key_positions: Int[ArrayLike, "... S"] | None = None,
 ) -> Float[Array, "... R S"]:
@@ -341,6 +387,7 @@ def attention_rows(
       normalizer: as for `attention`.
       params: as for `attention`.
       mask: as for `attention`, of all T queries.
+      bias: as for `attention`, of all T queries.
       query_positions: as for `attention`, of all T queries.
       key_positions: as for `attention`.
 
@@ -366,12 +413,13 @@ def attention_rows(
         normalizer=normalizer,
         params=params,
         mask=mask,
+        bias=bias,
         query_positions=query_positions,
         key_positions=key_positions,
         return_weights=True,
     ).check()
     chosen = _check_rows(rows, operands.num_queries)
-    weights = attend_checked(_of_queries(operands, chosen), options, AUTO).weights
+    weights = dispatch(operands, options, AUTO, chosen).weights
     assert weights is not None
     return weights
 
@@ -397,12 +445,15 @@ def _of_queries(operands: Operands, rows: Array) -> Operands:
     def queries(array: Array, axis: int) -> Array:
         return jnp.take(array, rows, axis=axis, mode="clip")
 
-    mask = operands.mask
+    mask, bias = operands.mask, operands.bias
+    if bias is not None and bias.shape[-2] == operands.num_queries:
+        bias = queries(bias, -2)
     return dataclasses.replace(
         operands,
         query=queries(operands.query, -2),
         query_positions=queries(operands.query_positions, -1),
         mask=None if mask is None else mask.of_queries(queries, operands.num_queries),
+        bias=bias,
     )
 
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from attention_jax.functions import numbers
 from attention_jax.types import Array, ArrayLike, Bool, Int
 
 
@@ -117,12 +118,17 @@ class Window(_Leafed):
     right: int | None
 
     def row(self, query_position, key_positions):
-        offsets = key_positions - query_position
+        limits = jnp.iinfo(query_position.dtype)
         inside = jnp.ones(key_positions.shape, bool)
-        if self.left is not None:
-            inside &= offsets >= -self.left
-        if self.right is not None:
-            inside &= offsets <= self.right
+        # A side that no integer of the positions' is beyond is none; nor may a sum wrap.
+        if self.left is not None and self.left <= limits.max:
+            first = query_position - self.left
+            first = jnp.where(first > query_position, limits.min, first)
+            inside &= key_positions >= first
+        if self.right is not None and self.right <= limits.max:
+            last = query_position + self.right
+            last = jnp.where(last < query_position, limits.max, last)
+            inside &= key_positions <= last
         return inside
 
 
@@ -148,7 +154,14 @@ class Segments(_Leafed):
     key_ids: Int[Array, "... S"]
 
     def row(self, query_position, key_positions):
-        return self.key_ids == self.query_ids
+        keys, query = self.key_ids, self.query_ids
+        if keys.dtype == query.dtype:
+            return keys == query
+        wider = _wider(keys, query)
+        same = keys.astype(wider) == query.astype(wider)
+        # A negative id and a large unsigned one have the same bits.
+        unsigned = [jnp.issubdtype(x.dtype, jnp.unsignedinteger) for x in (keys, query)]
+        return same & (keys >= 0) & (query >= 0) if any(unsigned) else same
 
 
 @_mask_type(leaves={"length": ""})
@@ -158,7 +171,8 @@ class Prefix(_Leafed):
     length: Int[Array, "..."]
 
     def row(self, query_position, key_positions):
-        return key_positions < self.length.astype(key_positions.dtype)
+        wider = _wider(key_positions, self.length)
+        return key_positions.astype(wider) < self.length.astype(wider)
 
 
 @_mask_type(leaves={"array": "TS"})
@@ -284,7 +298,9 @@ def padding(key_lengths: ArrayLike) -> Mask:
       ValueError: one is negative. (The values of a JAX array are not looked at: that
         would wait for the device.)
     """
-    return Padding(_counts("masks.padding: key_lengths", key_lengths))
+    return Padding(
+        numbers.integers("masks.padding: key_lengths", key_lengths, counts=True)
+    )
 
 
 def segments(query_ids: ArrayLike, key_ids: ArrayLike) -> Mask:
@@ -293,13 +309,16 @@ def segments(query_ids: ArrayLike, key_ids: ArrayLike) -> Mask:
     Args:
       query_ids: integers [..., T].
       key_ids: integers [..., S].
+
+    Raises:
+      TypeError: they are not integers.
+      ValueError: one is a scalar, or has an id that does not fit the widest integers there
+        are: int32, unless 64-bit types are enabled.
     """
-    query_ids = _integers("masks.segments: query_ids", query_ids)
-    key_ids = _integers("masks.segments: key_ids", key_ids)
-    for name, ids in (("query_ids", query_ids), ("key_ids", key_ids)):
-        if ids.ndim < 1:
-            raise ValueError(f"masks.segments: {name} needs an axis, but is a scalar")
-    return Segments(query_ids, key_ids)
+    return Segments(
+        _ids("masks.segments: query_ids", query_ids),
+        _ids("masks.segments: key_ids", key_ids),
+    )
 
 
 def prefix(length: ArrayLike) -> Mask:
@@ -311,12 +330,18 @@ def prefix(length: ArrayLike) -> Mask:
       TypeError: it is not an integer.
       ValueError: it is negative, as far as `padding` looks.
     """
-    return Prefix(_counts("masks.prefix: length", length))
+    return Prefix(numbers.integers("masks.prefix: length", length, counts=True))
 
 
 def dense(array: ArrayLike) -> Mask:
     """A boolean array, broadcastable to [..., T, S], as a mask."""
-    array = jnp.asarray(array)
+    try:
+        array = jnp.asarray(array)
+    except (TypeError, ValueError) as error:
+        came = getattr(array, "dtype", repr(array))
+        raise TypeError(
+            f"mask must be an array of booleans, got {came!s:.200}"
+        ) from error
     if array.dtype != bool:
         raise TypeError(
             f"mask must be boolean (True = attend), but its dtype is {array.dtype}"
@@ -361,26 +386,20 @@ def as_mask(mask: Any) -> Mask:
     return dense(mask)
 
 
-def _integers(name: str, values: ArrayLike) -> Array:
-    try:
-        array = jnp.asarray(values)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must be integers, got {values!r}") from error
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(f"{name} must be integers, but the dtype is {array.dtype}")
-    return wide(array)
+def _wider(one: Array, other: Array) -> Any:
+    """The wider of two dtypes."""
+    return max(one.dtype, other.dtype, key=lambda dtype: dtype.itemsize)
 
 
-def _counts(name: str, values: ArrayLike) -> Array:
-    counts = _integers(name, values)
-    # Looking at a JAX array would wait for the device.
-    if not isinstance(values, jax.Array) and np.any(np.asarray(values) < 0):
-        raise ValueError(f"{name} must be at least 0, but one is {np.min(values)}")
-    return counts
-
-
-def wide(integers: Array) -> Array:
-    """Integers that neither wrap below 0 nor above 127: at least int32, signed."""
-    dtype = integers.dtype
-    narrow = not jnp.issubdtype(dtype, jnp.signedinteger) or dtype.itemsize < 4
-    return integers.astype(jnp.int32) if narrow else integers
+def _ids(name: str, values: ArrayLike) -> Array:
+    """Ids [..., n], of which none is changed."""
+    # Unsigned ones that JAX has would be clipped.
+    if getattr(values, "dtype", None) == np.uint32 or (
+        isinstance(values, jax.Array) and values.dtype == np.uint64
+    ):
+        ids = jnp.asarray(values)
+    else:
+        ids = numbers.integers(name, values)
+    if ids.ndim < 1:
+        raise ValueError(f"{name} needs an axis, but is a scalar")
+    return ids

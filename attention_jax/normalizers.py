@@ -9,8 +9,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from attention_jax.functions import numbers
+from attention_jax.functions.batching import like
 from attention_jax.functions.normalizer import register_normalizer
-from attention_jax.functions.numbers import normal
 from attention_jax.functions.ordering import comparable, rounded
 from attention_jax.types import Array, Bool, Float
 
@@ -19,20 +20,19 @@ def softmax_ratio(
     scores: Float[Array, "... S"], *, temperature: float = 1.0
 ) -> tuple[Float[Array, "... S"], Float[Array, "... 1"]]:
     """exp((e_i − max e) / τ) and their sum."""
-    if temperature <= 0:
-        raise ValueError(f"softmax: temperature must be positive, not {temperature}")
+    temperature = numbers.positive("softmax: temperature", temperature)
     # Divided after the subtraction, so that neither overflow nor rounding moves the largest
     # score away from the maximum.
     shifted = rounded(scores) - _maximum(scores)
     if temperature != 1.0:
         wide = _at_least_float32(shifted)
-        shifted = (wide / normal(temperature, wide.dtype)).astype(scores.dtype)
+        shifted = (wide / numbers.normal(temperature, wide.dtype)).astype(scores.dtype)
     exponentials = jnp.exp(shifted)
     # The largest score adds exp(0) = 1: only a row that is all masked has less, 0.
     return exponentials, jnp.maximum(jnp.sum(exponentials, axis=-1, keepdims=True), 0.5)
 
 
-@register_normalizer(ratio=softmax_ratio)
+@register_normalizer(ratio=softmax_ratio, block_sparse=True)
 def softmax(
     scores: Float[Array, "... S"],
     where: Bool[Array, "... S"] | None = None,
@@ -54,7 +54,8 @@ def softmax(
       Weights, positive, summing to 1; 0 in a row whose every score is −inf.
 
     Raises:
-      ValueError: temperature is not positive.
+      ValueError: temperature is not positive and finite.
+      TypeError: it is not a number.
 
     Cost: about 5·S FLOPs and S exponentials a row.
     """
@@ -63,7 +64,7 @@ def softmax(
     return exponentials / total
 
 
-@register_normalizer
+@register_normalizer(block_sparse=True)
 def sigmoid(
     scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
 ) -> Float[Array, "... S"]:
@@ -80,7 +81,7 @@ def sigmoid(
     return jax.nn.sigmoid(scores)
 
 
-@register_normalizer
+@register_normalizer(block_sparse=True)
 def sparsemax(
     scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
 ) -> Float[Array, "... S"]:
@@ -100,7 +101,7 @@ def sparsemax(
     return jax.nn.relu(shifted - _sparsemax_threshold(shifted))
 
 
-@register_normalizer
+@register_normalizer(block_sparse=True)
 def entmax15(
     scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
 ) -> Float[Array, "... S"]:
@@ -118,7 +119,7 @@ def entmax15(
     return jnp.square(jax.nn.relu(shifted - _entmax15_threshold(shifted)))
 
 
-@register_normalizer
+@register_normalizer(block_sparse=True)
 def hardmax(
     scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
 ) -> Float[Array, "... S"]:
@@ -134,7 +135,7 @@ def hardmax(
     return _hardmax(scores, jnp.ones(scores.shape, bool) if where is None else where)
 
 
-@register_normalizer
+@register_normalizer(block_sparse=True)
 def top_k_softmax(
     scores: Float[Array, "... S"],
     where: Bool[Array, "... S"] | None = None,
@@ -153,12 +154,12 @@ def top_k_softmax(
 
     Raises:
       ValueError: k is below 1.
+      TypeError: it is not an integer.
 
     Cost: a selection of k of S, then a softmax.
     Source: Gupta et al. 2021, arXiv:2106.06899.
     """
-    if k < 1:
-        raise ValueError(f"top_k_softmax: k must be at least 1, not {k}")
+    k = numbers.at_least_1("top_k_softmax: k", k)
     if k >= scores.shape[-1]:
         return softmax.function(scores, where)
     constant = jax.lax.stop_gradient(_masked(scores, where, -jnp.inf))
@@ -185,7 +186,7 @@ def softmax_one_ratio(
     return exponentials, jnp.exp(-maximum) + total
 
 
-@register_normalizer(ratio=softmax_one_ratio)
+@register_normalizer(ratio=softmax_one_ratio, block_sparse=True)
 def softmax_one(
     scores: Float[Array, "... S"], where: Bool[Array, "... S"] | None = None
 ) -> Float[Array, "... S"]:
@@ -325,7 +326,10 @@ def _risen(step: Callable[[Array], Array], shifted: Array) -> Array:
     what rounding put the one before too high, is taken too.
     """
     shape = (*shifted.shape[:-1], 1)
-    start = jnp.full(shape, -1, shifted.dtype), jnp.ones(shape, bool)
+    start = (
+        like(jnp.full(shape, -1, shifted.dtype), shifted),
+        like(jnp.ones(shape, bool), shifted),
+    )
 
     def rise(state: tuple[Array, Array]) -> tuple[Array, Array]:
         threshold, rising = state

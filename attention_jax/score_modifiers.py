@@ -4,16 +4,18 @@ The result keeps the inner score's parameters, `prepare` and positions, so that 
 wherever a score can. To write one, see `wrap`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from attention_jax.functions import numbers
 from attention_jax.functions.score import Score, call_inner, wrap
+from attention_jax.types import Array
 
 
-def soft_cap(score: Any, cap: float) -> Score:
+def soft_cap(score: Any, cap: Any) -> Score:
     """`score`, bent smoothly into (−cap, cap).
 
         e' = cap · tanh(e / cap)
@@ -22,20 +24,20 @@ def soft_cap(score: Any, cap: float) -> Score:
 
     Args:
       score: anything `get_score` takes; its parameters and positions are kept.
-      cap: the bound, positive.
+      cap: the bound, positive: a number, or an array whose axes broadcast with the
+        leading axes of the call, such as [H] for one a head.
 
     Raises:
-      ValueError: cap is not positive.
-      TypeError: it is not a number.
+      ValueError: cap is not positive or not finite.
+      TypeError: it is not a number, or traced.
 
     Source: Gemma 2, arXiv:2408.00118.
     """
-    if not _number("soft_cap: cap", cap) > 0:
-        raise ValueError(f"soft_cap: cap must be positive, not {cap}")
-    return wrap(score, _soft_capped, cap=float(cap))
+    cap = numbers.each(numbers.positive, "soft_cap: cap", cap)
+    return wrap(score, _soft_capped, block_sparse=True, numbers={"cap": cap})
 
 
-def with_alibi(score: Any, slope: float) -> Score:
+def with_alibi(score: Any, slope: Any) -> Score:
     """`score` less a penalty that grows with distance.
 
         e'_i = e_i − slope · |query_position − p_i|
@@ -44,24 +46,48 @@ def with_alibi(score: Any, slope: float) -> Score:
 
     Args:
       score: anything `get_score` takes; its parameters are kept.
-      slope: per position; one head's m in the paper.
+      slope: per position, m in the paper: a number, or an array whose axes broadcast with
+        the leading axes of the call, such as [H] for one a head.
 
     Raises:
-      TypeError: slope is not a number.
+      TypeError: slope is not a number, or traced.
+      ValueError: it is not finite.
 
     Source: Press, Smith and Lewis 2022, arXiv:2108.12409.
     """
-    slope = _number("with_alibi: slope", slope)
-    return wrap(score, _with_alibi, positions=True, slope=slope)
+    slope = numbers.each(numbers.finite, "with_alibi: slope", slope)
+    return wrap(
+        score, _with_alibi, positions=True, block_sparse=True, numbers={"slope": slope}
+    )
 
 
-def _number(name: str, value: Any) -> float:
-    """`value` as a float; TypeError if it is no constant number."""
-    if isinstance(value, jax.Array | np.ndarray) and value.ndim == 0:
-        value = value.item()
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise TypeError(f"{name} must be a number, not {value!r}")
-    return float(value)
+def from_score_mod(score_mod: Callable[..., Array], score: Any = "scaled_dot") -> Score:
+    """`score`, changed by a function as torch's flex_attention takes it.
+
+        e'_i = score_mod(e_i, b, h, q_idx, kv_idx)
+
+    Args:
+      score_mod: of five scalars, in jax.numpy: the score, the index on the leading axis
+        before the last (batch; 0 if there is none) and on the last (head; 0 likewise), the
+        query's position and the key's. Arrays that it reads, such as slopes or a table of
+        biases by distance, may be captured, and are differentiated.
+      score: anything `get_score` takes; its parameters are kept.
+
+    Raises:
+      TypeError: score_mod is not a function.
+
+    Source: Dong et al. 2024, arXiv:2412.05496.
+    """
+    if not callable(score_mod):
+        raise TypeError(f"score_mod must be a function, not {score_mod!r}")
+    return wrap(
+        score,
+        _score_modified,
+        positions=True,
+        block_sparse=True,
+        leading_indices=True,
+        score_mod=score_mod,
+    )
 
 
 def _soft_capped(query, keys, *, score, cap, **arguments):
@@ -72,3 +98,16 @@ def _with_alibi(query, keys, *, score, slope, **arguments):
     scores = call_inner(score, query, keys, arguments)
     distances = jnp.abs(arguments["query_position"] - arguments["key_positions"])
     return scores - slope * distances.astype(scores.dtype)
+
+
+def _score_modified(query, keys, *, score, score_mod, leading_indices, **arguments):
+    inner = dict(arguments, leading_indices=leading_indices)
+    scores = call_inner(score, query, keys, inner)
+    batch, head = (0, 0, *leading_indices)[-2:]
+
+    def one(one_score, key_position):
+        return score_mod(
+            one_score, batch, head, arguments["query_position"], key_position
+        )
+
+    return jax.vmap(one)(scores, arguments["key_positions"]).astype(scores.dtype)

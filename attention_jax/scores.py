@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from attention_jax.functions import numbers
 from attention_jax.functions.params import (
     Param,
     bilinear_normal,
@@ -21,7 +22,7 @@ from attention_jax.functions.score import register_score
 from attention_jax.types import Array, Float, Int
 
 
-@register_score
+@register_score(block_sparse=True)
 def dot(query: Float[Array, "Q"], keys: Float[Array, "S Q"]) -> Float[Array, "S"]:
     """The dot product, the first of all scores.
 
@@ -47,7 +48,7 @@ def dot(query: Float[Array, "Q"], keys: Float[Array, "S Q"]) -> Float[Array, "S"
     return keys @ query
 
 
-@register_score
+@register_score(block_sparse=True)
 def scaled_dot(
     query: Float[Array, "Q"], keys: Float[Array, "S Q"]
 ) -> Float[Array, "S"]:
@@ -71,7 +72,11 @@ def keys_through_weight(keys: Float[Array, "S K"], *, w: Array) -> Array:
     return keys @ w.T
 
 
-@register_score(params={"w": Param("QK", bilinear_normal)}, prepare=keys_through_weight)
+@register_score(
+    params={"w": Param("QK", bilinear_normal)},
+    prepare=keys_through_weight,
+    block_sparse=True,
+)
 def bilinear(
     query: Float[Array, "Q"], keys: Float[Array, "S Q"], *, w: Float[Array, "Q K"]
 ) -> Float[Array, "S"]:
@@ -108,6 +113,7 @@ def keys_through_factor(
 @register_score(
     params={"w_query": Param("QA", bilinear_normal), "w_key": "KA"},
     prepare=keys_through_factor,
+    block_sparse=True,
 )
 def low_rank_bilinear(
     query: Float[Array, "Q"],
@@ -146,7 +152,11 @@ def project_keys(
     return keys @ w_key
 
 
-@register_score(params={"w_query": "QA", "w_key": "KA", "v": "A"}, prepare=project_keys)
+@register_score(
+    params={"w_query": "QA", "w_key": "KA", "v": "A"},
+    prepare=project_keys,
+    block_sparse=True,
+)
 def additive(
     query: Float[Array, "Q"],
     keys: Float[Array, "S A"],
@@ -211,7 +221,11 @@ def unit_keys(keys: Float[Array, "S K"], *, log_scale: Array) -> Array:
     return _unit(keys)
 
 
-@register_score(params={"log_scale": Param("", log_constant(10.0))}, prepare=unit_keys)
+@register_score(
+    params={"log_scale": Param("", log_constant(10.0))},
+    prepare=unit_keys,
+    block_sparse=True,
+)
 def cosine(
     query: Float[Array, "Q"], keys: Float[Array, "S Q"], *, log_scale: Float[Array, ""]
 ) -> Float[Array, "S"]:
@@ -255,6 +269,7 @@ def keys_with_squared_norms(
 @register_score(
     params={"log_sigma": Param("", log_constant(4.0))},
     prepare=keys_with_squared_norms,
+    block_sparse=True,
 )
 def euclidean(
     query: Float[Array, "Q"],
@@ -333,7 +348,9 @@ def _moved(
     return points, jnp.where(near, norms, squared_norms), near
 
 
-@register_score(params={"w": Param("AQ", bilinear_normal)}, positions=True)
+@register_score(
+    params={"w": Param("AQ", bilinear_normal)}, positions=True, block_sparse=True
+)
 def location(
     query: Float[Array, "Q"],
     keys: Float[Array, "S K"],
@@ -370,7 +387,11 @@ def location(
     return features @ (w @ query)
 
 
-@register_score(params={"w": Param("AQ", fan_out_normal), "v": "A"}, positions=True)
+@register_score(
+    params={"w": Param("AQ", fan_out_normal), "v": "A"},
+    positions=True,
+    block_sparse=True,
+)
 def local_gaussian(
     query: Float[Array, "Q"],
     keys: Float[Array, "S Q"],
@@ -403,19 +424,19 @@ def local_gaussian(
       Scores [S].
 
     Raises:
-      ValueError: Q differs from K, or sigma is not positive.
+      ValueError: Q differs from K, or sigma is not positive and finite.
 
     Cost: 2·S·Q + 2·A·Q FLOPs per query.
     Source: Luong, Pham and Manning 2015, arXiv:1508.04025, section 3.2.
     """
     del query_position
     _require_one_size("local_gaussian", query, keys)
-    if sigma <= 0:
-        raise ValueError(f"local_gaussian: sigma must be positive, not {sigma}")
+    sigma = numbers.positive("local_gaussian: sigma", sigma)
+    width = numbers.normal(2 * sigma * sigma, query.dtype)
     share = jax.nn.sigmoid(jnp.sum(v * jnp.tanh(w @ query)))
     centre = key_length.astype(query.dtype) * share
     offsets = key_positions.astype(query.dtype) - centre
-    return keys @ query - offsets * offsets / (2 * sigma * sigma)
+    return keys @ query - offsets * offsets / width
 
 
 def sinusoidal_features(positions: Array, size: int, dtype: Any) -> Array:

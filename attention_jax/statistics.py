@@ -1,12 +1,11 @@
 """What can be said about the attention matrix without keeping it."""
 
 import dataclasses
-import operator
 from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 
-from attention_jax.functions import ordering
+from attention_jax.functions import numbers, ordering
 from attention_jax.functions.registry import Registry
 from attention_jax.types import Array, Bool, Float, Int
 
@@ -47,15 +46,7 @@ def top_k(k: int) -> TopK:
       TypeError: k is not an integer.
       ValueError: it is below 1.
     """
-    if isinstance(k, bool):
-        raise TypeError(f"top_k: k must be an integer, not {k!r}")
-    try:
-        count = operator.index(k)
-    except TypeError as error:
-        raise TypeError(f"top_k: k must be an integer, not {k!r}") from error
-    if count < 1:
-        raise ValueError(f"top_k: k must be at least 1, not {count}")
-    return TopK(count)
+    return TopK(numbers.at_least_1("top_k: k", k))
 
 
 def result_names(statistics: Sequence[str | TopK]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from attention_jax.attention import attention, explain_attention
 from attention_jax.errors import first_line
-from attention_jax.training.provenance import environment
+from attention_jax.training.run_directory import environment
 from benchmarks import report, timing
 from benchmarks.candidates import (
     BASELINES,

@@ -24,7 +24,7 @@ from attention_jax.atomic_write import write_json
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UserError, named
 from attention_jax.training.checkpoints import existing_steps
-from attention_jax.training.run_directory import RunDirectory, config_to_dict, flatten
+from attention_jax.training.run_directory import RunDirectory, flatten
 from experiments import cli, run_flags
 from experiments.outputs import check_files, print_table
 
@@ -83,7 +83,7 @@ def main(arguments: types.SimpleNamespace) -> None:
         loaded = attention_jax.load_run(path, checkpoint=arguments.checkpoint)
         loaded = dataclasses.replace(loaded, config=run.config)
         found = run_flags.measure(arguments, run.directory, loaded, pairs, gold)
-        config = flatten(config_to_dict(run.config))
+        config = flatten(run.config)
         systems.append(evaluation.compare.System(run.name, *found, config))
     tested = bool(arguments.baseline or arguments.baseline_search)
     comparison = evaluation.compare.compare_systems(
@@ -117,10 +117,8 @@ def length_edges(given: Sequence[str]) -> list[int]:
     """The edges that --length_edges names: integers that increase."""
     edges = [int(edge) for edge in given if edge.isdecimal()]
     if len(edges) < len(given) or edges != sorted({*edges}):
-        raise UserError(
-            "--length_edges takes integers that increase, as in 5,10,20; got "
-            f"{','.join(given)!r}"
-        )
+        message = "--length_edges takes integers that increase, as in 5,10,20; got "
+        raise UserError(message + repr(",".join(given)))
     return edges
 
 
@@ -133,12 +131,7 @@ class NamedRun(NamedTuple):
 
 
 def runs_to_measure(arguments: types.SimpleNamespace) -> list[NamedRun]:
-    """The runs that the flags name, the baseline first if there is one.
-
-    Raises:
-      UserError: a run is given twice, or a baseline that is no other system.
-      OSError: a directory is not there, or holds no run.
-    """
+    """The runs that the flags name, the baseline first if there is one."""
     search = arguments.baseline_search
     paths = _expand(arguments.workdir)
     with named("--workdir"):
@@ -170,12 +163,10 @@ def runs_to_measure(arguments: types.SimpleNamespace) -> list[NamedRun]:
     first = [named_run(path, search) for path in baseline]
     # A folder of runs may hold the baseline too, which is another system if it searches
     # otherwise by the flags.
-    systems = [(one.directory.path, one.config.decoding) for one in first]
-    others = [named_run(path, None) for path in paths]
     others = [
         one
-        for one in others
-        if (one.directory.path, one.config.decoding) not in systems
+        for one in (named_run(path, None) for path in paths)
+        if one.directory.path not in baseline or one.config != first[0].config
     ]
     if not others:
         raise UserError(

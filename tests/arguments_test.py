@@ -64,7 +64,7 @@ def call(query=GOOD["query"], keys=GOOD["keys"], values=GOOD["values"], **argume
         (
             {"score": "bilinear", "params": {"w": ONES(4)}},
             ValueError,
-            r"must have the axes \[Q, K\].*\(4,\)",
+            r"must have the axes \[..., Q, K\].*\(4,\)",
         ),
         (
             {"score": "additive", "params": ADDITIVE},

@@ -138,11 +138,7 @@ def build_codec(
 def build_codecs(
     config: DataConfig, train_pairs: Sequence[Pair]
 ) -> tuple[TextCodec, TextCodec]:
-    """The source and the target codec, from the training pairs alone.
-
-    Raises:
-      UserError: there are no pairs, or too few subwords for their characters.
-    """
+    """The source and the target codec, from the training pairs alone."""
     if not train_pairs:
         raise UserError("train_pairs is empty: there is no vocabulary to build")
     fields = ("subwords", "lowercase", "min_frequency", "max_vocabulary")
@@ -164,12 +160,7 @@ def save_codecs(
 
 
 def load_codecs(path: str | os.PathLike[str]) -> tuple[TextCodec, TextCodec]:
-    """The source and target codecs that `save_codecs` wrote.
-
-    Raises:
-      OSError: there is no such file.
-      UserError: it does not hold codecs that this version reads.
-    """
+    """The source and target codecs that `save_codecs` wrote."""
     data = pathlib.Path(path).read_bytes()
     try:
         state = json.loads(data)

@@ -60,11 +60,8 @@ def read_lines(path: str, *, field: str) -> list[str]:
     """The lines of a UTF-8 file that the flag or configuration field `field` names.
 
     Only "\\n" and "\\r\\n" end a line; U+2028 and the like are part of it. A byte order
-    mark is dropped.
-
-    Raises:
-      UserError: the file cannot be read, or is not UTF-8; names the nearest file that
-        exists, or the line and the byte.
+    mark is dropped. A UserError names the nearest file that exists, or the line and the
+    byte that are not UTF-8.
     """
     try:
         data = pathlib.Path(path).read_bytes()
@@ -161,11 +158,6 @@ def tatoeba(config: DataConfig) -> Splits:
     manythings.org/anki. With an empty `config.path`, Chinese and English (28,447 lines),
     which are downloaded once (see `download`). Both sides are cleaned (`clean_english`,
     `clean_chinese`; other languages: NFC and white space).
-
-    Raises:
-      UserError: the file cannot be read or downloaded; a line is malformed (names it);
-        neither or both of the languages are "en"; or a download is asked for languages
-        other than "zh" and "en".
     """
     languages = (config.source_language, config.target_language)
     if languages.count("en") != 1:
@@ -242,9 +234,6 @@ def download(url: str, sha256: str) -> pathlib.Path:
 
     The cache is the folder $ATTENTION_JAX_CACHE, or else the user's cache folder
     (~/.cache/attention_jax on Linux). A failed download is tried three times.
-
-    Raises:
-      UserError: there is no network, no space or no such file, or its checksum differs.
     """
     # Imported here because it takes a quarter of a second.
     import pooch

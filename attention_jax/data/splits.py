@@ -52,13 +52,8 @@ def split_by_group(
 
     Pairs that share either sentence (by `sentence_key`) are connected; a connected
     component goes into one split as a whole. A component larger than a twentieth of a split
-    is drawn for it only when nothing else fills the split.
-
-    Args:
-      pairs: distinct pairs.
-      num_dev, num_test: how many pairs those splits get, exactly; the rest trains.
-      seed: of the draw.
-      train_only: indices of pairs whose components may only be trained on.
+    is drawn for it only when nothing else fills the split. Components of the pairs with the
+    indices `train_only` may only be trained on.
 
     Raises:
       UserError: no choice of components that was tried has exactly these sizes.
@@ -127,9 +122,6 @@ def split_covered(pairs: Sequence[Pair], config: DataConfig) -> Splits:
     The first pair that has a token is kept for training. Where the tokens themselves are
     learnt from the training texts (subwords), the split is drawn again without the pairs
     that turned out to hold an unseen one, until there are none.
-
-    Raises:
-      UserError: the sizes cannot be had, or no such split was found.
     """
     config = dataclasses.replace(config, min_frequency=1, max_vocabulary=0)
     train_only: set[int] = set()

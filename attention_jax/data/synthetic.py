@@ -64,10 +64,6 @@ def synthetic(config: DataConfig) -> Splits:
 
     Source sentences are distinct, their lengths spread evenly over [min_length,
     max_length] as far as there are enough sentences of each length.
-
-    Raises:
-      UserError: there are fewer sentences than pairs; an UnknownNameError if there is no
-        such task.
     """
     task = synthetic_tasks.get(config.task)
     words = syllables(config.symbols)

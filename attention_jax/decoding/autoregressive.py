@@ -208,8 +208,9 @@ def draw(
         logits, tokens = top_k_tokens(logits, top_k)
     if top_p is not None:
         logits = jnp.where(in_nucleus(logits, top_p), logits, -jnp.inf)
-    noise = jax.random.gumbel(rng, logits.shape, logits.dtype)
-    index = first_maximum(logits + noise)[1]
+    # In fewer digits JAX's draws are biased.
+    wide = logits.astype(jnp.float32)
+    index = first_maximum(wide + jax.random.gumbel(rng, wide.shape, wide.dtype))[1]
     return index if tokens is None else tokens[index]
 
 

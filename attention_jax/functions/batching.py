@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import Literal
 
 from attention_jax.types import Array
@@ -29,44 +30,63 @@ def vectorize(
 def map_leading(
     function: Callable[..., Any],
     leading: tuple[int, ...],
-    arrays: Sequence[Array],
-    core_ndims: Sequence[int],
+    arguments: Sequence[Any],
+    core_ndims: Sequence[Any],
     *,
     mapper: Callable[..., Any] = vectorize,
 ) -> Any:
-    """`function(*arrays)` over the leading axes of its arguments.
+    """`function(*arguments)` over the leading axes of its arguments.
 
     An array's last `core_ndims` axes are its own; those before are leading, aligned from
     the right. An axis that is missing or of length 1 is not copied: it is left out of
     the `vmap`, so one head of keys serves many heads of queries.
 
     Args:
-      function: takes unbatched arrays, returns a pytree of arrays.
+      function: takes unbatched arguments, returns a pytree of arrays.
       leading: the leading shape that all arrays broadcast to.
-      arrays: [..., *core].
-      core_ndims: the number of core axes of each array.
+      arguments: pytrees of arrays [..., *core].
+      core_ndims: the same pytrees of each array's number of core axes.
       mapper: how one axis is mapped: (function, in_axes, axis_size, arrays) -> outputs
         with that axis in front. All at once by default.
 
     Returns:
       The outputs with the axes `leading` in front.
     """
-    if not leading:
-        return function(*arrays)
-    outer, *inner = leading
-    in_axes, squeezed = [], []
-    for array, core in zip(arrays, core_ndims, strict=True):
-        has_axis = array.ndim - core > len(inner)
-        mapped = has_axis and (array.shape[0] != 1 or outer == 1)
-        if has_axis and not mapped:
-            array = array[0]
-        in_axes.append(0 if mapped else None)
-        squeezed.append(array)
+    arrays, tree = jax.tree.flatten(list(arguments))
+    cores = jax.tree.leaves(list(core_ndims))
 
-    def one(*slices: Array) -> Any:
-        return map_leading(function, tuple(inner), slices, core_ndims, mapper=mapper)
+    def over(leading: tuple[int, ...], arrays: Sequence[Array]) -> Any:
+        if not leading:
+            return function(*jax.tree.unflatten(tree, arrays))
+        outer, *inner = leading
+        in_axes, squeezed = [], []
+        for array, core in zip(arrays, cores, strict=True):
+            has_axis = array.ndim - core > len(inner)
+            mapped = has_axis and (array.shape[0] != 1 or outer == 1)
+            if has_axis and not mapped:
+                array = array[0]
+            in_axes.append(0 if mapped else None)
+            squeezed.append(array)
 
-    return mapper(one, tuple(in_axes), outer, squeezed)
+        def one(*slices: Array) -> Any:
+            return over(tuple(inner), slices)
+
+        return mapper(one, tuple(in_axes), outer, squeezed)
+
+    return over(tuple(leading), arrays)
+
+
+def like(constant: Array, data: Any) -> Array:
+    """`constant`, typed as varying over the devices of a `shard_map` that `data` varies over.
+
+    The start of a loop must have the type of what the loop makes of it.
+    """
+    for array in jax.tree.leaves(data):
+        if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+            continue
+        one = array.ravel()[0] if array.size else array.sum()
+        constant = jnp.where(one.astype(bool), constant, constant)
+    return constant
 
 
 def query_first(function: Callable[..., Any], num_queries: int) -> Callable[..., Any]:

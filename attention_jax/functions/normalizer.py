@@ -17,8 +17,8 @@ from attention_jax.types import Array, Bool, Float
 normalizers: "Registry[Normalizer]" = Registry("normalizer")
 
 
-@dataclasses.dataclass(frozen=True)
-class Normalizer:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Normalizer(static_args.ByIdentity):
     """A function from scores to weights along the last axis, and its hyper-parameters.
 
     Calling it applies the function with two promises kept here, once, for every
@@ -30,11 +30,14 @@ class Normalizer:
       ratio: scores -> (numerators [..., S], denominators [..., 1]) whose quotient the
         weights are, or None. A score of −inf is a masked one.
       hyper: bound hyper-parameters, frozen by value.
+      block_sparse: whether kernels may leave out masked entries; see
+        `register_normalizer`.
     """
 
     function: Callable[..., Array]
     ratio: Callable[..., tuple[Array, Array]] | None = None
     hyper: static_args.Hyperparameters = ()
+    block_sparse: bool = False
 
     def __post_init__(self):
         static_args.copy_identity(self, self.function)
@@ -129,6 +132,7 @@ def register_normalizer(
     *,
     name: str | None = None,
     ratio: Callable[..., tuple[Array, Array]] | None = None,
+    block_sparse: bool = False,
 ) -> Any:
     """Registers `function(scores [..., S], where [..., S] or None, *, ...) -> weights`.
 
@@ -141,6 +145,9 @@ def register_normalizer(
       ratio: optional, for speed: (scores, *, ...) -> numerators [..., S] and denominators
         [..., 1], with weights = numerators / denominators. Masked scores are −inf there and
         must get numerators 0; denominators must not be 0, in a row of them only either.
+      block_sparse: the weights stay the same where masked entries are left out, which a
+        function that reads S, the number of entries, cannot promise. Kernels may then
+        leave out the keys that a block of queries does not attend to.
 
     Returns:
       The `Normalizer`, which is called like the function.
@@ -151,7 +158,7 @@ def register_normalizer(
     """
 
     def decorate(function: Callable[..., Array]) -> Normalizer:
-        normalizer = Normalizer(function, ratio)
+        normalizer = Normalizer(function, ratio, block_sparse=block_sparse)
         return normalizers.register(
             name or normalizer.name, normalizer, function=function
         )

@@ -77,18 +77,27 @@ def run_prepare(
 ) -> PreparedKeys:
     """The keys through the score's `prepare`, over their leading axes."""
     arrays: Any = keys
+    leading = keys.shape[:-2]
     if score.prepare is not None:
-        prepare = functools.partial(score.prepare, **params)
-        arrays = map_leading(prepare, keys.shape[:-2], [keys], [2])
+        cores = score.param_ndims
+        leading = jnp.broadcast_shapes(
+            leading, *(params[n].shape[: params[n].ndim - c] for n, c in cores.items())
+        )
+        arrays = map_leading(
+            lambda keys, params: score.prepare(keys, **params),
+            leading,
+            [keys, {name: params[name] for name in cores}],
+            [2, cores],
+        )
     leaves = jax.tree.leaves(arrays)
     if not leaves:
         raise ValueError(f"prepare of the score {score.name!r} returned no array")
-    core_ndims = tuple(leaf.ndim - (keys.ndim - 2) for leaf in leaves)
+    core_ndims = tuple(leaf.ndim - len(leading) for leaf in leaves)
     for leaf, core in zip(leaves, core_ndims, strict=True):
         if core < 1 or leaf.shape[leaf.ndim - core] != keys.shape[-2]:
             raise ValueError(
                 f"prepare of the score {score.name!r} must return arrays with S first, "
-                f"one row per key, but got {leaf.shape[keys.ndim - 2 :]} for "
+                f"one row per key, but got {leaf.shape[len(leading) :]} for "
                 f"S = {keys.shape[-2]}"
             )
     return PreparedKeys(arrays, score, core_ndims)

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,12 +16,21 @@ from attention_jax.functions.registry import Registry
 from attention_jax.types import Array
 
 POSITION_ARGUMENTS = ("query_position", "key_positions", "key_length")
+# A tuple of scalars: where in the leading axes of the call the query is.
+LEADING_INDICES = "leading_indices"
 
 scores: "Registry[Score]" = Registry("score")
 
 
 @dataclasses.dataclass(frozen=True)
-class Score:
+class _Number:
+    """Stands for a number that each query is passed its own of, under this name."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Score(static_args.ByIdentity):
     """A score function e = score(q, k_1..k_S), with what it declares.
 
     Calling it calls the function. Two are equal if the function, the declaration and the
@@ -32,6 +42,10 @@ class Score:
       prepare: (keys [S, K], **params) -> what the function receives as keys, or None.
       positions: whether the function takes query_position, key_positions, key_length.
       hyper: bound hyper-parameters, frozen by value.
+      block_sparse: whether kernels may leave out masked keys; see `register_score`.
+      leading_indices: whether the function takes `leading_indices`.
+      numbers: a combinator's numbers that differ along leading axes, by the name under
+        which the kernels pass each query its own.
     """
 
     function: Callable[..., Array]
@@ -39,6 +53,9 @@ class Score:
     prepare: Callable[..., Any] | None = None
     positions: bool = False
     hyper: static_args.Hyperparameters = ()
+    block_sparse: bool = False
+    leading_indices: bool = False
+    numbers: static_args.Hyperparameters = ()
 
     def __post_init__(self):
         if not callable(self.function):
@@ -50,7 +67,11 @@ class Score:
 
     def __call__(self, query: Any, keys: Any, **arguments: Any) -> Array:
         if self.hyper:
-            arguments = {**static_args.thaw(self.hyper), **arguments}
+            bound = static_args.thaw(self.hyper)
+            for name, value in bound.items():
+                if isinstance(value, _Number):
+                    bound[name] = arguments.pop(value.name)
+            arguments = {**bound, **arguments}
         return self.function(query, keys, **arguments)
 
     def __repr__(self) -> str:
@@ -65,6 +86,11 @@ class Score:
     def param_names(self) -> tuple[str, ...]:
         return tuple(name for name, _ in self.params)
 
+    @property
+    def param_ndims(self) -> dict[str, int]:
+        """The number of each parameter's own axes; what precedes them is leading."""
+        return {name: len(param.axes) for name, param in self.params}
+
 
 def register_score(
     function: Callable[..., Array] | None = None,
@@ -73,6 +99,7 @@ def register_score(
     params: Mapping[str, str | Param] | None = None,
     prepare: Callable[..., Any] | None = None,
     positions: bool = False,
+    block_sparse: bool = False,
 ) -> Any:
     """Registers a function of one query and its S keys under its own name.
 
@@ -89,6 +116,9 @@ def register_score(
         depend on key i alone.
       positions: the function also takes query_position (scalar int), key_positions
         ([S] int) and key_length (1 + the largest position this query may attend to).
+      block_sparse: e_i depends on q, k_i and the positions alone, not on the other keys,
+        how many there are or i itself, so that a kernel may leave out the keys that a
+        block of queries does not attend to. `check_score` checks it.
 
     Returns:
       The `Score`, which is called like the function.
@@ -106,7 +136,7 @@ def register_score(
     declared = declare(params)
 
     def decorate(function: Callable[..., Array]) -> Score:
-        score = Score(function, declared, prepare, positions)
+        score = Score(function, declared, prepare, positions, block_sparse=block_sparse)
         return scores.register(name or score.name, score, function=function)
 
     return decorate if function is None else decorate(function)
@@ -180,6 +210,9 @@ def wrap(
     function: Callable[..., Array],
     *,
     positions: bool = False,
+    block_sparse: bool = False,
+    leading_indices: bool = False,
+    numbers: Mapping[str, Any] | None = None,
     **hyperparameters: Any,
 ) -> Score:
     """A combinator's result: `function` around `score`, which keeps its declaration.
@@ -189,28 +222,46 @@ def wrap(
       function: (query, prepared keys, *, score, hyper-parameters..., **arguments) -> [S];
         it calls the inner score by `call_inner(score, query, keys, arguments)`.
       positions: whether `function` itself needs the positions.
+      block_sparse: whether `function` keeps that promise of `register_score`.
+      leading_indices: whether `function` takes `leading_indices`, a tuple of scalars:
+        where the query is in the leading axes of the call.
+      numbers: hyper-parameters given as a number each or as arrays of them whose axes
+        broadcast with the leading axes of the call, such as one a head.
+      **hyperparameters: the others, the same everywhere.
     """
     inner = get_score(score)
-    frozen = static_args.freeze(
-        {"score": inner, **hyperparameters}, owner=f"combinator {function.__name__!r}"
-    )
+    owner = f"combinator {function.__name__!r}"
+    everywhere = {"score": inner, **hyperparameters}
+    differing = dict(inner.numbers)
+    for name, value in static_args.freeze(numbers or {}, owner=owner):
+        if np.ndim(static_args.thaw(((name, value),))[name]):
+            # A name of its own: an inner score may have numbers too.
+            number = _Number(f"{name}.{len(differing)}")
+            differing[number.name] = value
+            everywhere[name] = number
+        else:
+            everywhere[name] = (numbers or {})[name]
     return dataclasses.replace(
         inner,
         function=function,
-        hyper=frozen,
+        hyper=static_args.freeze(everywhere, owner=owner),
         positions=positions or inner.positions,
+        block_sparse=block_sparse and inner.block_sparse,
+        leading_indices=leading_indices or inner.leading_indices,
+        numbers=tuple(differing.items()),
     )
 
 
 def call_inner(
     score: Score, query: Array, keys: Any, arguments: Mapping[str, Any]
 ) -> Array:
-    """Calls `score`, leaving out the positions it did not ask for."""
-    taken = {
-        name: value
-        for name, value in arguments.items()
-        if score.positions or name not in POSITION_ARGUMENTS
-    }
+    """Calls `score`, leaving out the positions and indices it did not ask for."""
+    taken = dict(arguments)
+    if not score.positions:
+        for name in POSITION_ARGUMENTS:
+            taken.pop(name, None)
+    if not score.leading_indices:
+        taken.pop(LEADING_INDICES, None)
     return score(query, keys, **taken)
 
 
@@ -235,12 +286,15 @@ def init_score_params(
 
     Raises:
       ValueError: a size is unknown, missing or below 1.
-      TypeError: rng is a number, or None.
+      TypeError: rng is not a PRNG key, or dtype not floating-point.
     """
-    if rng is None or isinstance(rng, int | float):
-        raise TypeError(
-            f"rng must be a PRNG key, such as jax.random.key(0), not {rng!r}"
-        )
+    rng = _key(rng)
+    try:
+        kind = jnp.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(f"dtype must be a dtype, not {dtype!r}") from error
+    if not jnp.issubdtype(kind, jnp.floating):
+        raise TypeError(f"dtype must be floating-point, not {kind}")
     score = get_score(score)
     known = {argument: letter for letter, (_, argument) in AXES.items()}
     lengths = {"Q": query_size, "K": key_size, "A": key_size}
@@ -253,9 +307,19 @@ def init_score_params(
         if letter not in lengths:
             raise ValueError(f"the score {score.name!r} needs {argument}")
         size = lengths[letter]
-        if not isinstance(size, int | np.integer) or size < 1:
+        whole = isinstance(size, int | np.integer) and not isinstance(size, bool)
+        if not whole or size < 1:
             raise ValueError(f"{argument} must be an integer >= 1, not {size!r}")
-    return initialize(rng, score.params, lengths, jnp.dtype(dtype))
+    return initialize(rng, score.params, lengths, kind)
+
+
+def _key(rng: Any) -> Array:
+    """A PRNG key, typed or raw."""
+    dtype = getattr(rng, "dtype", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if (typed and rng.ndim == 0) or (dtype == np.uint32 and rng.ndim == 1):
+        return rng
+    raise TypeError(f"rng must be a PRNG key, such as jax.random.key(0), not {rng!r}")
 
 
 def _check_signature(score: Score) -> None:
@@ -281,6 +345,8 @@ def _check_signature(score: Score) -> None:
     given = {*score.param_names, *(name for name, _ in score.hyper)}
     if score.positions:
         given |= set(POSITION_ARGUMENTS)
+    if score.leading_indices:
+        given.add(LEADING_INDICES)
     for name in sorted(given - set(keywords)):
         raise ValueError(
             f"the score {score.name!r} is given {name!r}, "

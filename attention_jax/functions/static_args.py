@@ -2,11 +2,14 @@
 
 import dataclasses
 import functools
+import types
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import jax
 import numpy as np
+
+from attention_jax.functions import import_reference
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +25,86 @@ class ArrayValue:
 
     def thaw(self) -> np.ndarray:
         return np.frombuffer(self.data, self.dtype).reshape(self.shape)
+
+
+class ByIdentity:
+    """Equality of frozen dataclasses that tells 1 from True and 0.0 from −0.0, nested too."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and identity(self) == identity(other)
+
+    def __hash__(self) -> int:
+        return hash(identity(self))
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple:
+        """Pickles functions by name, also those whose name is that of this object."""
+        made: Any = self
+        fields = (getattr(made, f.name) for f in dataclasses.fields(made))
+        return _restored, (type(self), *map(_by_reference, fields))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reference:
+    text: str
+
+
+def _by_reference(value: Any) -> Any:
+    """The reference by which a function is found again; others, lambdas too, as they are."""
+    if not isinstance(value, types.FunctionType):
+        return value
+    reference = import_reference.reference_to(value)
+    return value if reference is None else _Reference(reference)
+
+
+def _loaded(value: Any) -> Any:
+    if not isinstance(value, _Reference):
+        return value
+    found = import_reference.load_reference("function", value.text)
+    return getattr(found, "function", found) if isinstance(found, ByIdentity) else found
+
+
+def _restored(cls: type, function: Any, *fields: Any) -> Any:
+    """The object, the registered one if it is equal."""
+    made = cls(_loaded(function), *map(_loaded, fields))
+    if isinstance(function, _Reference):
+        registered = import_reference.load_reference("function", function.text)
+        return registered if registered == made else made
+    return made
+
+
+def identity(value: Any) -> Any:
+    """What is equal for values that no function can tell from each other, and for no others."""
+    if isinstance(value, ByIdentity):
+        # Computed once: every call of a jitted function compares its static arguments.
+        known = value.__dict__.get("_identity")
+        if known is None:
+            known = type(value), _fields(value)
+            object.__setattr__(value, "_identity", known)
+        return known
+    if isinstance(value, np.generic):
+        return type(value), value.tobytes()
+    if isinstance(value, float):
+        return type(value), value.hex()
+    if isinstance(value, tuple):
+        return type(value), tuple(map(identity, value))
+    if isinstance(value, frozenset):
+        return type(value), frozenset(map(identity, value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        # NaN is not equal to itself, so the fields alone, unless it says what is equal.
+        own = None if value.__dataclass_params__.eq else value
+        return type(value), own, _fields(value)
+    return type(value), value
+
+
+def _fields(value: Any) -> tuple[Any, ...]:
+    fields = dataclasses.fields(value)
+    return tuple(identity(getattr(value, f.name)) for f in fields if f.compare)
 
 
 Hyperparameters = tuple[tuple[str, Any], ...]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.arguments import Operands
-from attention_jax.functions.batching import map_leading
+from attention_jax.functions.batching import like, map_leading
 from attention_jax.kernels.masking import mask_leading, mask_rows
 from attention_jax.kernels.reference import Rows
 from attention_jax.statistics import KEY_INDICES
@@ -73,7 +73,7 @@ def used_keys(
             here = of_block(start)
             return used | here, _range(here)
 
-        start = jnp.zeros(num_keys, bool)
+        start = like(jnp.zeros(num_keys, bool), arrays)
         return jax.lax.scan(step, start, jnp.arange(blocks) * block)
 
     return map_leading(

@@ -7,6 +7,7 @@ of any order and mode come from JAX.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,138 +15,192 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.arguments import Operands, Options
-from attention_jax.functions.batching import map_leading
-from attention_jax.functions.prepared import PreparedKeys
+from attention_jax.functions.batching import like, map_leading
+from attention_jax.kernels.block import Block, core_ndims, make_block, row_numbers
 from attention_jax.kernels.block_sparsity import (
     on_needed_keys,
     over_all_keys,
     used_keys,
     widths,
 )
-from attention_jax.kernels.cost_model import queries_per_block
-from attention_jax.kernels.masking import mask_rows, zero_unused
-from attention_jax.kernels.reference import Block, Rows, attend_rows, row_numbers
-from attention_jax.masks import Mask
+from attention_jax.kernels.cost_model import is_symbolic, on_auto_mesh, plan_blocks
+from attention_jax.kernels.masking import zero_unused
+from attention_jax.kernels.reference import Rows, attend_reference, attend_rows
 from attention_jax.types import Array, Int
 
 
 def attend_chunked(operands: Operands, options: Options) -> Rows:
-    """Loops over sequences and blocks of queries.
+    """Loops over blocks of queries, and over sequences or groups of them.
 
     Cost: the reference's FLOPs, twice the scores' in a backward pass; temporaries of
-    about the queries of a block (`rows_per_block` or `chunk_size`) times S times what the
+    about the queries of a block (`plan_blocks` or `chunk_size`) times S times what the
     score needs per query and key, for any T.
     """
-    mask, num_keys = operands.mask, operands.num_keys
-    size, blocks = queries_per_block(operands, options)
-    ranges = jnp.zeros((blocks, 2), jnp.int32)
-    if mask is not None:
-        used, ranges = used_keys(operands, blocks, size)
+    if is_symbolic(operands):
+        # Blocks are planned by sizes.
+        return attend_reference(operands, options)
+    leading = operands.leading(options.score)
+    num_queries, num_keys = operands.num_queries, operands.num_keys
+    plan = plan_blocks(operands, options)
+    outer, inner = group_leading(leading, plan.sequences)
+    key_ranges = None
+    if operands.mask is not None:
+        used, ranges = used_keys(operands, plan.blocks, plan.queries)
         operands = zero_unused(operands, used)
-    operands = operands.prepared(options.score)
-    assert isinstance(operands.keys, PreparedKeys)
-    leaves, tree = jax.tree.flatten(operands.keys.arrays)
-    mask_leaves, mask_tree = jax.tree.flatten(mask)
-    mask_cores = [] if mask is None else [len(axes) for axes in mask.leaf_axes()]
-    rng = operands.dropout_rng
-    # Dropout is drawn for whole rows.
-    skips_keys = rng is None and len(widths(num_keys)) > 1
+        if (
+            options.score.block_sparse
+            and options.normalizer.block_sparse
+            # Dropout is drawn for whole rows.
+            and operands.dropout_rng is None
+            and len(widths(num_keys)) > 1
+            # The devices need not agree on the keys that any of them needs.
+            and not (ranges.ndim > 2 and on_auto_mesh(operands))
+        ):
+            key_ranges = _ranges_of_groups(ranges, leading, outer, inner)
+    block, axes, tree = make_block(operands, options, row_numbers(leading, num_queries))
+    block = jax.tree.map(
+        lambda x, letters: _regroup(x, len(letters), leading, outer, inner), block, axes
+    )
 
-    def attend(block: Block, mask: Mask | None) -> Rows:
-        where = None
-        if mask is not None:
-            where = mask_rows(mask, block.query_positions, block.key_positions)
-        return attend_rows(options, tree, block, where)
-
-    def one_sequence(*arrays: Array) -> Rows:
-        query, values, query_positions, key_positions, row_indices, ranges, *rest = (
-            arrays
-        )
-        mask = jax.tree.unflatten(mask_tree, rest[len(leaves) :])
-        sequence = Block(
-            operands.params,
-            query,
-            rest[: len(leaves)],
-            values,
-            query_positions,
-            key_positions,
-            row_indices,
-            rng,
+    def attend(block: Block) -> Rows:
+        return map_leading(
+            functools.partial(attend_rows, options, tree),
+            inner,
+            [block],
+            [core_ndims(axes)],
         )
 
-        def rows(block: Block, mask: Mask | None, key_range: Array) -> Rows:
-            if skips_keys and mask is not None:
-                return attend_needed(attend, block, mask, key_range)
-            return attend(block, mask)
+    def rows(block: Block, key_range: Array | None) -> Rows:
+        if key_range is None:
+            return attend(block)
+        return attend_needed(attend, block, axes, key_range)
 
-        return over_blocks(rows, sequence, mask, ranges, size).divided()
+    def one_group(block: Block, key_ranges: Array | None) -> Rows:
+        return over_blocks(rows, block, axes, key_ranges, plan.queries, inner).divided()
 
-    return map_leading(
-        one_sequence,
-        operands.leading,
-        [
-            operands.query,
-            operands.values,
-            operands.query_positions,
-            operands.key_positions,
-            row_numbers(operands.leading, operands.num_queries),
-            ranges,
-            *leaves,
-            *mask_leaves,
-        ],
-        [2, 2, 1, 1, 1, 2, *operands.keys.core_ndims, *mask_cores],
+    # What is left of the leading axes inside a group belongs to its arrays.
+    cores = jax.tree.map(
+        lambda x, letters: _ndim_inside(x, letters, inner), block, axes
+    )
+    found = map_leading(
+        one_group,
+        outer,
+        [block, key_ranges],
+        [cores, None if key_ranges is None else 2],
         mapper=loop,
     )
+    depth = len(outer) + len(inner)
+    return jax.tree.map(lambda x: x.reshape(*leading, *x.shape[depth:]), found)
+
+
+def group_leading(
+    leading: tuple[int, ...], sequences: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The leading axes to loop over, and those to compute at once: `sequences` or fewer.
+
+    The last axes are computed at once; of the first that is too long, a divisor is.
+    """
+    outer, inner = list(leading), []
+    while outer and sequences > 1:
+        size = outer.pop()
+        divisors = (d for d in range(1, min(size, sequences) + 1) if size % d == 0)
+        part = max(divisors, default=1)
+        inner.insert(0, part)
+        if part != size:
+            outer.append(size // part)
+            break
+        sequences //= part
+    return tuple(outer), tuple(inner)
+
+
+def _regroup(
+    array: Array,
+    core: int,
+    leading: tuple[int, ...],
+    outer: tuple[int, ...],
+    inner: tuple[int, ...],
+) -> Array:
+    """The array with the one leading axis that is split between the groups in two."""
+    if len(outer) + len(inner) == len(leading):
+        return array
+    axis = array.ndim - core - len(inner)
+    if axis < 0:
+        return array
+    parts = (1, 1) if array.shape[axis] == 1 else (outer[-1], inner[0])
+    return array.reshape(*array.shape[:axis], *parts, *array.shape[axis + 1 :])
+
+
+def _ndim_inside(array: Array, letters: str, inner: tuple[int, ...]) -> int:
+    return min(array.ndim, len(letters) + len(inner))
+
+
+def _ranges_of_groups(
+    ranges: Int[Array, "... blocks 2"],
+    leading: tuple[int, ...],
+    outer: tuple[int, ...],
+    inner: tuple[int, ...],
+) -> Int[Array, "... blocks 2"]:
+    """From the first key that a group attends to, to the last."""
+    ranges = _regroup(ranges, 2, leading, outer, inner)
+    axes = tuple(range(max(0, ranges.ndim - 2 - len(inner)), ranges.ndim - 2))
+    if not axes:
+        return ranges
+    first, last = ranges[..., 0], ranges[..., 1]
+    # 0, 0 stands for no key and is not the first.
+    some = last > 0
+    first = jnp.min(first, axis=axes, where=some, initial=jnp.iinfo(first.dtype).max)
+    last = jnp.max(last, axis=axes)
+    return jnp.stack([jnp.where(last > 0, first, 0), last], axis=-1)
 
 
 def attend_needed(
-    attend: Callable[[Block, Mask], Rows],
+    attend: Callable[[Block], Rows],
     block: Block,
-    mask: Mask,
+    axes: Block,
     key_range: Int[Array, "2"],
 ) -> Rows:
-    """`attend(block, mask)` on the keys that the block attends to and not many more.
+    """`attend(block)` on the keys that the block attends to and not many more.
 
     So are derivatives: within each width the block is rematerialised, since differentiating
     a choice between widths keeps what every one of them would keep, as zeros where it was
     not taken; rematerialised, that is the block's own arrays, the same for all.
     """
-    num_keys = block.values.shape[0]
+    num_keys = block.values.shape[-2]
 
-    def on_some(block: Block, mask: Mask, start: Array, width: int) -> Rows:
-        def keys(array: Array) -> Array:
-            return jax.lax.dynamic_slice_in_dim(array, start, width)
-
-        some = block._replace(
-            keys=[keys(leaf) for leaf in block.keys],
-            values=keys(block.values),
-            key_positions=keys(block.key_positions),
-        )
-        rows = attend(some, mask.keys_from(start, width))
+    def on_some(block: Block, start: Array, width: int) -> Rows:
+        rows = attend(block.slice_keys(axes, start, width))
         return over_all_keys(rows, start, num_keys)
 
-    def narrow(block: Block, mask: Mask, key_range: Array) -> Rows:
-        attend = functools.partial(on_some, block, mask)
+    def narrow(block: Block, key_range: Array) -> Rows:
+        attend = functools.partial(on_some, block)
         return on_needed_keys(attend, key_range, num_keys)
 
     def derivative(primals: tuple, tangents: tuple) -> tuple[Rows, Rows]:
-        *operands, key_range = primals
-        *operands_dot, _ = tangents
+        block, key_range = primals
+        block_dot, _ = tangents
 
         def tangent(start: Array, width: int) -> Rows:
             @jax.checkpoint
-            def push_forward(operands: list, operands_dot: list, start: Array) -> Rows:
+            def push_forward(block: Block, block_dot: Block, start: Array) -> Rows:
                 attend = functools.partial(on_some, start=start, width=width)
-                return jax.jvp(attend, operands, operands_dot)[1]
+                return jax.jvp(attend, (block,), (block_dot,))[1]
 
-            return push_forward(operands, operands_dot, start)
+            return push_forward(block, block_dot, start)
 
         # Not `narrow`: derivatives of derivatives are to come here again.
         return needed(*primals), on_needed_keys(tangent, key_range, num_keys)
 
+    # A custom derivative knows its arguments only. What else a function computes with, such as
+    # a learned number that a score has captured, would get none, so that all keys are taken.
+    narrowest = functools.partial(
+        on_some, start=key_range[0], width=widths(num_keys)[-1]
+    )
+    captured = jax.make_jaxpr(narrowest)(block).consts
+    if any(isinstance(one, jax.core.Tracer) for one in captured):
+        return attend(block)
     needed = jax.custom_jvp(narrow)
     needed.defjvp(derivative)
-    return needed(block, mask, key_range)
+    return needed(block, key_range)
 
 
 def loop(
@@ -181,40 +236,37 @@ def _repeat(result: Any, times: int) -> Any:
 
 
 def over_blocks(
-    rows: Callable[[Block, Mask | None, Array], Rows],
-    sequence: Block,
-    mask: Mask | None,
-    ranges: Int[Array, "blocks 2"],
+    rows: Callable[[Block, Array | None], Rows],
+    block: Block,
+    axes: Block,
+    key_ranges: Int[Array, "blocks 2"] | None,
     size: int,
+    leading: tuple[int, ...],
 ) -> Rows:
-    """`rows` of each block of `size` queries of a sequence, joined; one block is not looped."""
-    num_queries, blocks = sequence.query.shape[0], ranges.shape[0]
+    """`rows` of each block of `size` queries, joined; one block is not looped."""
+    num_queries = block.query.shape[-2]
+    blocks = max(1, math.ceil(num_queries / size)) if size else 1
     if blocks == 1:
         # Rematerialised too: the loop over sequences would keep every sequence's scores.
-        return jax.checkpoint(rows)(sequence, mask, ranges[0])
+        only = None if key_ranges is None else key_ranges[..., 0, :]
+        return jax.checkpoint(rows)(block, only)
     padded = blocks * size
-    valid = jnp.arange(padded) < num_queries if padded != num_queries else None
-    leaves, tree = jax.tree.flatten(mask)
-    by_query = () if mask is None else mask.by_query(num_queries)
+    depth = len(leading)
+    # The arrays that differ by query, in order, as the loop takes them and as it puts them back.
+    by_query: list[Array] = []
 
-    def split(array: Array) -> Array:
-        return _split(array, blocks=blocks, block=size)
+    def collect(array: Array, axis: int) -> Array:
+        by_query.append(_split(array, axis, blocks))
+        return array
+
+    block.slice_queries(axes, collect)
 
     @jax.checkpoint
     def one_block(slices: tuple) -> Rows:
-        query, query_positions, row_indices, key_range, valid, sliced = slices
-        remaining = iter(sliced)
-        whole = [
-            next(remaining) if by else leaf
-            for by, leaf in zip(by_query, leaves, strict=True)
-        ]
-        block = sequence._replace(
-            query=query,
-            query_positions=query_positions,
-            row_indices=row_indices,
-            valid=valid,
-        )
-        return rows(block, jax.tree.unflatten(tree, whole), key_range)
+        by_query, key_range = slices
+        remaining = iter(by_query)
+        some = block.slice_queries(axes, lambda array, axis: next(remaining))
+        return rows(some, key_range)
 
     def step(column_sum: Array | None, slices: tuple) -> tuple[Array | None, Rows]:
         result = one_block(slices)
@@ -222,29 +274,32 @@ def over_blocks(
             column_sum = column_sum + result.column_sum
         return column_sum, result._replace(column_sum=None)
 
-    slices = (
-        split(sequence.query),
-        split(sequence.query_positions),
-        split(sequence.row_indices),
-        ranges,
-        None if valid is None else valid.reshape(blocks, size),
-        [split(leaf) for by, leaf in zip(by_query, leaves, strict=True) if by],
-    )
+    slices = (by_query, key_ranges)
     shape = jax.eval_shape(one_block, jax.tree.map(lambda x: x[0], slices)).column_sum
-    start = None if shape is None else jnp.zeros(shape.shape, shape.dtype)
+    start = None
+    if shape is not None:
+        start = like(jnp.zeros(shape.shape, shape.dtype), block)
     column_sum, stacked = jax.lax.scan(step, start, slices)
-    joined = jax.tree.map(
-        lambda x: x.reshape(padded, *x.shape[2:])[:num_queries], stacked
-    )
-    return joined._replace(column_sum=column_sum)
+
+    def joined(x: Array) -> Array:
+        x = jnp.moveaxis(x, 0, depth)
+        x = x.reshape(*x.shape[:depth], padded, *x.shape[depth + 2 :])
+        return jax.lax.slice_in_dim(x, 0, num_queries, axis=depth)
+
+    return jax.tree.map(joined, stacked)._replace(column_sum=column_sum)
 
 
-def _split(array: Array, *, blocks: int, block: int) -> Array:
-    """[T, ...] -> [blocks, block, ...], padded with the last row.
+def _split(array: Array, axis: int, blocks: int) -> Array:
+    """[..., T, ...] -> [blocks, ..., block, ...], padded with the last row, or with False.
 
     A real row, since a score may have no derivative at a query of zeros.
     """
-    padding = blocks * block - array.shape[0]
-    ends = [(0, padding)] + [(0, 0)] * (array.ndim - 1)
-    padded = jnp.pad(array, ends, mode="edge") if padding else array
-    return padded.reshape(blocks, block, *array.shape[1:])
+    axis += array.ndim
+    size = math.ceil(array.shape[axis] / blocks)
+    padding = blocks * size - array.shape[axis]
+    ends = [(0, 0)] * array.ndim
+    ends[axis] = (0, padding)
+    mode = "constant" if array.dtype == bool else "edge"
+    padded = jnp.pad(array, ends, mode=mode) if padding else array
+    shape = (*array.shape[:axis], blocks, size, *array.shape[axis + 1 :])
+    return jnp.moveaxis(padded.reshape(shape), axis, 0)

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,10 +36,34 @@ def choose(operands: Operands, options: Options) -> str:
     `reference` while the largest array it computes through, for all queries of the call,
     takes at most `REFERENCE_BYTES`; `chunked` beyond.
     """
-    leading, num_queries, _ = operands.shape
-    queries = math.prod(leading) * num_queries
+    if is_symbolic(operands):
+        return "reference"
+    queries = math.prod(operands.leading(options.score)) * operands.num_queries
     large = queries * bytes_per_query(operands, options) > REFERENCE_BYTES
     return "chunked" if large else "reference"
+
+
+def is_symbolic(operands: Operands) -> bool:
+    """Whether a size is a symbol, to be filled in when an exported function is called."""
+    shapes = (leaf.shape for leaf in jax.tree.leaves(operands))
+    return any(not isinstance(size, int) for shape in shapes for size in shape)
+
+
+def on_auto_mesh(operands: Operands) -> bool:
+    """Whether arrays are, or may be, divided among devices by the compiler.
+
+    It can divide what is computed at once, not a loop over what is divided.
+    """
+    meshes = [
+        jax.typeof(leaf).sharding.mesh
+        for leaf in jax.tree.leaves(operands)
+        if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    ]
+    return any(
+        mesh.shape[name] > 1
+        for mesh in (*meshes, jax.sharding.get_abstract_mesh())
+        for name in mesh.auto_axes
+    )
 
 
 def bytes_per_query(operands: Operands, options: Options) -> int:
@@ -74,6 +98,12 @@ def flops_to_prepare(operands: Operands, options: Options) -> int:
 def _one_query(operands: Operands, options: Options) -> tuple[Any, Any]:
     """The jaxpr of one query's weights, and its variable for the query."""
     given = jax.eval_shape(lambda: operands.prepared(options.score))
+    ndims = options.score.param_ndims
+    params = {
+        name: jax.ShapeDtypeStruct(array.shape[array.ndim - ndims[name] :], array.dtype)
+        for name, array in given.params.items()
+    }
+    extras = jax.tree.map(lambda x: jax.ShapeDtypeStruct((), x.dtype), given.extras)
     leaves, tree = jax.tree.flatten(given.keys.arrays)
     cores = given.keys.core_ndims
     keys = [
@@ -83,7 +113,7 @@ def _one_query(operands: Operands, options: Options) -> tuple[Any, Any]:
     dtype, num_keys = given.query.dtype, given.values.shape[-2]
     options = dataclasses.replace(options, return_weights=True)
 
-    def one_query(query: Any, keys: Any, params: Any) -> Array:
+    def one_query(query: Any, keys: Any, arguments: Any) -> Array:
         positions = jnp.arange(num_keys)
         values = jnp.zeros((num_keys, 0), dtype)
         # As in the call: a normaliser may count on it where there is a mask.
@@ -91,25 +121,49 @@ def _one_query(operands: Operands, options: Options) -> tuple[Any, Any]:
         arrays = jax.tree.unflatten(tree, keys)
         position = positions.sum()
         one = attend_one(
-            options, params, query, arrays, values, where, position, positions
+            options, arguments, query, arrays, values, where, position, positions
         )
         return one.weights
 
     query = jax.ShapeDtypeStruct(operands.query.shape[-1:], dtype)
-    jaxpr = jax.make_jaxpr(one_query)(query, keys, given.params).jaxpr
+    jaxpr = jax.make_jaxpr(one_query)(query, keys, {**params, **extras}).jaxpr
     return jaxpr, jaxpr.invars[0]
 
 
-def queries_per_block(operands: Operands, options: Options) -> tuple[int, int]:
-    """The number of queries in a block, and of blocks in a sequence."""
-    chunk = options.chunk_size or rows_per_block(operands, options)
+class Plan(NamedTuple):
+    """How the chunked kernel goes through a call: so many at once.
+
+    Attributes:
+      sequences: that are computed at once, at most.
+      queries: of each of them in a block.
+      blocks: of a sequence.
+    """
+
+    sequences: int
+    queries: int
+    blocks: int
+
+
+def plan_blocks(operands: Operands, options: Options) -> Plan:
+    """Blocks within `BLOCK_BYTES`: of a part of a sequence, or of several whole ones."""
+    sequences, num_queries = 1, operands.num_queries
+    total = math.prod(operands.leading(options.score))
+    share = 1
+    if on_auto_mesh(operands):
+        # All of them: which of them a device has is for the compiler to say.
+        sequences, share = max(1, total), max(1, math.ceil(total / jax.device_count()))
+    chunk = options.chunk_size or max(1, rows_per_block(operands, options) // share)
     if operands.mask is not None and options.chunk_size is None:
         # One block that holds every query needs every key that any of them attends to.
-        half = math.ceil(operands.num_queries / 2)
+        half = math.ceil(num_queries / 2)
         chunk = min(chunk, max(ROWS_OF_SCORES, half))
     # Blocks of equal size with as little padding as possible.
-    blocks = max(1, math.ceil(operands.num_queries / chunk))
-    return math.ceil(operands.num_queries / blocks), blocks
+    blocks = max(1, math.ceil(num_queries / chunk))
+    queries = math.ceil(num_queries / blocks)
+    if sequences == 1 and options.chunk_size is None:
+        used = max(1, queries * bytes_per_query(operands, options))
+        sequences = max(1, BLOCK_BYTES // used)
+    return Plan(sequences, queries, blocks)
 
 
 def rows_per_block(operands: Operands, options: Options) -> int:

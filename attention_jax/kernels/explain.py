@@ -9,11 +9,12 @@ import jax.numpy as jnp
 
 from attention_jax.arguments import Operands, Options
 from attention_jax.kernels import cost_model
+from attention_jax.kernels.chunked import group_leading
 from attention_jax.kernels.cost_model import (
     bytes_per_query,
     flops_per_query,
     flops_to_prepare,
-    queries_per_block,
+    plan_blocks,
 )
 
 
@@ -29,8 +30,8 @@ class Explanation:
       argument_bytes: of queries, keys, values, parameters, mask and positions.
       output_bytes: of context, weights and statistics.
       intermediate_bytes: of the largest array in between, if the compiler fuses nothing.
-      queries_per_block: how many queries are computed at once: of one sequence by
-        `chunked`, all there are by `reference`.
+      queries_per_block: how many queries are computed at once: of one sequence, or all of
+        several, by `chunked`, all there are by `reference`.
       blocks: how many such blocks there are, over all sequences.
     """
 
@@ -67,7 +68,8 @@ def explain(
       by_auto: whether `auto` picked it.
       outputs: the result's shapes and dtypes.
     """
-    sequences = math.prod(operands.leading)
+    leading = operands.leading(options.score)
+    sequences = math.prod(leading)
     queries = sequences * operands.num_queries
     per_query = bytes_per_query(operands, options)
     reason = "asked for"
@@ -80,8 +82,10 @@ def explain(
         )
     block, blocks = queries, 1
     if name == "chunked":
-        block, count = queries_per_block(operands, options)
-        blocks = sequences * count
+        plan = plan_blocks(operands, options)
+        outer, inner = group_leading(leading, plan.sequences)
+        block = math.prod(inner) * plan.queries
+        blocks = math.prod(outer) * plan.blocks
     return Explanation(
         implementation=name,
         reason=reason,

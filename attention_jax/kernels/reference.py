@@ -5,18 +5,19 @@ since nothing has to be merged across keys; kernels differ only in how many rows
 time and in what they keep.
 """
 
-import math
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from attention_jax import masks
 from attention_jax.arguments import Operands, Options
 from attention_jax.functions.batching import map_leading, query_first
-from attention_jax.functions.prepared import PreparedKeys
 from attention_jax.functions.score import Score
-from attention_jax.kernels.masking import dense_mask, zero_unused
+from attention_jax.kernels.block import Block, core_ndims, make_block, row_numbers
+from attention_jax.kernels.masking import dense_mask, mask_rows, zero_unused
 from attention_jax.statistics import COLUMN_SUM, statistics_of_rows
 from attention_jax.types import Array, Bool, Float, Int
 
@@ -39,18 +40,19 @@ class One(NamedTuple):
 
 def attend_one(
     options: Options,
-    params: dict[str, Array],
+    params: dict[str, Any],
     query: Float[Array, "Q"],
     keys: Any,
     values: Float[Array, "S V"],
     where: Bool[Array, "S"] | None,
     query_position: Int[Array, ""],
     key_positions: Int[Array, "S"],
+    bias: Float[Array, "#S"] | None = None,
     kept: Bool[Array, "S"] | None = None,
 ) -> One:
     """Attention of one query to S prepared keys: the definition.
 
-        e = score(q, k_1..k_S)      a = normalizer(e)      o = Σ_i a_i v_i
+        e = score(q, k_1..k_S) + bias      a = normalizer(e)      o = Σ_i a_i v_i
 
     Where the weights themselves are not asked for, a normaliser that is a quotient leaves its
     division to the context, V numbers instead of S. `kept` are the keys that dropout keeps.
@@ -58,6 +60,8 @@ def attend_one(
     scores = score_keys(
         options.score, params, query, keys, where, query_position, key_positions
     )
+    if bias is not None:
+        scores = scores + bias
     if options.return_weights or options.statistics:
         weights, total = options.normalizer(scores, where), None
     else:
@@ -70,7 +74,7 @@ def attend_one(
 
 def score_keys(
     score: Score,
-    params: dict[str, Array],
+    params: dict[str, Any],
     query: Float[Array, "Q"],
     keys: Any,
     where: Bool[Array, "S"] | None,
@@ -143,67 +147,56 @@ class Rows(NamedTuple):
         return self._replace(context=self.context / self.total, total=None)
 
 
-class Block(NamedTuple):
-    """The arrays of t queries of one sequence, without leading axes.
+def attend_rows(options: Options, keys_tree: Any, block: Block) -> Rows:
+    """`attend_one` mapped over the queries of a block, and their statistics.
 
-    Attributes:
-      keys: the leaves of the score's prepared keys, [S, ...] each.
-      row_indices: the rows' numbers in the whole call; dropout is drawn from them, so that it
-        does not depend on how rows are grouped into blocks.
-      valid: which rows are not padding and count in sums over rows; None for all.
+    Args:
+      options: of the call.
+      keys_tree: how the score's keys are put together.
+      block: of one sequence, without leading axes.
     """
-
-    params: dict[str, Array]
-    query: Float[Array, "t Q"]
-    keys: list[Array]
-    values: Float[Array, "S V"]
-    query_positions: Int[Array, "t"]
-    key_positions: Int[Array, "S"]
-    row_indices: Int[Array, "t"]
-    dropout_rng: Array | None
-    valid: Bool[Array, "t"] | None = None
-
-
-def attend_rows(
-    options: Options, keys_tree: Any, block: Block, where: Bool[Array, "t S"] | None
-) -> Rows:
-    """`attend_one` mapped over the queries of a block, and their statistics."""
+    num_queries, num_keys = block.query.shape[0], block.values.shape[0]
     keys = jax.tree.unflatten(keys_tree, block.keys)
     describes = options.return_weights or options.statistics
+    where = bias = None
+    if block.mask is not None:
+        where = mask_rows(block.mask, block.query_positions, block.key_positions)
+    if block.bias is not None:
+        bias = jnp.broadcast_to(block.bias, (num_queries, block.bias.shape[-1]))
 
-    def one(query, where, query_position, row_index):
+    def one(query, where, query_position, row_index, bias):
         kept = None
         if block.dropout_rng is not None:
             row = jax.random.fold_in(block.dropout_rng, row_index)
-            num_keys = block.values.shape[0]
             kept = jax.random.bernoulli(row, 1 - options.dropout_rate, (num_keys,))
         found = attend_one(
             options,
-            block.params,
+            {**block.params, **block.extras},
             query,
             keys,
             block.values,
             where,
             query_position,
             block.key_positions,
+            bias,
             kept,
         )
         described = (found.scores, found.weights) if describes else None
         return found.context, found.total, described
 
-    in_axes = (0, None if where is None else 0, 0, 0)
+    rows = (block.query, where, block.query_positions, block.row_indices, bias)
+    in_axes = tuple(None if array is None else 0 for array in rows)
     context, total, described = jax.vmap(
-        query_first(one, block.query.shape[0]), in_axes=in_axes
-    )(block.query, where, block.query_positions, block.row_indices)
+        query_first(one, num_queries), in_axes=in_axes
+    )(*rows)
     if described is None:
         return Rows(context, total, None, {}, None)
     scores, weights = described
     statistics = statistics_of_rows(options.statistics, scores, weights, where)
     column_sum = None
     if COLUMN_SUM in options.statistics:
-        valid = block.valid
-        counted = weights if valid is None else jnp.where(valid[:, None], weights, 0)
-        column_sum = jnp.sum(counted, axis=0)
+        assert block.valid is not None
+        column_sum = jnp.sum(jnp.where(block.valid[:, None], weights, 0), axis=0)
     returned = weights if options.return_weights else None
     return Rows(context, None, returned, statistics, column_sum)
 
@@ -215,49 +208,18 @@ def attend_reference(operands: Operands, options: Options) -> Rows:
     the score needs per query and key ([..., T, S, A] for `additive` where the compiler
     does not fuse it).
     """
-    masks, cores = [], []
     if operands.mask is not None:
-        dense = dense_mask(
+        allowed = dense_mask(
             operands.mask, operands.query_positions, operands.key_positions
         )
-        operands = zero_unused(operands, jnp.any(dense, axis=-2))
-        masks, cores = [dense], [2]
-    operands = operands.prepared(options.score)
-    assert isinstance(operands.keys, PreparedKeys)
-    leaves, tree = jax.tree.flatten(operands.keys.arrays)
-    leading, num_queries, num_keys = operands.shape
+        operands = zero_unused(operands, jnp.any(allowed, axis=-2))
+        operands = dataclasses.replace(operands, mask=masks.Dense(allowed))
+    leading = operands.leading(options.score)
+    block, axes, tree = make_block(
+        operands, options, row_numbers(leading, operands.num_queries)
+    )
 
-    def one_sequence(*arrays: Array) -> Rows:
-        query, values, query_positions, key_positions, row_indices, *rest = arrays
-        where = None
-        if masks:
-            where = jnp.broadcast_to(rest.pop(0), (num_queries, num_keys))
-        block = Block(
-            operands.params,
-            query,
-            rest,
-            values,
-            query_positions,
-            key_positions,
-            row_indices,
-            operands.dropout_rng,
-        )
-        return attend_rows(options, tree, block, where).divided()
+    def one_sequence(block: Block) -> Rows:
+        return attend_rows(options, tree, block).divided()
 
-    arrays = [
-        operands.query,
-        operands.values,
-        operands.query_positions,
-        operands.key_positions,
-        row_numbers(leading, num_queries),
-        *masks,
-        *leaves,
-    ]
-    core_ndims = [2, 2, 1, 1, 1, *cores, *operands.keys.core_ndims]
-    return map_leading(one_sequence, leading, arrays, core_ndims)
-
-
-def row_numbers(leading: tuple[int, ...], num_queries: int) -> Int[Array, "... T"]:
-    """A number for every query of the call."""
-    shape = (*leading, num_queries)
-    return jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape)
+    return map_leading(one_sequence, leading, [block], [core_ndims(axes)])

@@ -4,6 +4,7 @@ Each has a manifest with the digests of its contents, so that a flipped byte is 
 """
 
 import functools
+import hashlib
 import importlib.metadata
 import json
 import logging as python_logging
@@ -24,7 +25,6 @@ from orbax.checkpoint import checkpoint_managers
 
 from attention_jax.atomic_write import cannot_write
 from attention_jax.errors import UserError
-from attention_jax.training.provenance import json_digest, tree_digest, tree_shapes
 from attention_jax.training.step import TrainState
 
 # Written with every checkpoint; a larger one comes from a later version of this package.
@@ -99,7 +99,7 @@ class Checkpoints:
         self._saving, items = step, _items(state)
         metrics = {"step": step, "dev_loss": dev_loss, "dev_bleu": dev_bleu}
         digests = {name: tree_digest(item) for name, item in items.items()}
-        digests["metrics"], digests["progress"] = map(json_digest, (metrics, progress))
+        digests |= {"metrics": json_digest(metrics), "progress": json_digest(progress)}
         manifest = {
             "format": FORMAT,
             "version": importlib.metadata.version("attention_jax"),
@@ -145,14 +145,8 @@ class Checkpoints:
         """The newest checkpoint that is whole; None if there is none at all.
 
         Damaged ones that are newer are moved into `damaged_checkpoints` beside the
-        checkpoints, for their steps will be written again.
-
-        Returns:
-          state and progress, and what is wrong with each damaged one, by its name.
-
-        Raises:
-          DamagedCheckpointError: all of them are; names the newest and what is wrong.
-          IncompatibleCheckpointError: the newest is not one of `like`.
+        checkpoints, for their steps will be written again; what is wrong with each, by its
+        name, is returned after state and progress. A DamagedCheckpointError: all are.
         """
         damaged: dict[str, str] = {}
         for step in reversed(self.steps()):
@@ -258,10 +252,7 @@ def _read_metrics(
 
 
 def _best(metrics: list[dict[str, Any]], best_by: str) -> dict[str, Any]:
-    """The metrics with the least loss or most BLEU, the first of equals.
-
-    The last ones where none was evaluated; NaN counts as not evaluated.
-    """
+    """The first with the least loss or most BLEU; the last if all are NaN or infinite."""
 
     def rank(one: dict[str, Any]) -> tuple[float, int]:
         value = -one["dev_bleu"] if best_by == "bleu" else one["dev_loss"]
@@ -275,8 +266,7 @@ def existing_steps(path: pathlib.Path) -> list[int]:
     """The steps there are checkpoints of, in order; FileNotFoundError if there is none."""
     # One that is being deleted may have lost its manifest already.
     names = [place.parent.name for place in path.glob("[0-9]*/manifest")]
-    # isdecimal alone: "²" is a digit to Python, and "٣" a decimal.
-    steps = [int(name) for name in names if name.isascii() and name.isdecimal()]
+    steps = [int(name) for name in names if re.fullmatch("[0-9]+", name)]
     if not steps:
         raise FileNotFoundError(f"{path} holds no checkpoint yet")
     return sorted(steps)
@@ -353,6 +343,33 @@ def _restore(place: pathlib.Path, like: dict[str, Any]) -> dict[str, Any]:
     }
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
         return dict(checkpointer.restore(place, args=ocp.args.Composite(**arguments)))
+
+
+def tree_digest(tree: Any) -> str:
+    """SHA-256 over the paths, types, shapes and bytes of a tree's arrays, in hexadecimal."""
+    digest = hashlib.sha256()
+    for path, kind in tree_shapes(tree).items():
+        digest.update(f"{path} {kind}\n".encode())
+    for array in jax.tree.leaves(tree):
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def tree_shapes(tree: Any) -> dict[str, str]:
+    """Each array's type and shape by its path: {"encoder/embedding": "float32[50,8]"}."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): (
+            f"{np.dtype(array.dtype).name}[{','.join(map(str, array.shape))}]"
+        )
+        for path, array in leaves
+    }
+
+
+def json_digest(value: Any) -> str:
+    """SHA-256 of a JSON value, in hexadecimal."""
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _by(place: pathlib.Path, manifest: dict[str, Any]) -> str:

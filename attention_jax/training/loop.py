@@ -12,17 +12,25 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import optax
 
 from attention_jax import data, models
 from attention_jax.atomic_write import append_lines, drop_lines_after, write_json
 from attention_jax.config import ExperimentConfig, TrainingConfig, check_fields
-from attention_jax.data.batches import eval_batches
-from attention_jax.data.codec import save_codecs
+from attention_jax.data.batches import (
+    Examples,
+    TrainBatches,
+    encode_pairs,
+    eval_batches,
+    keep_short,
+)
+from attention_jax.data.codec import TextCodec, build_codecs, load_codecs, save_codecs
+from attention_jax.data.sources import load_splits
+from attention_jax.data.splits import Splits, split_hash
 from attention_jax.errors import UserError
 from attention_jax.training import optimizer
 from attention_jax.training.checkpoints import Checkpoints
 from attention_jax.training.run_directory import RunDirectory, with_absolute_paths
-from attention_jax.training.setup import Experiment, describe, prepare
 from attention_jax.training.sharding import DataSharding, any_process, make_sharding
 from attention_jax.training.step import (
     Meter,
@@ -38,6 +46,19 @@ Log = Callable[[dict[str, Any]], None]
 
 # Why a run ends: every step is made; dev no longer improves; max_minutes; should_stop.
 STEPS, PATIENCE, MINUTES, STOPPED = "steps", "patience", "minutes", "stopped"
+
+
+class Experiment(NamedTuple):
+    """The data, encoded, and the model and optimiser to be trained on it."""
+
+    config: ExperimentConfig
+    splits: Splits
+    source_codec: TextCodec
+    target_codec: TextCodec
+    batches: TrainBatches
+    dev: Examples
+    model: models.Model
+    optimizer: optax.GradientTransformation
 
 
 class DevTranslations(NamedTuple):
@@ -119,6 +140,63 @@ class Session(NamedTuple):
             append_lines(path, rows)
         for row in rows:
             self.log(row)
+
+
+def prepare(
+    config: ExperimentConfig, *, codecs_path: pathlib.Path | None = None
+) -> Experiment:
+    """Loads and encodes the data and builds the model; writes nothing.
+
+    `codecs_path` has the codecs of a run begun before; by default they are built from the
+    training pairs.
+    """
+    splits = load_splits(config.data)
+    if codecs_path:
+        codecs = load_codecs(codecs_path)
+    else:
+        codecs = build_codecs(config.data, splits.train)
+    limits = config.data.max_source_length, config.data.max_target_length
+    examples = keep_short(encode_pairs(splits.train, *codecs), *limits)
+    if len(examples) == 0:
+        raise UserError(
+            f"no training pair is left: config.data.max_source_length {limits[0]} and "
+            f"config.data.max_target_length {limits[1]} leave out all {len(splits.train)}"
+        )
+    if not splits.dev:
+        raise UserError("there are no dev pairs: config.data.num_dev is too small")
+    batches = TrainBatches(
+        examples,
+        batch_size=config.training.batch_size,
+        seed=config.seed,
+        num_buckets=config.data.num_buckets,
+    )
+    sizes = [len(codec.vocabulary) for codec in codecs]
+    return Experiment(
+        config,
+        splits,
+        *codecs,
+        batches,
+        dev=encode_pairs(splits.dev, *codecs),
+        model=models.build_model(config.model, *sizes),
+        optimizer=optimizer.make_optimizer(config.training),
+    )
+
+
+def describe(experiment: Experiment, params: Any) -> dict[str, Any]:
+    """The facts about data and model that belong beside any result."""
+    splits, batches = experiment.splits, experiment.batches
+    return {
+        "seed": experiment.config.seed,
+        "split_hash": split_hash(splits),
+        "pairs": {n: len(getattr(splits, n)) for n in ("train", "dev", "test")},
+        "data": dict(splits.report),
+        "source_vocabulary": len(experiment.source_codec.vocabulary),
+        "target_vocabulary": len(experiment.target_codec.vocabulary),
+        "parameters": sum(array.size for array in jax.tree.leaves(params)),
+        "steps_per_epoch": batches.steps_per_epoch,
+        "batch_shapes": [list(shape) for shape in batches.shapes],
+        "padding_share": batches.padding_share,
+    }
 
 
 def check_config(config: ExperimentConfig) -> None:

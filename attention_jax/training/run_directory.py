@@ -5,13 +5,17 @@ import copy
 import dataclasses
 import datetime
 import hashlib
+import importlib.metadata
 import os
 import pathlib
+import platform
 import socket
+import subprocess
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import filelock
+import jax
 from absl import logging
 
 from attention_jax.atomic_write import read_json, write_json
@@ -19,8 +23,9 @@ from attention_jax.config import ExperimentConfig, check_fields
 from attention_jax.data.splits import Splits, split_hash
 from attention_jax.errors import UserError, named, unknown_name
 from attention_jax.functions.import_reference import split_reference, users_module
-from attention_jax.training.provenance import environment
 
+_PACKAGES = ["attention_jax", "jax", "jaxlib", "flax", "optax"]
+_PACKAGES += ["orbax-checkpoint", "numpy"]
 # Fields of earlier versions, which a stored configuration may still have.
 REMOVED_FIELDS = (
     "config.profile",
@@ -126,7 +131,7 @@ class RunDirectory:
         }
         self.path.mkdir(parents=True, exist_ok=True)
         self.update_record({"user_files": files})
-        write_json(self.config_path, config_to_dict(config))
+        write_json(self.config_path, dataclasses.asdict(config))
 
     def load_config(self) -> ExperimentConfig:
         """The run's configuration; warns when a user's file changed since the run began."""
@@ -155,8 +160,8 @@ class RunDirectory:
         """`section.field: stored -> given` where a run begun here differs from `config`."""
         if not self.exists():
             return []
-        before = flatten(config_to_dict(self.load_config()))
-        after = flatten(config_to_dict(with_absolute_paths(config)))
+        before = flatten(self.load_config())
+        after = flatten(with_absolute_paths(config))
         changed = [
             f"{name}: {before[name]!r} -> {after[name]!r}"
             for name in before
@@ -214,22 +219,49 @@ class RunDirectory:
 def _is_record(value: Any) -> bool:
     """Whether `value` has the sessions and the files of a record, where it has any."""
     try:
-        files = [{**one} for one in value.get("user_files", {}).values()]
-        sessions = [{**one} for one in value.get("sessions", [])]
-    except (AttributeError, TypeError):
+        files = value.get("user_files", {}).values()
+        texts = [one[name] for one in files for name in ("path", "sha256")]
+        texts += [one.get("split_hash", "") for one in value.get("sessions", [])]
+        return all(str.find(one, "\0") < 0 for one in texts)
+    except (AttributeError, LookupError, TypeError):
         return False
-    texts = [one.get("split_hash", "") for one in sessions]
-    texts += [one.get(name) for one in files for name in ("path", "sha256")]
-    return all(isinstance(one, str) and "\0" not in one for one in texts)
 
 
-def config_to_dict(config: ExperimentConfig) -> dict[str, Any]:
-    """The configuration as nested dicts of JSON values."""
-    return dataclasses.asdict(config)
+def environment() -> dict[str, Any]:
+    """Versions, commit, device and operating system."""
+    devices = jax.devices()
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {
+        "versions": {"python": platform.python_version(), **versions},
+        "commit": _git_commit(),
+        # As in "NVIDIA H100 80GB HBM3 x1".
+        "device": f"{devices[0].device_kind} x{len(devices)}",
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _git_commit() -> str:
+    """The commit of the checkout this package is in, "+changes" appended when it has
+    uncommitted ones; "" outside a checkout of this project."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(pathlib.Path(__file__).parents[1]), *arguments]
+        return subprocess.check_output(
+            command, stderr=subprocess.DEVNULL, text=True, timeout=10
+        ).strip()
+
+    try:
+        # Installed inside an environment, the package may lie below another project's
+        # checkout, whose commit says nothing about this code.
+        git("ls-files", "--error-unmatch", "__init__.py")
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + "+changes" * bool(changed)
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def config_from_dict(values: Any) -> ExperimentConfig:
-    """The configuration that `config_to_dict` gave `values` for.
+    """The configuration that was stored as `values`.
 
     A field that `values` lacks is newer than they are: it gets its default, and a warning
     names it. One of an earlier version is left out.
@@ -260,14 +292,15 @@ def _fill(section: Any, values: Any, prefix: str) -> None:
         logging.warning(text, prefix, ", ".join(missing))
 
 
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one dict with dotted names."""
+def flatten(config: ExperimentConfig | dict[str, Any]) -> dict[str, Any]:
+    """A configuration, or nested dicts, as one dict with dotted names."""
     flat = {}
+    values = config if isinstance(config, dict) else dataclasses.asdict(config)
     for name, value in values.items():
         if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{name}.")
+            flat |= {f"{name}.{inner}": one for inner, one in flatten(value).items()}
         else:
-            flat[prefix + name] = value
+            flat[name] = value
     return flat
 
 

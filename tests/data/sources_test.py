@@ -3,6 +3,7 @@ import hashlib
 import http.server
 import socket
 import threading
+import types
 
 import pooch
 import pytest
@@ -202,19 +203,11 @@ CONTENT = bytes(range(256)) * 300
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
-class Server:
-    """A real server on loopback whose answers a test chooses."""
-
-    def __init__(self):
-        self.content = CONTENT
-        self.breaks: list[int] = []  # bytes to send before hanging up, per request
-        self.status = 200
-        self.requests = 0
-
-
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    state = Server()
+    """A real server on loopback whose answers a test chooses."""
+    # `breaks` is the number of bytes to send before hanging up, for each request.
+    state = types.SimpleNamespace(content=CONTENT, breaks=[], status=200, requests=0)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):

@@ -22,7 +22,7 @@ from attention_jax.evaluation.compare import (
 from attention_jax.evaluation.evaluate import Evaluation, write_translations
 from attention_jax.evaluation.quality import translation_quality
 from attention_jax.evaluation.tables import system_tables
-from attention_jax.training.run_directory import config_to_dict, flatten
+from attention_jax.training.run_directory import flatten
 from tests.evaluation.made_runs import ROWS, dev_row, make_run, train_row
 
 
@@ -193,7 +193,7 @@ FACTS = {"split_hash": "0" * 64, "device": "cpu x1"}
 
 def system(name, share, *, decoding=None, **fields):
     """A system that translates this share of the sentences badly."""
-    config = flatten(config_to_dict(ExperimentConfig())) | fields
+    config = flatten(ExperimentConfig()) | fields
     number = round(share * len(REFERENCES))
     texts = BAD[:number] + REFERENCES[number:]
     translations = tuple(

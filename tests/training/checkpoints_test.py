@@ -23,7 +23,10 @@ from attention_jax.training.checkpoints import (
     DamagedCheckpointError,
     IncompatibleCheckpointError,
     best_metrics,
+    json_digest,
     load_params,
+    tree_digest,
+    tree_shapes,
 )
 from attention_jax.training.optimizer import make_optimizer
 from attention_jax.training.step import TrainState, init_state, make_train_step
@@ -427,3 +430,26 @@ def test_the_last_write_failing_is_an_error_on_leaving(full, caplog):
     with pytest.raises(KeyboardInterrupt), full:
         raise KeyboardInterrupt
     assert "cannot write checkpoint 5" in caplog.text
+
+
+TREE = {"a": {"w": np.arange(6, dtype=np.float32).reshape(2, 3)}, "n": np.int32(3)}
+
+
+def test_a_digest_depends_on_every_bit_type_shape_and_name_alone():
+    flipped = TREE["a"]["w"].copy()
+    flipped.view(np.uint8).reshape(-1)[7] ^= 1
+    others = [
+        {"a": {"w": flipped}, "n": np.int32(3)},
+        {"a": {"w": TREE["a"]["w"].reshape(3, 2)}, "n": np.int32(3)},
+        {"a": {"w": TREE["a"]["w"].view(np.int32)}, "n": np.int32(3)},
+        {"a": {"v": TREE["a"]["w"]}, "n": np.int32(3)},
+        {"a": {"w": TREE["a"]["w"]}, "n": np.int32(4)},
+    ]
+    assert len({tree_digest(tree) for tree in [TREE, *others]}) == 6
+    on_device = {"a": {"w": jnp.asarray(TREE["a"]["w"])}, "n": jnp.asarray(3)}
+    transposed = {"a": {"w": np.asfortranarray(TREE["a"]["w"])}, "n": np.int32(3)}
+    assert tree_digest(on_device) == tree_digest(TREE) == tree_digest(transposed)
+    assert tree_shapes(TREE) == {"a/w": "float32[2,3]", "n": "int32[]"}
+    assert tree_shapes({"b": jnp.zeros(2, jnp.bfloat16)}) == {"b": "bfloat16[2]"}
+    assert json_digest({"a": 1.5, "b": 2}) == json_digest({"b": 2, "a": 1.5})
+    assert json_digest({"a": 1.5}) != json_digest({"a": 1.25})

@@ -58,10 +58,6 @@ def cldr(config: DataConfig) -> Splits:
 
     The splits share no phrase on either side, and every token of dev and test, under the
     configured tokenizers, occurs in the training pairs before `config.num_train`.
-
-    Raises:
-      UserError: the locales do not share enough for that many distinct phrases; an
-        UnknownNameError if a language is not a Babel locale, with the nearest.
     """
     return _splits(dataclasses.astuple(config))
 
@@ -86,9 +82,6 @@ def generate_pairs(
 
     No source phrase occurs twice. Equal seeds give equal pairs, and fewer pairs are the
     first of more.
-
-    Raises:
-      UserError: `num_pairs` is more than the phrases that were found.
     """
     drawing = _Drawing(shared_inventory(source, target), random.Random(seed))
     found: dict[str, Pair] = {}
@@ -254,11 +247,7 @@ def _is_localised(phrase: Phrase, code: str) -> bool:
 
 
 def parse_locale(field: str, name: str) -> str:
-    """The identifier of the Babel locale that a user's "zh" or "pt-BR" means.
-
-    Raises:
-      UnknownNameError: Babel has no such locale; names `field` and the nearest match.
-    """
+    """The identifier of the Babel locale that a user's "zh" or "pt-BR" means."""
     try:
         return str(Locale.parse(name.replace("-", "_")))
     except (UnknownLocaleError, ValueError, TypeError):

@@ -153,17 +153,13 @@ def format_fields(locale: str, format_name: str) -> tuple[tuple[str, str], ...]:
     `format_name` is "full" or "long" (dates), "short" (times), or a CLDR skeleton; () if
     the locale has no such skeleton or the format a field that is not rendered here.
     """
-    if format_name in ("full", "long"):
-        pattern = dates.get_date_format(format_name, locale=load_locale(locale)).pattern
-    elif format_name == "short":
-        pattern = dates.get_time_format(format_name, locale=load_locale(locale)).pattern
-    else:
-        skeletons = load_locale(locale).datetime_skeletons
-        if format_name not in skeletons:
-            return ()
-        pattern = skeletons[format_name].pattern
+    known = load_locale(locale)
+    formats = {name: known.date_formats[name] for name in ("full", "long")}
+    formats |= {**known.datetime_skeletons, "short": known.time_formats["short"]}
+    if format_name not in formats:
+        return ()
     parts: list[tuple[str, str]] = []
-    for kind, value in dates.tokenize_pattern(pattern):
+    for kind, value in dates.tokenize_pattern(formats[format_name].pattern):
         if not isinstance(value, str):
             letter, repeats = value
             parts.append((kind, letter * repeats))
