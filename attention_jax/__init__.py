@@ -10,7 +10,7 @@ and leading axes, compiled. Everything public is importable from here; masks as
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from attention_jax import masks, moved
+from attention_jax import masks, moved, serialization
 from attention_jax.attention import (
     Attended,
     AttentionOutput,
@@ -79,6 +79,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 moved.install()
+serialization.register()
 
 # Imported on first use: flax, orbax and matplotlib take seconds that `attention` needs not.
 _LATE = {

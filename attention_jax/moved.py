@@ -28,6 +28,7 @@ MOVED = {
     "evaluation.report": "evaluation.tables",
     "evaluation.comparison_report": "evaluation.tables",
     "evaluation.run_comparison": "evaluation.compare",
+    "evaluation.run_summary": "evaluation.compare",
     "evaluation.system_comparison": "evaluation.compare",
     "evaluation.learning_curves": "evaluation.curves",
     "evaluation.length_curves": "evaluation.curves",

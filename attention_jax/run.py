@@ -83,9 +83,8 @@ class Run(Translator):
         """The best translation of each sentence, in order; "" for a blank one.
 
         How it is searched for is in `config.decoding`; see `with_decoding`. A sentence's
-        translation depends on nothing else in `sentences`: its batch has a shape that is
-        a function of its own length. Each such shape (widths 8, 16, 32, …) compiles once
-        per process, seconds each.
+        translation depends on nothing else in `sentences`. Each width of sentences (8, 16,
+        32, …) compiles once per process, seconds each.
 
         Args:
           sentences: any number of them.
@@ -123,12 +122,8 @@ class Run(Translator):
     def force(self, pairs: Sequence[Pair]) -> list[Translation]:
         """The attention and the log-probability of each pair's target.
 
-        The target's tokens are forced on the decoder (teacher forcing) and scored, however
-        unlikely they are. `text` is the target as the run's codec spells it. A pair whose
-        source is blank gives a blank translation.
-
-        Raises:
-          UserError: a pair is too long for memory; names it.
+        The target's tokens are forced on the decoder (teacher forcing). `text` is the target
+        as the run's codec spells it. A pair whose source is blank gives a blank translation.
         """
         found = dict(force_pairs(self, pairs))
         return [found.get(index, NOTHING) for index in range(len(pairs))]
@@ -164,11 +159,7 @@ class Run(Translator):
         Raises:
           UserError: the run has no attention, or a sentence given has no words.
         """
-        if not self.attends:
-            raise UserError(
-                "this run has no attention to show: its config.model.attention is "
-                f"{self.config.model.attention}"
-            )
+        self.check_attends()
         if not self.source_codec.tokens(source):
             raise UserError(f"source has no words: {source!r}")
         if target is None:
@@ -184,6 +175,14 @@ class Run(Translator):
         """Whether the run has attention."""
         return attends(self.config.model)
 
+    def check_attends(self) -> None:
+        """Raises UserError unless the run has attention."""
+        if not self.attends:
+            raise UserError(
+                "this run has no attention to show: its config.model.attention is "
+                f"{self.config.model.attention}"
+            )
+
 
 # What `checkpoint` may be: the best one on dev or the last one.
 CHECKPOINTS = ("best", "last")
@@ -192,9 +191,7 @@ CHECKPOINTS = ("best", "last")
 def load_run(workdir: str | os.PathLike[str], *, checkpoint: str = "best") -> Run:
     """The run in `workdir`, ready to translate.
 
-    Args:
-      workdir: what `experiments.train` was given.
-      checkpoint: "best" on dev, by `config.training.best_by`, or "last".
+    `checkpoint` is "best" on dev, by `config.training.best_by`, or "last".
 
     Raises:
       OSError: no such directory, no run in it, no checkpoint yet, or a user's file that

@@ -4,6 +4,7 @@ A candidate gets its arrays in the layout it prefers; no transposition is timed.
 torch are imported when they are measured, and never needed.
 """
 
+import functools
 import importlib
 import os
 import time
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import flags
 
 from attention_jax.attention import attention, prepare_keys
 from benchmarks.workloads import GRADIENT, WINDOW, Case, Inputs
@@ -28,19 +30,14 @@ class Unsupported(Exception):
 
 
 class Prepared(NamedTuple):
-    """A candidate prepared for one case.
+    """A candidate prepared for one case."""
 
-    Attributes:
-      run: computes the results and waits until they are there.
-      read: what `run` returned -> "context", and "query", "keys", "values" for the
-        gradients, in the layout of `Inputs`.
-      compile_seconds: None if it is not compiled.
-      temporary_bytes: XLA's, beside arguments and results; None if unknown.
-    """
-
+    # Computes the results and waits until they are there.
     run: Callable[[], Any]
+    # What `run` returned -> OUTPUTS by name, in the layout of `Inputs`.
     read: Callable[[Any], dict[str, np.ndarray]]
     compile_seconds: float | None = None
+    # XLA's, beside arguments and results.
     temporary_bytes: int | None = None
 
 
@@ -119,13 +116,9 @@ def prepare_jax(
 ) -> Prepared:
     """A compiled JAX function on arrays that are on the device.
 
-    Args:
-      attend: (query, keys, values, extra) -> context, in `layout`.
-      extra: what else it takes, a pytree; traced, so that nothing is folded into the
-        program, and not differentiated.
-
-    Raises:
-      Unsupported: the program needs more than `budget` bytes beside its arguments.
+    `attend` is (query, keys, values, extra) -> context, in `layout`; `extra`, a pytree, is
+    traced, so that nothing is folded into the program, and not differentiated. More than
+    `budget` bytes beside the arguments are `Unsupported`.
     """
 
     def compute(query: Any, keys: Any, values: Any, cotangent: Any, extra: Any) -> Any:
@@ -159,15 +152,8 @@ def prepare_jax(
     )
 
 
-# --- baselines ---------------------------------------------------------------------------
-
-
 def dot_product_scale(case: Case) -> float:
-    """What a baseline multiplies its dot products by.
-
-    Raises:
-      Unsupported: the case is not a softmax of dot products.
-    """
+    """What a baseline multiplies its dot products by; they are all that it has."""
     if case.score not in ("dot", "scaled_dot") or case.normalizer != "softmax":
         raise Unsupported(f"has no {case.normalizer!r} of {case.score!r}")
     return case.workload.size**-0.5 if case.score == "scaled_dot" else 1.0
@@ -179,22 +165,12 @@ def batch_lengths(case: Case, inputs: Inputs) -> np.ndarray:
     return np.array(np.broadcast_to(inputs.key_lengths.reshape(-1), (batch,)))
 
 
-def jax_nn(case: Case, inputs: Inputs, budget: int) -> Prepared:
-    """`jax.nn.dot_product_attention`, given the kind of mask."""
-    return _of_jax(jax.nn.dot_product_attention, case, inputs, budget)
-
-
-def tokamax(case: Case, inputs: Inputs, budget: int) -> Prepared:
-    """`tokamax.dot_product_attention` with the implementation it chooses itself."""
-    # Tokamax parses sys.argv for flags of its own unless absl's flags are parsed.
-    importlib.import_module("absl.flags").FLAGS.mark_as_parsed()
-    function = importlib.import_module("tokamax").dot_product_attention
-    return _of_jax(function, case, inputs, budget)
-
-
-def _of_jax(function: Any, case: Case, inputs: Inputs, budget: int) -> Prepared:
-    """A function of jax.nn's signature, which tokamax shares."""
+def of_jax(module: str, case: Case, inputs: Inputs, budget: int) -> Prepared:
+    """`dot_product_attention` of jax.nn or of tokamax, with the implementation it chooses."""
     mask = case.workload.mask
+    # Tokamax parses sys.argv for flags of its own unless absl's flags are parsed.
+    flags.FLAGS.mark_as_parsed()
+    function = importlib.import_module(module).dot_product_attention
     options: dict[str, Any] = {"scale": dot_product_scale(case)}
     options["is_causal"] = mask == "causal"
     options["local_window_size"] = (WINDOW, 0) if mask == "window" else None
@@ -284,11 +260,7 @@ def _prepare_torch(
 
 
 def _device(torch: Any) -> str:
-    """Where torch computes: where JAX does.
-
-    Raises:
-      Unsupported: this torch cannot.
-    """
+    """Where torch computes: where JAX does."""
     if jax.default_backend() == "cpu":
         return "cpu"
     if jax.default_backend() == "gpu" and torch.cuda.is_available():
@@ -304,8 +276,8 @@ def _as_tensor(torch: Any, array: np.ndarray) -> Any:
 
 
 BASELINES = {
-    "jax_nn": Baseline("jax", jax_nn),
-    "tokamax": Baseline("tokamax", tokamax),
+    "jax_nn": Baseline("jax", functools.partial(of_jax, "jax.nn")),
+    "tokamax": Baseline("tokamax", functools.partial(of_jax, "tokamax")),
     "torch_sdpa": Baseline("torch", torch_sdpa),
     "torch_flex": Baseline("torch", torch_flex),
 }

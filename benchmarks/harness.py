@@ -83,14 +83,8 @@ def benchmark(
 ) -> dict[str, Any]:
     """Measures a plan.
 
-    Args:
-      plan: what.
-      command: how the program was called; recorded.
-      log: is given a line when a case begins or a baseline is left out.
-      save: is given the result so far after every case, "complete" false until the last.
-
-    Returns:
-      the result, JSON values only, as `report` describes it.
+    `log` is given a line when a case begins or a baseline is left out, `save` the result so
+    far after every case. Returns JSON values only, as `report` describes them.
     """
     available = {name: attention_with(name) for name in plan.implementations}
     found = {}
@@ -131,10 +125,7 @@ def benchmark(
 def measure_case(
     case: Case, candidates: dict[str, Candidate], plan: Plan
 ) -> dict[str, Any]:
-    """Prepares, checks and times every candidate of one case.
-
-    Nothing that one candidate does ends the others: it is its row's `status` and `reason`.
-    """
+    """Prepares, checks and times every candidate; nothing that one does ends the others."""
     rows, runs = {}, {}
     with jax.enable_x64(case.dtype == "float64"):
         inputs = make_inputs(case)
@@ -198,9 +189,6 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {first_line(error)}"
 
 
-# --- the correctness check ---------------------------------------------------------------
-
-
 def tolerance(case: Case) -> float:
     """The largest relative error of a case that passes."""
     forward, gradient = TOLERANCES[case.dtype]
@@ -244,10 +232,7 @@ def expected(case: Case, inputs: Inputs) -> dict[str, np.ndarray]:
 def largest_error(
     actual: dict[str, np.ndarray], right: dict[str, np.ndarray]
 ) -> tuple[float, str]:
-    """The largest error relative to the largest expected magnitude, and of which output.
-
-    NaN counts as infinite.
-    """
+    """The largest error relative to the largest expected magnitude, and of which output."""
     errors = {"context": 0.0}
     for name, answer in right.items():
         answer = answer.astype(np.float64)

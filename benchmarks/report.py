@@ -1,32 +1,26 @@
 """A benchmark's result file: reading it and printing it.
 
-schema, version          "attention_jax.benchmark", 1
-complete                 false while cases are missing
-command, settings        how it was made
-environment              versions, commit, device, system, processors
-peers                    each baseline: its version, or why it is unavailable
-cases                    one for each workload x score x normaliser x dtype x pass:
-  shapes                 the workload's shapes and mask, in one line
-  baseline, tolerance    what ratios are to; the largest relative error that passes
-  rows                   one for each candidate:
-    candidate, ours      its name; whether it is an implementation of this project
-    status, reason       measured, wrong, unsupported or failed; why
-    error                largest error over the largest expected magnitude; null if
-                             something is not finite
+schema, version      "attention_jax.benchmark", 1
+complete             false while cases are missing
+command, settings    how it was made
+environment          versions, commit, device, system, processors
+peers                each baseline: its version, or why it is unavailable
+cases                one for each workload x score x normaliser x dtype x pass:
+  shapes, baseline   the workload's shapes and mask; what ratios are to
+  tolerance          the largest relative error that passes
+  rows               one for each candidate, `ours` if it is of this project:
+    status, reason   measured, wrong, unsupported or failed; why
+    error            largest over the largest expected magnitude; null if not finite
+    seconds, ratio   median, quartiles, min and samples; median over rounds of time / baseline's
     compile_seconds
-    seconds              median, quartiles, min and samples of run time
-    ratio                median over rounds of run time / baseline's
-    memory               bytes beside arguments and results by XLA's figure, "xla"
+    memory           bytes beside arguments and results by XLA's figure, "xla"
 
-Older files have more: FLOPs and the share of the machine's peak, rows that were compiled
-only, and "resident" memory, the growth of the process in one call.
+Older files have rows that were only compiled, and "resident" memory, of the process.
 """
 
 import os
 import pathlib
 from typing import Any
-
-from tabulate import tabulate
 
 from attention_jax.atomic_write import read_json
 from attention_jax.errors import UserError
@@ -44,11 +38,7 @@ CASE_KEYS = ("workload", "score", "normalizer", "dtype", "pass")
 
 
 def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A result that `benchmark` made and someone wrote to a file.
-
-    Raises:
-      UserError: the file cannot be read, or is not a result of this version.
-    """
+    """A result of `benchmark`, from a file; UserError if it is none of this version."""
     try:
         result = read_json(pathlib.Path(path))
     except OSError as error:
@@ -75,24 +65,21 @@ def wrong_rows(result: dict[str, Any]) -> list[str]:
 
 
 def case_table(case: dict[str, Any]) -> str:
-    """A table of what was measured, the fastest first, and why the rest was not."""
-    head = ("candidate", "median", "quartiles", f"x {case['baseline']}")
-    head += ("temporaries", "compile")
-    rows, lines = [], [f"{case_name(case)}:"]
+    """A line a candidate, the fastest first, and why the rest was not measured."""
+    lines = [f"{case_name(case)}:"]
     measured = [row for row in case["rows"] if "seconds" in row]
     for row in sorted(measured, key=lambda row: row["seconds"]["median"]):
-        low, median, high = (
-            _milliseconds(row["seconds"][name])
-            for name in ("low_quartile", "median", "high_quartile")
-        )
-        compiling = row["compile_seconds"]
-        compiling = "" if compiling is None else f"{compiling:.2f} s"
-        ratio = f"{row['ratio']:.2f}"
-        name = row["candidate"]
-        rows.append((name, median, f"{low}–{high}", ratio, _memory(row), compiling))
-    if rows:
-        align = ("left", *["right"] * 5)
-        lines.append(tabulate(rows, head, disable_numparse=True, colalign=align))
+        names = ("median", "low_quartile", "high_quartile")
+        median, low, high = (_milliseconds(row["seconds"][name]) for name in names)
+        figures = [
+            f"{median} ({low}–{high})",
+            f"{row['ratio']:.2f} x {case['baseline']}",
+        ]
+        if memory := _memory(row):
+            figures.append(f"{memory} of temporaries")
+        if row["compile_seconds"] is not None:
+            figures.append(f"compiled in {row['compile_seconds']:.2f} s")
+        lines.append(f"{row['candidate']:12} {', '.join(figures)}")
     lines += [
         f"{row['candidate']}: {row['status']}: {row['reason']}"
         for row in case["rows"]

@@ -32,14 +32,8 @@ def interleave(
 ) -> tuple[dict[str, list[float]], dict[str, Exception]]:
     """Seconds per call of each candidate in each round, and the exceptions raised.
 
-    Args:
-      runs: what to call, by candidate; warmed up here.
-      repeats: rounds.
-      max_seconds: no round begins after this long, once there were FEWEST_ROUNDS.
-
-    Returns:
-      samples by candidate, sample i of each taken in the same round; a candidate that
-      raised has none, and its exception is in the second dictionary.
+    Sample i of each candidate is taken in the same round; no round begins after
+    `max_seconds`, once there were FEWEST_ROUNDS. A candidate that raised has no samples.
     """
     calls: dict[str, int] = {}
     samples: dict[str, list[float]] = {name: [] for name in runs}

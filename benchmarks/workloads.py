@@ -57,11 +57,7 @@ class Workload:
     prepared: bool = False
 
     def key_lengths(self) -> np.ndarray:
-        """The number of keys of each sequence, [B, 1, ...] or a scalar.
-
-        With the mask `padded` from S/2 to S in equal steps along the first leading axis,
-        otherwise S.
-        """
+        """The keys of each sequence, [B, 1, ...] or a scalar; padded, from S/2 to S."""
         if self.mask != "padded":
             return np.full((1,) * len(self.leading), self.S, np.int32)
         if not self.leading:
@@ -126,11 +122,7 @@ TAGS = ("all", *dict.fromkeys(tag for workload in WORKLOADS for tag in workload.
 
 
 def select_workloads(selection: Iterable[str]) -> tuple[Workload, ...]:
-    """The workloads of these names and tags, each once, in table order.
-
-    Raises:
-      UnknownNameError: something is neither a name nor a tag; lists both.
-    """
+    """The workloads of these names and tags, each once, in table order."""
     wanted = list(selection)
     known = (*(workload.name for workload in WORKLOADS), *TAGS)
     for one in wanted:
@@ -143,13 +135,9 @@ def select_workloads(selection: Iterable[str]) -> tuple[Workload, ...]:
 class Case:
     """What every candidate computes: a workload with score, normaliser, dtype and pass.
 
-    Attributes:
-      workload: shapes and mask.
-      score: anything `get_score` takes. normalizer: anything `get_normalizer` takes.
-      dtype: one of DTYPES.
-      which: "forward", the context; or "gradient", the context and the gradients of
-        Σ context · cotangent by query, keys and values. The score's parameters are held
-        fixed, since no baseline has them.
+    "forward" is the context; "gradient" the context and the gradients of Σ context · cotangent
+    by query, keys and values. The score's parameters are held fixed, since no baseline has
+    them.
     """
 
     workload: Workload

@@ -13,6 +13,8 @@ most; experiments/README.md. Seed 0.
 Date: 2026-11-23.
 """
 
+import itertools
+
 from attention_jax.config import ExperimentConfig
 from configs import cldr_zh_en, synthetic_reverse
 
@@ -22,12 +24,8 @@ SCORES = ("dot", "bilinear", "additive")
 
 def get_config() -> dict[str, ExperimentConfig]:
     """A run for each of the two sources of pairs, each wiring and each score."""
-    runs = {}
-    for source in ("lexicon", "cldr"):
-        for wiring in WIRINGS:
-            for score in SCORES:
-                runs[f"{source}+{wiring}+{score}"] = _config(source, wiring, score)
-    return runs
+    runs = itertools.product(("lexicon", "cldr"), WIRINGS, SCORES)
+    return {"+".join(names): _config(*names) for names in runs}
 
 
 def _config(source: str, wiring: str, score: str) -> ExperimentConfig:

@@ -28,10 +28,7 @@ def get_config() -> ExperimentConfig:
         model=ModelConfig(
             attention="after",
             score="dot",
-            normalizer="softmax",
             readout="linear",
-            cell="lstm",
-            bidirectional=True,
             embedding_size=64,
             encoder_size=128,
             # As wide as the encoder's output, which `dot` needs.
@@ -43,9 +40,7 @@ def get_config() -> ExperimentConfig:
             batch_size=128,
             steps=1_000,
             learning_rate=3e-3,
-            schedule="cosine",
             warmup_steps=50,
-            log_every=50,
             eval_every=250,
             checkpoint_every=250,
         ),

@@ -41,11 +41,9 @@ def get_config() -> ExperimentConfig:
             decoder_size=128,
         ),
         training=TrainingConfig(
-            batch_size=64,
             steps=1_200,
             learning_rate=3e-3,
             warmup_steps=50,
-            log_every=50,
             eval_every=300,
             checkpoint_every=300,
         ),

@@ -26,8 +26,6 @@ def get_config() -> ExperimentConfig:
     return ExperimentConfig(
         data=DataConfig(
             source="tatoeba",
-            source_language="zh",
-            target_language="en",
             num_pairs=0,
             lowercase=True,
             source_tokenizer="characters",
@@ -40,7 +38,6 @@ def get_config() -> ExperimentConfig:
         model=ModelConfig(
             attention="after",
             score="bilinear",
-            normalizer="softmax",
             readout="tanh",
             embedding_size=256,
             encoder_size=128,
@@ -48,10 +45,8 @@ def get_config() -> ExperimentConfig:
             dropout=0.3,
         ),
         training=TrainingConfig(
-            batch_size=64,
             steps=4_000,
             learning_rate=2e-3,
-            schedule="cosine",
             warmup_steps=200,
             label_smoothing=0.1,
             log_every=100,

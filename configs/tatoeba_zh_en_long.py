@@ -21,11 +21,8 @@ def get_config() -> dict[str, ExperimentConfig]:
         config.seed = seed
         config.model.dropout = 0.4
         training, decoding = config.training, config.decoding
-        training.steps, training.eval_every, training.checkpoint_every = (
-            12_000,
-            2_000,
-            2_000,
-        )
+        training.steps = 12_000
+        training.eval_every = training.checkpoint_every = 2_000
         training.ema_decay, training.best_by = 0.999, "bleu"
         decoding.search, decoding.beam_size = "beam", 5
         decoding.length_penalty = "gnmt"

@@ -98,19 +98,13 @@ def measure(arguments: types.SimpleNamespace) -> dict[str, Any]:
 
 
 def make_plan(arguments: types.SimpleNamespace) -> Plan:
-    """What the flags ask for.
-
-    Raises:
-      UserError: a name is unknown; gives the flag and the nearest name.
-    """
+    """What the flags ask for."""
 
     def chosen(
-        flag: str,
-        kind: str,
-        known: Sequence[str],
-        check: Callable[[str], Any] | None = None,
+        flag: str, known: Sequence[str], check: Callable[[str], Any] | None = None
     ) -> tuple[str, ...]:
         given = getattr(arguments, flag)
+        kind = "pass" if flag == "passes" else flag.removesuffix("s")
         if given in (["all"], ["none"]):
             return tuple(known) if given == ["all"] else ()
         with named(f"--{flag}"):
@@ -132,14 +126,12 @@ def make_plan(arguments: types.SimpleNamespace) -> Plan:
             raise unknown_name("candidate", name, (*ours, *BASELINES))
     plan = Plan(
         workloads=workloads,
-        implementations=chosen("implementations", "implementation", ours),
-        scores=chosen("scores", "score", score_names(), get_score),
-        normalizers=chosen(
-            "normalizers", "normalizer", normalizer_names(), get_normalizer
-        ),
-        passes=chosen("passes", "pass", PASSES),
-        dtypes=chosen("dtypes", "dtype", DTYPES),
-        baselines=chosen("baselines", "baseline", tuple(BASELINES)),
+        implementations=chosen("implementations", ours),
+        scores=chosen("scores", score_names(), get_score),
+        normalizers=chosen("normalizers", normalizer_names(), get_normalizer),
+        passes=chosen("passes", PASSES),
+        dtypes=chosen("dtypes", DTYPES),
+        baselines=chosen("baselines", tuple(BASELINES)),
         repeats=arguments.repeats,
         max_seconds=arguments.max_seconds,
         budget=int(arguments.budget_gib * 2**30),

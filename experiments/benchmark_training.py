@@ -75,23 +75,15 @@ def main(arguments: types.SimpleNamespace) -> None:
     print_table("the training step by its score", rows, HEAD)
     if arguments.output:
         command = ["python", "-m", "experiments.benchmark_training", *sys.argv[1:]]
-        result = {
-            "schema": SCHEMA,
-            "version": 1,
-            "command": command,
-            "environment": {**environment(), "cpus": os.cpu_count()},
-            "steps": steps,
-        }
+        facts = {**environment(), "cpus": os.cpu_count()}
+        result = {"schema": SCHEMA, "version": 1, "command": command}
+        result |= {"environment": facts, "steps": steps}
         write_json(pathlib.Path(arguments.output), result)
         print(f"wrote {arguments.output}")
 
 
 def checked_scores(names: Sequence[str]) -> list[str]:
-    """The scores that --scores names, `none` for no attention at all.
-
-    Raises:
-      UnknownNameError: there is no such score.
-    """
+    """The scores that --scores names, `none` for no attention at all."""
     if list(names) == ["all"]:
         return [*score_names(), WITHOUT]
     with named("--scores"):
@@ -108,10 +100,8 @@ def measure(scores: Sequence[str], *, repeats: int) -> dict[str, dict[str, Any]]
     rows: dict[str, dict[str, Any]] = {}
     runs: dict[str, Callable[[], Any]] = {}
     for name in scores:
-        if name == WITHOUT:
-            config = dataclasses.replace(MODEL, attention="none")
-        else:
-            config = dataclasses.replace(MODEL, score=name)
+        chosen: dict[str, Any] = {"attention" if name == WITHOUT else "score": name}
+        config = dataclasses.replace(MODEL, **chosen)
         model = build_model(config, SOURCE_VOCABULARY, TARGET_VOCABULARY)
         optimizer = make_optimizer(training)
         state = init_state(model, optimizer, seed=0, training=training)

@@ -10,14 +10,13 @@ check failed, 1 if one did, 2 for a mistake on the command line or a score that 
 
 import pathlib
 import sys
-import textwrap
 import types
 from typing import Any
 
 from absl import flags
 
 from attention_jax.atomic_write import write_json
-from attention_jax.errors import UserError, unknown_name
+from attention_jax.errors import UserError, named, unknown_name
 from attention_jax.functions.score import get_score
 from attention_jax.testing.check_score import check_score
 from attention_jax.testing.checks import CHECKS, check_names
@@ -31,7 +30,6 @@ SIZES = {
     "value_size": "V.",
 }
 
-# What the arguments without a dash are.
 POSITIONAL = "REFERENCE..."
 
 
@@ -51,10 +49,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def main(arguments: types.SimpleNamespace) -> int:
     """Checks, prints and writes."""
     if arguments.list:
-        width = max(len(check.name) for check in CHECKS)
-        for check in CHECKS:
-            text = f"{check.name:{width}}  {check.promise}"
-            print(textwrap.fill(text, 88, subsequent_indent=" " * (width + 2)))
+        print_table("checks", [(check.name, check.promise) for check in CHECKS])
         return 0
     references = arguments.positional
     if not references:
@@ -67,10 +62,8 @@ def main(arguments: types.SimpleNamespace) -> int:
         if name not in check_names():
             raise unknown_name("check", name, check_names())
     for reference in references:
-        try:
+        with named(reference):
             get_score(reference)
-        except (LookupError, TypeError, ValueError) as error:
-            raise UserError(error.args[0] if error.args else str(error)) from error
     options = {name: getattr(arguments, name) for name in (*SIZES, "seed")}
     options["checks"] = arguments.checks or None
     reports = []
@@ -80,13 +73,8 @@ def main(arguments: types.SimpleNamespace) -> int:
         print_table(report.summary, report.rows())
         if report.failed:
             first = report.failed[0]
-            print(f"\nNext, for `{first.name}`: {first.advice}.\n")
-        else:
-            print(
-                "\nNext: train with it, python -m experiments.train "
-                "--config=configs/cldr_zh_en.py --workdir=runs/NAME "
-                f"--config.model.score={reference}\n"
-            )
+            print(f"Next, for `{first.name}`: {first.advice}.")
+        print()
     if arguments.output:
         write_json(pathlib.Path(arguments.output), reports)
         print(f"wrote {arguments.output}")

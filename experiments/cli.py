@@ -14,32 +14,42 @@ failed; 2 for a mistake of the user's; 130 after Ctrl-C; 143 after SIGTERM.
 """
 
 import contextlib
+import dataclasses
+import difflib
+import functools
 import logging
 import os
 import pathlib
+import runpy
 import signal
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import platformdirs
 from absl import flags
 
-from attention_jax.errors import UserError
-from experiments.config_flags import nearest
+from attention_jax.config import ExperimentConfig, check_fields
+from attention_jax.data.sources import read_lines
+from attention_jax.errors import UserError, format_error
 
 # The exit status by which a shell knows that SIGTERM ended a program.
 TERMINATED = 128 + signal.SIGTERM
 _HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort", "-?"}
-Main = Callable[[types.SimpleNamespace], int | None]
-Define = Callable[[flags.FlagValues], object]
+_DEFINE: dict[Any, Callable[..., object]] = {
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    bool: flags.DEFINE_bool,
+    str: flags.DEFINE_string,
+}
 
 
 def run(
-    main: Main,
-    define_flags: Define,
+    main: Callable[[types.SimpleNamespace], int | None],
+    define_flags: Callable[[flags.FlagValues], object],
     *,
     required: Sequence[str] = (),
     positional: str = "",
@@ -54,8 +64,7 @@ def run(
       main: does the work; may return an exit status.
       define_flags: defines this program's absl flags on the `flag_values` it is given.
       required: names of flags that must be given and not be empty.
-      positional: what arguments without a dash are, e.g. "DIR...", for `--help`; when
-        empty such arguments are an error.
+      positional: what arguments without a dash are, for `--help`; "": there are none.
       argv: program and arguments; sys.argv by default.
     """
     if argv is None:
@@ -72,9 +81,7 @@ def run(
             print(flag_values.get_help())
             status = 0
         else:
-            arguments = parse(
-                argv, flag_values, required=required, positional=positional
-            )
+            arguments = parse(argv, flag_values, required, positional)
             status = main(arguments) or 0
         if sys.stdout is not None:
             sys.stdout.flush()  # a full disk behind it is one of the program's errors
@@ -96,22 +103,17 @@ def run(
 def parse(
     argv: Sequence[str],
     flag_values: flags.FlagValues,
-    *,
     required: Sequence[str] = (),
     positional: str = "",
 ) -> types.SimpleNamespace:
-    """The values of all flags by name, and `positional`, the list of other arguments.
-
-    Raises:
-      UserError: an unknown flag, with the nearest name; a value that a flag does not take;
-        a missing flag.
-    """
+    """The values of all flags by name, and `positional`, the list of other arguments."""
     flag_values.set_gnu_getopt(True)
     try:
         rest = flag_values(list(argv))[1:]
     except flags.UnrecognizedFlagError as error:
-        known = [f"--{name}" for name in flag_values]
-        hint = nearest(f"--{error.flagname.removeprefix('no')}", known)
+        name = error.flagname.removeprefix("no")
+        close = difflib.get_close_matches(name, list(flag_values), n=1, cutoff=0.5)
+        hint = f"; did you mean --{close[0]}?" if close else ""
         raise UserError(f"unknown flag --{error.flagname}{hint}") from None
     except (flags.Error, ValueError) as error:
         # absl raises a bare ValueError for --noFLAG=VALUE.
@@ -137,11 +139,7 @@ def sigterm_received() -> Iterator[Callable[[], bool]]:
 
 
 def keep_compiled_programs() -> None:
-    """Keeps compiled programs from run to run, unless JAX_COMPILATION_CACHE_DIR is set.
-
-    The folder is `compiled` in $ATTENTION_JAX_CACHE or in the user's cache folder, as for
-    downloads. It may be deleted at any time.
-    """
+    """Keeps compiled programs from run to run, beside downloads, unless jax is told where."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         own = os.environ.get("ATTENTION_JAX_CACHE")
         folder = own or platformdirs.user_cache_dir("attention_jax")
@@ -159,3 +157,69 @@ def _discard_output() -> None:
 def _report(error: object, status: int) -> int:
     print("error:", " ".join(str(error).split()), file=sys.stderr)
     return status
+
+
+def define_fields(flag_values: flags.FlagValues, section: Any, prefix: str) -> None:
+    """Defines a flag for every field of a config section, None unless it is given."""
+    for one in dataclasses.fields(section):
+        name: str = prefix + one.name
+        if dataclasses.is_dataclass(one.type):
+            define_fields(flag_values, one.type, f"{name}.")
+            continue
+        text = f"{one.metadata['help']} (default {one.default!r})"
+        _DEFINE[one.type](name, None, text, flag_values=flag_values)
+
+
+def define_config(flag_values: flags.FlagValues) -> None:
+    """Defines --config and a flag for every field of it."""
+    text = "Python file whose get_config() returns an ExperimentConfig."
+    flags.DEFINE_string("config", None, text, flag_values=flag_values)
+    define_fields(flag_values, ExperimentConfig, "config.")
+
+
+def load_configs(
+    path: str, flags_given: Mapping[str, Any] = types.MappingProxyType({})
+) -> list[ExperimentConfig] | dict[str, ExperimentConfig]:
+    """What get_config() of a file returns; one configuration alone as a list.
+
+    Flags called `config.section.field` that are not None override the field in each.
+    """
+    read_lines(path, field="--config")  # which says what is wrong with the file
+    try:
+        found = runpy.run_path(os.path.abspath(path)).get("get_config", dict)()
+    except (Exception, SystemExit) as error:
+        reason = format_error(error, file=os.path.abspath(path))
+        raise UserError(f"the config file {path} raised {reason}") from error
+    if not isinstance(found, list | dict):
+        found = [found]
+    overrides = [
+        (name.removeprefix("config.").split("."), value)
+        for name, value in flags_given.items()
+        if name.startswith("config.") and value is not None
+    ]
+    for one in found.values() if isinstance(found, dict) else found:
+        if not isinstance(one, ExperimentConfig):
+            raise UserError(
+                f"get_config() of {path} must return an ExperimentConfig, or a list or "
+                f"dict of them for a sweep, got {type(one).__name__}"
+            )
+        if any(value is None for value in vars(one).values()):
+            check_fields(one)  # a section of None has no fields to override
+        for (*sections, field), value in overrides:
+            setattr(functools.reduce(getattr, sections, one), field, value)
+    if not found:
+        raise UserError(f"{path} has no get_config(), or it returns an empty sweep")
+    return found
+
+
+def load_config(
+    path: str, flags_given: Mapping[str, Any] = types.MappingProxyType({})
+) -> ExperimentConfig:
+    """As `load_configs`, of a file that returns one; UserError if it returns several."""
+    found = load_configs(path, flags_given)
+    if isinstance(found, dict) or len(found) > 1:
+        raise UserError(
+            f"{path} is a sweep of {len(found)} runs: use "
+            f"python -m experiments.sweep --config={path} --workdir=DIR"
+        )
+    return found[0]

@@ -21,7 +21,6 @@ from attention_jax.errors import UserError
 from experiments import cli
 from experiments.outputs import check_files, print_table
 
-# What the arguments without a dash are.
 POSITIONAL = "DIR..."
 
 

@@ -25,10 +25,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def main(arguments: types.SimpleNamespace) -> int:
     """Trains, evaluates and draws in `arguments.workdir`."""
     folder = arguments.workdir
-    files = [
-        f"--output={folder}/demo.json",
-        f"--translations={folder}/translations.tsv",
-    ]
+    files = f"--output={folder}/demo.json", f"--translations={folder}/translations.tsv"
     picture = ["--split=test", "--num=4", f"--output={folder}/attention.png"]
     for program, given in (
         (train, [f"--config={CONFIG}"]),

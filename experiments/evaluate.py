@@ -117,10 +117,8 @@ def length_edges(given: Sequence[str]) -> list[int]:
     """The edges that --length_edges names: integers that increase."""
     edges = [int(edge) for edge in given if edge.isdecimal()]
     if len(edges) < len(given) or edges != sorted({*edges}):
-        raise UserError(
-            "--length_edges takes integers that increase, as in 5,10,20; got "
-            f"{','.join(given)!r}"
-        )
+        message = "--length_edges takes integers that increase, as in 5,10,20; got "
+        raise UserError(message + repr(",".join(given)))
     return edges
 
 
@@ -133,12 +131,7 @@ class NamedRun(NamedTuple):
 
 
 def runs_to_measure(arguments: types.SimpleNamespace) -> list[NamedRun]:
-    """The runs that the flags name, the baseline first if there is one.
-
-    Raises:
-      UserError: a run is given twice, or a baseline that is no other system.
-      OSError: a directory is not there, or holds no run.
-    """
+    """The runs that the flags name, the baseline first if there is one."""
     search = arguments.baseline_search
     paths = _expand(arguments.workdir)
     with named("--workdir"):
@@ -170,12 +163,10 @@ def runs_to_measure(arguments: types.SimpleNamespace) -> list[NamedRun]:
     first = [named_run(path, search) for path in baseline]
     # A folder of runs may hold the baseline too, which is another system if it searches
     # otherwise by the flags.
-    systems = [(one.directory.path, one.config.decoding) for one in first]
-    others = [named_run(path, None) for path in paths]
     others = [
         one
-        for one in others
-        if (one.directory.path, one.config.decoding) not in systems
+        for one in (named_run(path, None) for path in paths)
+        if one.directory.path not in baseline or one.config != first[0].config
     ]
     if not others:
         raise UserError(

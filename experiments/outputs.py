@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import tabulate
 
 from attention_jax.atomic_write import check_writable
-from attention_jax.errors import UserError, named
+from attention_jax.errors import UserError
 from attention_jax.evaluation.plots import check_path
 from attention_jax.training.run_directory import RunDirectory
 
@@ -23,12 +23,11 @@ def check_files(
     read: Mapping[str, str | None] = types.MappingProxyType({}),
     runs: Iterable[str | os.PathLike[str]] = (),
 ) -> None:
-    """Checks that the files can be written, and replace nothing that is read.
+    """Checks that the files of the flags `written` can be, and replace nothing that is read.
 
     Args:
       arguments: of the command line.
-      written: the flags that name files to write, those that are not given too.
-      picture: the one of them that names a figure.
+      picture: the flag that names a figure.
       read: files that are read, by the flags that name them.
       runs: directories of runs that are read.
 
@@ -44,13 +43,10 @@ def check_files(
         if not path:
             continue
         if flag in given:
-            with named(f"--{flag}"):
-                try:
-                    check_writable(path)
-                except OSError as error:
-                    raise UserError(f"{error}") from error
-                if flag == picture:
-                    check_path(path)
+            try:
+                check_path(path) if flag == picture else check_writable(path)
+            except (OSError, UserError) as error:
+                raise UserError(f"--{flag}: {error}") from error
         place = pathlib.Path(path).resolve()
         other = seen.setdefault(place, flag)
         # /dev/null and a terminal take any number of files.

@@ -49,32 +49,22 @@ def main(arguments: types.SimpleNamespace) -> None:
             "experiments.report shows each of a split by itself"
         )
     found = run_flags.translations_of(run, arguments, pairs)
-    panels = [
-        Panel(
-            one.weights,
-            one.source_tokens,
-            one.target_tokens,
-            title=str(number) if len(found) > 1 else "",
-            # Links are between the words of the known translation, not of another.
-            links=evaluation.alignment.gold_links(run, pair)
-            if evaluation.evaluate.is_exact(run, pair, one)
-            else frozenset(),
-        )
-        for number, (pair, one) in enumerate(zip(pairs, found, strict=True), 1)
-        if one.weights.size
-    ]
+    panels = []
+    for number, (pair, one) in enumerate(zip(pairs, found, strict=True), 1):
+        # Links are between the words of the known translation, not of another.
+        exact = evaluation.evaluate.is_exact(run, pair, one)
+        links = evaluation.alignment.gold_links(run, pair) if exact else frozenset()
+        title = str(number) * (len(found) > 1)
+        if one.weights.size:
+            panels.append(
+                Panel(one.weights, one.source_tokens, one.target_tokens, title, links)
+            )
     if not panels:
-        raise UserError(
-            f"the run translates {pairs[0].source!r} by nothing: no word to draw; "
-            "--target gives it words"
-        )
+        raise UserError("every translation is empty: --target gives words to draw")
     plot_weights_grid(panels, columns=arguments.columns, path=arguments.output)
     if not arguments.target:
         for number, one in enumerate(found, 1):
             print(f"{number}\t{one.text}" if len(found) > 1 else one.text)
-    if len(panels) < len(found):
-        left_out = len(found) - len(panels)
-        print(f"translated by nothing, not drawn: {left_out:,}", file=sys.stderr)
     print(f"wrote {arguments.output}")
 
 

@@ -1,17 +1,14 @@
-"""Shows training as it goes: a bar on a terminal, plain lines elsewhere; on stderr."""
+"""Shows training as it goes, by lines on stderr."""
 
 import contextlib
 import pathlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import rich.console
-import rich.progress
 import tensorboardX
 
 from attention_jax.config import TrainingConfig
-
-Log = Callable[[dict[str, Any]], None]
 
 ENDINGS = {
     "steps": "finished",
@@ -22,56 +19,34 @@ ENDINGS = {
 
 
 @contextlib.contextmanager
-def watch(events: pathlib.Path, training: TrainingConfig) -> Iterator[Log]:
+def watch(
+    events: pathlib.Path, training: TrainingConfig
+) -> Iterator[Callable[[dict[str, Any]], None]]:
     """A `log` for `train` that shows each row, and writes event files for TensorBoard.
 
     The numbers of a row are scalars called event/name, at its step. A resumed run writes a
     file of its own, which tells TensorBoard to forget what an earlier one wrote beyond the
-    step resumed from. Nothing is written before the first row.
-
-    Args:
-      events: the folder for event files.
-      training: of the run that is shown.
+    step resumed from.
     """
-    console = rich.console.Console(stderr=True, highlight=False)
-    bar = rich.progress.Progress(
-        rich.progress.TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
-        rich.progress.BarColumn(bar_width=16),
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.TimeRemainingColumn(compact=True),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    task = bar.add_task("compiling", total=training.steps)
     first_step, writer = 0, None
 
     def log(row: dict[str, Any]) -> None:
         nonlocal first_step, writer
-        if row["event"] == "train" and not bar.disable:
-            # Short enough for a terminal of 80 columns.
-            text = f"loss {row['loss']:.3f} {row['tokens_per_second']:,.0f} tokens/s"
-            bar.update(task, completed=row["step"], description=text)
-        else:
-            console.print(describe(row, training.steps), markup=False, soft_wrap=True)
+        print(describe(row, training.steps), file=sys.stderr, flush=True)
         if row["event"] == "start":
             first_step = row["step"]
         if row["event"] not in ("train", "dev"):
             return
         if writer is None:
-            writer = tensorboardX.SummaryWriter(
-                str(events), purge_step=first_step + 1, flush_secs=10
-            )
+            options = {"purge_step": first_step + 1, "flush_secs": 10}
+            writer = tensorboardX.SummaryWriter(str(events), **options)
+            stack.callback(writer.close)
         for name, value in row.items():
             if name != "step" and isinstance(value, int | float):
                 writer.add_scalar(f"{row['event']}/{name}", value, row["step"])
 
-    try:
-        with bar:
-            yield log
-    finally:
-        if writer is not None:
-            writer.close()
+    with contextlib.ExitStack() as stack:
+        yield log
 
 
 def describe(row: dict[str, Any], steps: int) -> str:
@@ -112,13 +87,12 @@ def _start_lines(row: dict[str, Any]) -> Iterator[str]:
     """What is trained on what, and what was found of an earlier part of the run."""
     pairs = row["pairs"]
     shapes = ", ".join(f"{source}x{target}" for source, target in row["batch_shapes"])
+    facts = ", ".join(f"{fact}: {n}" for fact, n in row["data"].items())
     yield (
         f"data: {pairs['train']:,} training, {pairs['dev']:,} dev and "
         f"{pairs['test']:,} test pairs; vocabularies of {row['source_vocabulary']:,} "
-        f"and {row['target_vocabulary']:,}; split {row['split_hash'][:12]}"
-    )
-    yield "data: " + ", ".join(f"{fact}: {n}" for fact, n in row["data"].items())
-    yield (
+        f"and {row['target_vocabulary']:,}; split {row['split_hash'][:12]}\n"
+        f"data: {facts}\n"
         f"model: {row['parameters']:,} parameters\n"
         f"batches: {row['steps_per_epoch']:,} an epoch, shapes {shapes}, "
         f"{row['padding_share']:.0%} padding"

@@ -41,7 +41,7 @@ def main(arguments: types.SimpleNamespace) -> None:
     gold = run_flags.read_gold(arguments, [directory], pairs)
     found, facts = run_flags.measure(arguments, directory, run, pairs, gold)
     name = directory.path.name
-    summary = evaluation.run_summary.summarize(directory.path, name=name)
+    summary = evaluation.compare.summarize(directory.path, name=name)
     contents = evaluation.html_report.collect(run, summary, pairs, found, facts)
     write_text(output, evaluation.html_report.render(contents))
     print(f"wrote {output}, {output.stat().st_size:,} bytes")

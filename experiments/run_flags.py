@@ -6,7 +6,7 @@ import types
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from absl import flags, logging
+from absl import flags
 
 import attention_jax
 from attention_jax import evaluation
@@ -16,7 +16,7 @@ from attention_jax.data.pairs import Pair
 from attention_jax.data.sources import read_lines
 from attention_jax.errors import UserError, named
 from attention_jax.training.run_directory import RunDirectory
-from experiments.config_flags import define_fields
+from experiments.cli import define_fields
 
 if TYPE_CHECKING:
     from attention_jax.evaluation.alignment import Alignment
@@ -85,14 +85,7 @@ def with_search(
 ) -> ExperimentConfig:
     """A run's configuration with the fields that were given.
 
-    Args:
-      config: the run's.
-      arguments: of the command line.
-      search: instead of the given one; the fields of one search do not count then.
-
-    Raises:
-      UserError: a value out of its range, an unknown name, flags of two searches, or one
-        that would change nothing.
+    `search` is instead of the given one; the fields of one search do not count then.
     """
     # Imported here: it takes a second.
     from attention_jax.run import searches, with_decoding
@@ -128,8 +121,8 @@ def read_gold(
     """The gold alignment of each pair from --alignments; None without it.
 
     Raises:
-      UserError: it cannot be read, has another number of lines or a link outside its pair,
-        no run has attention, or the runs cut the pairs into different tokens.
+      UserError: it does not fit the pairs, no run has attention, or the runs cut the pairs
+        into different tokens.
     """
     path, number = arguments.alignments, len(pairs)
     if path is None:
@@ -168,14 +161,9 @@ def measure(
 ) -> "tuple[Evaluation, dict[str, Any]]":
     """`evaluate` of the run on the pairs, and `provenance`."""
     found = evaluation.evaluate.evaluate(run, pairs, alignments=gold)
-    facts = evaluation.evaluate.provenance(
-        directory,
-        run,
-        split=arguments.split,
-        checkpoint=arguments.checkpoint,
-        links=arguments.alignments or "the data",
-    )
-    return found, facts
+    asked = {name: getattr(arguments, name) for name in ("split", "checkpoint")}
+    asked["links"] = arguments.alignments or "the data"
+    return found, evaluation.evaluate.provenance(directory, run, **asked)
 
 
 def check_sentences(arguments: types.SimpleNamespace) -> None:
@@ -193,54 +181,23 @@ def check_sentences(arguments: types.SimpleNamespace) -> None:
             "--target is a translation of a --text: as many of one as of the other, got "
             f"{len(targets)} and {len(texts)}"
         )
-    searched = search_given(arguments)
-    if targets and searched:
-        raise UserError(
-            f"--target forces the words, and leaves --{next(iter(searched))} nothing to "
-            "search for"
-        )
     for value in (*texts, *targets):
         if any("\ud800" <= character <= "\udfff" for character in value):
             raise UserError(f"--text and --target must be UTF-8, got {value!r}")
 
 
 def pairs_of(run: "Run", arguments: types.SimpleNamespace) -> Sequence[Pair]:
-    """The sentences that the flags name; blank lines of --input are left out.
-
-    Those of --text and --input have no target, unless --target gives it.
-
-    Raises:
-      UserError: the run has no attention, or there is nothing to translate.
-    """
-    if not run.attends:
-        raise UserError(
-            "this run has no attention to show: its config.model.attention is "
-            f"{run.config.model.attention}"
-        )
+    """The sentences that the flags name; without --split or --target they have no target."""
+    run.check_attends()
+    number, directory = arguments.num, RunDirectory(arguments.workdir)
     if arguments.split:
-        return evaluation.evaluate.load_split(
-            RunDirectory(arguments.workdir),
-            arguments.split,
-            max_sentences=arguments.num,
-        )
+        load_split = evaluation.evaluate.load_split
+        return load_split(directory, arguments.split, max_sentences=number)
+    texts = arguments.text
     if arguments.input:
-        lines = read_lines(arguments.input, field="--input")[: arguments.num or None]
-        found = [Pair(line, "") for line in lines if run.source_codec.tokens(line)]
-        if not found:
-            raise UserError(f"--input: {arguments.input!r} has no line with words")
-        if len(found) < len(lines):
-            logging.warning(
-                "--input: %d of %d lines are left out: they have no words",
-                len(lines) - len(found),
-                len(lines),
-            )
-        return found
-    for name, codec in (("text", run.source_codec), ("target", run.target_codec)):
-        for text in getattr(arguments, name) or []:
-            if not codec.tokens(text):
-                raise UserError(f"--{name} has no words: {text!r}")
-    targets = arguments.target or [""] * len(arguments.text)
-    return [Pair(*texts) for texts in zip(arguments.text, targets, strict=True)]
+        texts = read_lines(arguments.input, field="--input")[: number or None]
+    targets = arguments.target or [""] * len(texts)
+    return [Pair(*both) for both in zip(texts, targets, strict=True)]
 
 
 def translations_of(

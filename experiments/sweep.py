@@ -19,22 +19,22 @@ import sys
 import traceback
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from absl import flags
 
 from attention_jax.atomic_write import read_json, write_json
 from attention_jax.config import ExperimentConfig
-from attention_jax.errors import UserError, format_error, unknown_name
+from attention_jax.errors import UserError, format_error, named, unknown_name
 from attention_jax.evaluation.compare import (
     Comparison,
     brief_fields,
     brief_values,
+    summarize,
     varying_fields,
 )
 from attention_jax.evaluation.evaluate import evaluate, load_split, provenance
 from attention_jax.evaluation.quality import Metric
-from attention_jax.evaluation.run_summary import summarize
 from attention_jax.evaluation.tables import (
     DEV_COLUMNS,
     RATES,
@@ -51,7 +51,7 @@ from attention_jax.training.run_directory import (
     flatten,
 )
 from experiments import cli
-from experiments.config_flags import define_config, load_configs
+from experiments.cli import define_config, load_configs
 from experiments.outputs import print_table
 from experiments.progress import watch
 
@@ -152,15 +152,13 @@ def check_sweep(
     if RunDirectory(workdir).exists():
         raise UserError(f"{workdir} holds a run: give the sweep a workdir of its own")
     for name, config in configs.items():
-        try:
+        with named(name):
             validate(config)
-        except UserError as error:
-            raise UserError(f"{name}: {error}") from error
-        if config.data.num_test == 0:
-            raise UserError(
-                f"{name}: config.data.num_test must be at least 1, got 0: a sweep "
-                f"measures on the {SPLIT} set"
-            )
+            if config.data.num_test == 0:
+                raise UserError(
+                    "config.data.num_test must be at least 1, got 0: a sweep measures on "
+                    f"the {SPLIT} set"
+                )
         RunDirectory(workdir / name).changes(config)
 
 
@@ -170,10 +168,7 @@ def train_and_measure(
     config: ExperimentConfig,
     should_stop: Callable[[], bool],
 ) -> tuple[str, str]:
-    """The status of one run after its turn and the reason, one line.
-
-    What the run raises, whatever it is, is the reason why it failed.
-    """
+    """The status of one run after its turn and the reason, one line."""
     if _load_result(run).get("status") == FINISHED and run.exists():
         return FINISHED, "before"
     if should_stop():
@@ -245,15 +240,6 @@ def write_results(
     return rows
 
 
-class Row(NamedTuple):
-    """A run of the sweep, for a Comparison."""
-
-    name: str
-    config: Mapping[str, Any]
-    figures: Mapping[str, float | None]
-    finished: bool
-
-
 def table(
     configs: Mapping[str, ExperimentConfig], rows: Sequence[Mapping[str, Any]]
 ) -> Table:
@@ -268,9 +254,10 @@ def table(
     for row in rows:
         values = {m["name"]: m["score"] for m in row.get("metrics", ())}
         values |= {**row, **(row.get("aligned") or {})}
-        config = flatten(configs[row["name"]])
-        shown = {c.figure: values.get(c.figure) for c in columns}
-        runs.append(Row(row["name"], config, shown, row in measured))
+        one = types.SimpleNamespace(name=row["name"], finished=row in measured)
+        one.config = flatten(configs[one.name])
+        one.figures = {c.figure: values.get(c.figure) for c in columns}
+        runs.append(one)
     remarks = [
         f"{row['status']}: {row['reason']}" * bool(row["reason"]) for row in rows
     ]

@@ -24,7 +24,7 @@ from absl import flags
 from attention_jax.errors import UserError
 from attention_jax.training.run_directory import RunDirectory
 from experiments import cli
-from experiments.config_flags import define_config, load_config
+from experiments.cli import define_config, load_config
 from experiments.progress import watch
 
 
@@ -74,11 +74,7 @@ def main(arguments: types.SimpleNamespace) -> int:
 
 
 def join_processes(arguments: types.SimpleNamespace) -> None:
-    """Waits for the other processes, if there are to be any; before jax has any device.
-
-    Raises:
-      UserError: the three flags do not fit together, or the processes do not meet.
-    """
+    """Waits for the other processes, if there are to be any; before jax has any device."""
     coordinator = arguments.coordinator
     number, index = arguments.num_processes, arguments.process_id
     if {coordinator, number, index} == {None}:

@@ -21,7 +21,7 @@ import io
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from absl import flags
 
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 # Bytes of a line that are kept.
 LONGEST_LINE = 1_048_576
 _READ = 65_536
-
-T = TypeVar("T")
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -56,7 +54,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "being searched for, for their --scores and --alignments."
     )
     flags.DEFINE_string("targets", None, text, **given)
-    text = "Tokens that a line may have, of --targets too."
+    text = "Tokens that a line may have."
     flags.DEFINE_integer("max_source_length", 1_000, text, lower_bound=1, **given)
 
 
@@ -77,18 +75,13 @@ def main(arguments: types.SimpleNamespace) -> None:
         fits = run.longest_sentence(arguments.n_best)
     except ValueError as error:  # the search does not give so many
         raise UserError(f"--{error}") from error
-    if not fits:
-        raise UserError(
-            "this search has no memory for a single token's translations: give a smaller "
-            "--beam_size, --n_best, --max_length_ratio or --max_length_offset"
-        )
+    most = min(arguments.max_source_length, fits or sys.maxsize)
     targets = None
     if arguments.targets is not None:
         targets = read_lines(arguments.targets, field="--targets")
 
     def prepare(number: int, data: bytes) -> Pair:
-        source, longest = decode(number, data), arguments.max_source_length
-        most = min(longest, fits)
+        source = decode(number, data)
         # Most lines have fewer characters than a long one has tokens.
         if len(source) > most and len(ends := run.source_codec.tokens(source)) > most:
             print(
@@ -103,12 +96,6 @@ def main(arguments: types.SimpleNamespace) -> None:
             raise UserError(
                 f"--targets: {arguments.targets} ends after line {len(targets):,}, and "
                 "the input goes on"
-            )
-        tokens = len(run.target_codec.tokens(targets[number - 1]))
-        if tokens > longest:
-            raise UserError(
-                f"--targets: {arguments.targets}, line {number}: {tokens:,} tokens, more "
-                f"than --max_source_length={longest}"
             )
         return Pair(source, targets[number - 1])
 
@@ -134,17 +121,13 @@ def main(arguments: types.SimpleNamespace) -> None:
 
 
 def arriving_lines(
-    stream: io.BufferedReader, prepare: Callable[[int, bytes], T]
-) -> Iterator[tuple[int, list[T]]]:
+    stream: io.BufferedReader, prepare: Callable[[int, bytes], Any]
+) -> Iterator[tuple[int, list[Any]]]:
     """The number of the first line, and the lines, that each read of a stream completes.
 
     A file comes in large batches, and a program that waits for each answer gets it. Lines
-    end with a line feed; the last one need not end.
-
-    Args:
-      stream: read until its end.
-      prepare: (number, the line's beginning) -> what is made of it. Its UserErrors are
-        raised after the lines before have been handed out.
+    end with a line feed; the last one need not end. `prepare`: (number, the line's
+    beginning) -> what is made of it, whose UserErrors come after the lines before.
     """
     number, rest, data = 1, b"", b"\n"
     while data:
@@ -154,8 +137,7 @@ def arriving_lines(
             ended = [rest]
         # Enough to know that a line goes on.
         rest = rest[: LONGEST_LINE + 1]
-        found: list[T] = []
-        error = None
+        found, error = [], None
         for line in ended:
             try:
                 found.append(prepare(number + len(found), line))
@@ -170,11 +152,7 @@ def arriving_lines(
 
 
 def decode(number: int, data: bytes) -> str:
-    """The line's text, without a carriage return and a byte order mark; a long one is cut.
-
-    Raises:
-      UserError: it is not UTF-8.
-    """
+    """The line's text, without a carriage return and a byte order mark; a long one is cut."""
     cut = len(data) > LONGEST_LINE
     if not cut:
         data = data.removesuffix(b"\r")

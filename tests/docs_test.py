@@ -10,7 +10,7 @@ from absl import flags
 
 from attention_jax.experiment import validate
 from experiments import cli
-from experiments.config_flags import load_configs
+from experiments.cli import load_configs
 from tests.markdown import ROOT, blocks, commands
 
 PAGES = ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]

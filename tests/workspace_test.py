@@ -11,7 +11,7 @@ import pytest
 
 import attention_jax as aj
 from attention_jax.experiment import validate
-from experiments.config_flags import load_configs
+from experiments.cli import load_configs
 from experiments.sweep import name_runs
 from tests.markdown import ROOT
 

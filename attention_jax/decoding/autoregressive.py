@@ -184,16 +184,10 @@ def _search(
         log_probs = state.log_probs
         return Decoded(state.all_tokens, lengths, log_probs, log_probs, state.weights)
 
-    return search_all(
-        model,
-        params,
-        request,
-        keys,
-        begin=begin,
-        advance=advance,
-        running=lambda state: state.running,
-        result=result,
-    )
+    def running(state: _Search) -> Array:
+        return state.running
+
+    return search_all(model, params, request, keys, begin, advance, running, result)
 
 
 def draw(
@@ -214,8 +208,9 @@ def draw(
         logits, tokens = top_k_tokens(logits, top_k)
     if top_p is not None:
         logits = jnp.where(in_nucleus(logits, top_p), logits, -jnp.inf)
-    noise = jax.random.gumbel(rng, logits.shape, logits.dtype)
-    index = first_maximum(logits + noise)[1]
+    # In fewer digits JAX's draws are biased.
+    wide = logits.astype(jnp.float32)
+    index = first_maximum(wide + jax.random.gumbel(rng, wide.shape, wide.dtype))[1]
     return index if tokens is None else tokens[index]
 
 

@@ -1,7 +1,6 @@
 """What every search takes and returns: a request with length limits, decoded tokens."""
 
 import dataclasses
-import functools
 import operator
 from typing import Any, NamedTuple
 
@@ -74,11 +73,10 @@ def length_limits(
     return Limits(np.minimum(shortest, longest).astype(np.int32), longest)
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=("source", "source_lengths", "limits", "ids"),
-    meta_fields=("max_length", "n_best", "slots"),
-)
+_STATIC: dict[str, Any] = {"metadata": {"static": True}}
+
+
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Request:
     """A checked batch of sources to translate; the fields are `make_request`'s."""
@@ -87,10 +85,9 @@ class Request:
     source_lengths: Int[Array, " B"]
     limits: Limits
     ids: Int[Array, " B"]
-    # Static, as are the following.
-    max_length: int
-    n_best: int
-    slots: int
+    max_length: int = dataclasses.field(**_STATIC)
+    n_best: int = dataclasses.field(**_STATIC)
+    slots: int = dataclasses.field(**_STATIC)
 
 
 def make_request(
@@ -157,12 +154,7 @@ def make_request(
 
 
 def integer(name: str, number: Any, *, least: int = 0) -> int:
-    """The number as Python's own.
-
-    Raises:
-      TypeError: it is not an integer; names it.
-      ValueError: it is below `least`.
-    """
+    """The number as Python's own; a TypeError or ValueError names what is not one."""
     if isinstance(number, bool) or not hasattr(number, "__index__"):
         raise TypeError(f"{name} must be an integer, got {number!r}")
     number = operator.index(number)

@@ -215,14 +215,11 @@ def _search(
             pointers,
         )
 
+    def result(state: _Search) -> tuple[_Finished, BackPointers]:
+        return state.finished, state.pointers
+
     finished, pointers = search_all(
-        model,
-        params,
-        request,
-        begin=begin,
-        advance=advance,
-        running=running,
-        result=lambda state: (state.finished, state.pointers),
+        model, params, request, None, begin, advance, running, result
     )
     blank = (request.source_lengths == 0)[:, None]
     found = (finished.scores > -jnp.inf) & ~blank
@@ -244,10 +241,8 @@ def continuations(
     log_probs: Float[Array, "B K"],
     limits: Limits,
     time: Int[Array, " B"],
-) -> tuple[
-    Float[Array, "B K"], Int[Array, "B K"], Int[Array, "B K"], Float[Array, "B K"]
-]:
-    """The continuations of a beam by one step.
+) -> tuple[Array, Array, Array, Array]:
+    """The continuations of a beam by one step, each [B, K].
 
     Returns:
       ending: log p of each hypothesis with EOS after it; -inf if that is not among the
@@ -290,12 +285,9 @@ def _merge(
 ) -> _Finished:
     """The best N of what was finished before and now; ties to the earlier."""
     shape = scores.shape
-    now = _Finished(
-        scores,
-        log_probs,
-        jnp.broadcast_to(time[:, None], shape),
-        jnp.broadcast_to(jnp.arange(shape[1], dtype=jnp.int32)[None], shape),
-    )
+    hypotheses = jnp.arange(shape[1], dtype=jnp.int32)[None]
+    places = (jnp.broadcast_to(one, shape) for one in (time[:, None], hypotheses))
+    now = _Finished(scores, log_probs, *places)
     both = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), finished, now)
     index = top_k(both.scores, finished.scores.shape[1])[1]
     return jax.tree.map(lambda leaf: jnp.take_along_axis(leaf, index, axis=1), both)

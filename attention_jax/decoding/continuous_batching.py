@@ -32,8 +32,7 @@ def search_all(
     model: Model,
     params: Params,
     request: Request,
-    keys: Any = None,
-    *,
+    keys: Any,
     begin: Callable[[Item], State],
     advance: Callable[[Item, State], State],
     running: Callable[[State], Bool[Array, " B"]],
@@ -41,20 +40,16 @@ def search_all(
 ) -> Result:
     """Searches for a translation of every sentence; one `lax.while_loop`.
 
+    Takes the N sentences in order, B = request.slots at a time: the last to be done should
+    be short.
+
     Args:
-      model, params, request: N sentences, B = request.slots of them at a time; padding
-        rows at the end are not searched for.
       keys: what each draws by, [N], or None.
       begin: items -> their states, before any step.
       advance: (items, states) -> states after one more step. A row's state may depend on
         that row alone, and stays what it is where it is not running.
       running: states -> whether a further step would do anything.
-      result: states -> what is kept of them when they are done.
-
-    Returns:
-      what was kept of each sentence, [N, ...], in their order; 0 of padding rows.
-
-    Takes the sentences in order: the last to be done should be short.
+      result: states -> what is kept of each sentence, [N, ...]; 0 of padding at the end.
     """
     memory, number = _encode_all(model, params, request)
     items = Item(memory, request.source_lengths, request.limits, keys)

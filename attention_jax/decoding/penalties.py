@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from attention_jax.functions.registry import Registry
-from attention_jax.types import Array, Bool, Float
+from attention_jax.types import Array
 
 # (length, alpha) -> what log p is divided by.
 LengthPenalty = Callable[[Array, Array], Array]
@@ -26,35 +26,29 @@ coverage_penalties = Registry[CoveragePenalty]("coverage penalty")
 LEAST_COVERAGE = 1e-6
 
 
-def no_length_penalty(length: Float[Array, " ..."], alpha: Float[Array, ""]) -> Array:
+def no_length_penalty(length: Array, alpha: Array) -> Array:
     """1: scores are log-probabilities, and so favour short translations."""
     del alpha
     return jnp.ones_like(length)
 
 
-def gnmt_length_penalty(length: Float[Array, " ..."], alpha: Float[Array, ""]) -> Array:
+def gnmt_length_penalty(length: Array, alpha: Array) -> Array:
     """((5 + |w|) / 6)^α, Wu et al., 2016, arxiv.org/abs/1609.08144, equation 14."""
     return ((5.0 + length) / 6.0) ** alpha
 
 
-def plain_length_penalty(
-    length: Float[Array, " ..."], alpha: Float[Array, ""]
-) -> Array:
+def plain_length_penalty(length: Array, alpha: Array) -> Array:
     """|w|^α: with α = 1 the mean log-probability of a word."""
     return length**alpha
 
 
-def no_coverage_penalty(
-    coverage: Float[Array, "... S"], valid: Bool[Array, "... S"]
-) -> Float[Array, " ..."]:
+def no_coverage_penalty(coverage: Array, valid: Array) -> Array:
     """0."""
     del valid
     return jnp.zeros_like(coverage[..., 0])
 
 
-def gnmt_coverage_penalty(
-    coverage: Float[Array, "... S"], valid: Bool[Array, "... S"]
-) -> Float[Array, " ..."]:
+def gnmt_coverage_penalty(coverage: Array, valid: Array) -> Array:
     """Σ_s log min(Σ_t a_ts, 1): against source words that were hardly looked at.
 
     Wu et al., 2016, arxiv.org/abs/1609.08144, equation 14. A word counts as looked at by
@@ -64,9 +58,7 @@ def gnmt_coverage_penalty(
     return jnp.sum(jnp.where(valid, jnp.log(seen), 0), axis=-1)
 
 
-def summary_coverage_penalty(
-    coverage: Float[Array, "... S"], valid: Bool[Array, "... S"]
-) -> Float[Array, " ..."]:
+def summary_coverage_penalty(coverage: Array, valid: Array) -> Array:
     """-Σ_s max(Σ_t a_ts - 1, 0): against source words that were looked at repeatedly."""
     return -jnp.sum(jnp.where(valid, jnp.maximum(coverage - 1.0, 0), 0), axis=-1)
 

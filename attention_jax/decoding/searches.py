@@ -36,11 +36,7 @@ searches = Registry[Search]("search")
 
 
 def register_search(name: str, entry: Search) -> Search:
-    """Registers a search under `name`, which `config.decoding.search` then takes.
-
-    Raises:
-      DuplicateNameError: another function has the name.
-    """
+    """Registers a search under `name`, which `config.decoding.search` then takes."""
     return searches.register(name, entry, function=entry.decode)
 
 
@@ -148,8 +144,7 @@ def check_config(config: DecodingConfig, model: ModelConfig) -> None:
 def implied_search(fields: Collection[str], named: str | None) -> str | None:
     """The search that some of these fields are about; the named one if none is.
 
-    Raises:
-      UserError: one is about another search than that, or than one before it.
+    A UserError names a field about another search than that, or than one before it.
     """
     found = named
     for name, entry in searches.entries.items():
@@ -164,12 +159,7 @@ def implied_search(fields: Collection[str], named: str | None) -> str | None:
 
 
 def check_n_best(config: DecodingConfig, n_best: int) -> int:
-    """`n_best` as Python's own integer, if the configured search gives as many.
-
-    Raises:
-      TypeError: it is not an integer.
-      UserError: the search does not give as many translations.
-    """
+    """`n_best` as Python's own integer; a UserError if the search gives fewer."""
     n_best = integer("n_best", n_best, least=-(2**31))
     most = searches.get(config.search).most(config)
     if n_best < 1 or (most is not None and n_best > most):

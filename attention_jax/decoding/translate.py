@@ -72,10 +72,7 @@ def decode_sentences(
 ) -> Iterator[tuple[int, list[Translation]]]:
     """(index, translations, the best first) of every sentence that has tokens.
 
-    Sentence i draws by the id first_id + i.
-
-    Raises:
-      UserError: a sentence is too long for memory; names it.
+    Sentence i draws by the id first_id + i. A UserError names one too long for memory.
     """
     codec, decoding = translator.source_codec, translator.config.decoding
     search = searches.get(decoding.search)
@@ -114,10 +111,7 @@ def plan(
 
     Sentences of up to _SHORT tokens go through `batch_size` slots, longer ones through
     fewer; a batch has room for _FULL times as many. So its shape depends on the width
-    alone, not on the number of sentences.
-
-    Raises:
-      UserError: a sentence is too long for memory; names it.
+    alone, not on the number of sentences. A UserError names one too long for memory.
     """
     by_width: dict[int, list[int]] = {}
     # Long translations first: then those that end a batch, in half-empty slots, are short.
@@ -145,11 +139,7 @@ def longest_sentence(translator: Translator, n_best: int) -> int:
 def force_pairs(
     translator: Translator, pairs: Sequence[Pair]
 ) -> Iterator[tuple[int, Translation]]:
-    """(index, the target as a translation) of every pair whose source has tokens.
-
-    Raises:
-      UserError: a pair is too long for memory; names it.
-    """
+    """(index, the target as a translation) of every pair whose source has tokens."""
     codecs = translator.source_codec, translator.target_codec
     examples = encode_pairs(pairs, *codecs)
     by_shape: dict[tuple[int, int], list[int]] = {}

@@ -23,7 +23,7 @@ from attention_jax.evaluation.significance import (
 
 _MODULES = (
     *("alignment", "attention_files", "compare", "curves", "evaluate"),
-    *("html_report", "run_summary", "tables"),
+    *("html_report", "tables"),
 )
 
 

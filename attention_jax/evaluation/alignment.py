@@ -87,9 +87,6 @@ def attention_links(weights: Float[np.ndarray, "T S"]) -> set[Link]:
 
     Ties go to the first; a token whose step attended to nothing has no link.
 
-    Args:
-      weights: row t is the attention that target token t was predicted with.
-
     Raises:
       ValueError: a weight is NaN.
     """
@@ -105,15 +102,7 @@ def attention_links(weights: Float[np.ndarray, "T S"]) -> set[Link]:
 
 @dataclasses.dataclass(frozen=True)
 class AlignmentErrorRate:
-    """Counts over a corpus, and the rates that follow from them.
-
-    Attributes:
-      pairs: sentence pairs.
-      found: links found, |A|.
-      sure: sure links, |S|.
-      found_sure: |A ∩ S|.
-      found_possible: |A ∩ P|.
-    """
+    """|A|, |S|, |A ∩ S| and |A ∩ P| over a corpus of `pairs`, and the rates."""
 
     pairs: int
     found: int
@@ -140,8 +129,7 @@ class AlignmentErrorRate:
     @property
     def rates(self) -> dict[str, float | None]:
         """The three rates by name."""
-        names = "error_rate", "precision", "recall"
-        return {name: getattr(self, name) for name in names}
+        return {n: getattr(self, n) for n in ("error_rate", "precision", "recall")}
 
 
 def alignment_error_rate(
@@ -171,8 +159,7 @@ def gold_links(run: Run, pair: Pair) -> set[Link]:
 def gold_alignment(run: Run, pair: Pair) -> Alignment:
     """The pair's links: those between two tokens without another link are sure.
 
-    Where a piece of meaning is several tokens on either side, the pieces are known to
-    translate each other, but not which of their tokens do: these links are possible.
+    Of pieces of several tokens it is not known which tokens correspond: these are possible.
     """
     links = gold_links(run, pair)
     of_source = collections.Counter(source for source, _ in links)
@@ -231,14 +218,11 @@ def alignment_accuracy(
     token of which all weights are 0 is a miss; where several source tokens tie, all must
     be linked. So neither absent nor uniform attention scores by the order of the tokens.
 
-    Args:
-      sentences: tokens with their attention, and the gold links between the tokens.
-
     Returns:
       JSON values: `phrases`, the number of sentences; `all_words` and, since a number is
       often found by its own look, `words_without_digits`. Each of these has `hits` of
-      `words`, their `share`, None without words, and `chance`, the expected share of hits
-      if each token attended to one source token drawn at random.
+      `words`, their `share`, and `chance`, the share expected of attention to one source
+      token drawn at random.
     """
     number, rows = 0, []
     for number, (sentence, links) in enumerate(sentences, 1):

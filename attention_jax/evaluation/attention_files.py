@@ -47,7 +47,6 @@ def save_attention(
       UserError: another suffix.
       ValueError: not one translation a source, weights that do not match the tokens or are
         not finite, facts that are not JSON values.
-      OSError: the file cannot be written.
     """
     path = check_suffix(path)
     sentences = []
@@ -73,12 +72,9 @@ def save_attention(
 
 
 def load_attention(path: str | os.PathLike[str]) -> AttentionFile:
-    """The contents of a file that `save_attention` wrote.
-
-    No pickled object is ever read from it.
+    """The contents of a file that `save_attention` wrote; reads no pickled object.
 
     Raises:
-      OSError: it cannot be read.
       UserError: it is damaged, or not a file of this format; names the file.
     """
     data = io.BytesIO(check_suffix(path).read_bytes())
@@ -91,9 +87,8 @@ def load_attention(path: str | os.PathLike[str]) -> AttentionFile:
         weights = np.split(flat, np.cumsum(shapes.prod(axis=1)))[:-1]
         end_weights = np.split(ends, np.cumsum(shapes[:, 1]))[:-1]
         entries, translations = header["sentences"], []
-        for entry, one, shape, end in zip(
-            entries, weights, shapes, end_weights, strict=True
-        ):
+        each = zip(entries, weights, shapes, end_weights, strict=True)
+        for entry, one, shape, end in each:
             log_prob = float(entry["log_prob"])
             found = Translation(
                 entry["translation"],

@@ -15,7 +15,6 @@ LEAST_COVERED = 0.5
 class AttentionStatistics:
     """Statistics of one sentence, or their mean over sentences; None where not defined.
 
-    Weights below 0, which a normaliser may give, have none: their entropy is NaN.
     Rows need not sum to 1, as `sigmoid`'s and `softmax_one`'s do not: p_t = a_t / Σ_s a_ts,
     and a word that attends to nothing has neither entropy nor an argmax.
 
@@ -23,14 +22,12 @@ class AttentionStatistics:
       entropy: mean over target words of H(p_t) = -Σ_s p_ts log p_ts, in nats.
       relative_entropy: mean of H(p_t) / log S: 0 attends to one word, 1 to all alike; of
         sentences of two source words or more.
-      covered: share of source words s with coverage c_s = Σ_t a_ts of at least
-        LEAST_COVERED.
+      covered: share of source words s with c_s = Σ_t a_ts of at least LEAST_COVERED.
       repeated: share of all attention that is beyond the first whole one to a source word,
         Σ_s max(c_s - 1, 0) / Σ_s c_s. At least 1 - S / T where each row sums to 1.
-      monotonicity: Kendall's τ-b between target position and the argmax source
-        position: 1 in source order, -1 reversed; of sentences where both vary.
-      last_word: share of all attention on the last source word, often the full stop: what
-        other toolkits measure on the end-of-sentence word, which sources do not have here.
+      monotonicity: Kendall's τ-b between target and argmax source position: 1 in order,
+        -1 reversed; of sentences where both vary.
+      last_word: share of all attention on the last source word, often the full stop.
     """
 
     entropy: float | None
@@ -44,19 +41,12 @@ class AttentionStatistics:
 def attention_statistics(weights: Float[np.ndarray, "T S"]) -> AttentionStatistics:
     """The statistics of one sentence; all None where T or S is 0, or a weight below 0.
 
-    Where nothing is attended to, nothing is covered, and the others are None.
-
-    In float64. O(T log T + T S).
-
     Raises:
       ValueError: weights are not a matrix, or one is not a finite number.
     """
     weights = np.asarray(weights, np.float64)
     if weights.ndim != 2 or not np.isfinite(weights).all():
-        raise ValueError(
-            f"weights must be [T, S], of finite numbers; got shape {weights.shape}"
-            + f", with {int((~np.isfinite(weights)).sum())} that are not"
-        )
+        raise ValueError(f"weights must be [T, S] and finite, got {weights}")
     nothing = AttentionStatistics(*[None] * 6)
     if not weights.size or weights.min() < 0:
         return nothing

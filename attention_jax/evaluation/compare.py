@@ -4,16 +4,18 @@ import collections
 import dataclasses
 import functools
 import itertools
+import json
+import math
 import os
 import pathlib
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from attention_jax.config import ExperimentConfig
+from attention_jax.atomic_write import read_json
+from attention_jax.config import ExperimentConfig, TrainingConfig
 from attention_jax.errors import UserError, unknown_name
 from attention_jax.evaluation.evaluate import Evaluation
-from attention_jax.evaluation.run_summary import summarize
 from attention_jax.evaluation.significance import (
     Estimate,
     LengthBin,
@@ -21,10 +23,152 @@ from attention_jax.evaluation.significance import (
     equal_count_edges,
     paired_bootstrap,
 )
-from attention_jax.training.run_directory import RunDirectory, flatten
+from attention_jax.training.loop import MINUTES, PATIENCE, STEPS, Progress
+from attention_jax.training.run_directory import (
+    RunDirectory,
+    config_from_dict,
+    flatten,
+)
 
 # Of the figures of a RunSummary.
 LOWER_IS_BETTER = {"dev_loss", "minutes"}
+# The numbers that a row of metrics must have to be one, by its event.
+_NEEDED = {
+    "train": ("step", "minutes", "loss", "tokens_per_second", "compilations"),
+    "dev": ("step", "minutes", "loss", "bleu", "exact_match", "best_step"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSummary:
+    """One run.
+
+    Attributes:
+      config: its fields, with dotted names; {} if config.json cannot be read.
+      figures: by name, None where the run's files do not have it. dev_loss is the lowest,
+        dev_bleu the highest, exact_match the last; tokens_per_second is the mean over lines
+        in which nothing was compiled, if there are any.
+      finished: whether the same training command would train no further.
+      notes: remarks, e.g. that it is unfinished or a file is damaged.
+      rows: its metrics, those of each event in order.
+    """
+
+    name: str
+    path: pathlib.Path
+    config: dict[str, Any]
+    split_hash: str | None
+    figures: dict[str, float | None]
+    finished: bool
+    notes: tuple[str, ...]
+    rows: tuple[dict[str, Any], ...] = dataclasses.field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as JSON values, without the rows."""
+        values = {**vars(self), "path": str(self.path), **self.figures}
+        return {n: v for n, v in values.items() if n not in ("figures", "rows")}
+
+
+def summarize(path: pathlib.Path, *, name: str) -> RunSummary:
+    """The summary of the run in `path`; each file that cannot be read is a note."""
+    directory, notes = RunDirectory(path), []
+
+    def readable(read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except (OSError, ValueError) as error:
+            notes.append(str(error).removeprefix(f"{directory.path}{os.sep}"))
+
+    config = readable(lambda: config_from_dict(read_json(directory.config_path)))
+    record = readable(directory.load_record) or {}
+    sessions = record.get("sessions") or [{}]
+    rows, damaged = read_metrics(directory.metrics_path)
+    trained = [row for row in rows if row["event"] == "train"]
+    dev = [row for row in rows if row["event"] == "dev"]
+    step = max((row["step"] for row in rows), default=0)
+    minutes = max((row["minutes"] for row in rows), default=None)
+    ending = _ending(config and config.training, dev, step, minutes or 0.0)
+    notes += [] if ending == "finished" else [ending]
+    notes += [] if dev else ["no dev row yet"]
+    if damaged:
+        numbers = ", ".join(map(str, damaged[:3])) + ", …" * (len(damaged) > 3)
+        notes.append(f"{directory.metrics_path.name}: damaged, line {numbers}")
+    return RunSummary(
+        name=name,
+        path=directory.path,
+        config=flatten(config) if config else {},
+        split_hash=sessions[-1].get("split_hash"),
+        figures={
+            "parameters": sessions[-1].get("parameters"),
+            "step": step,
+            "minutes": minutes,
+            "dev_loss": min(_finite(dev, "loss"), default=None),
+            "dev_bleu": max(_finite(dev, "bleu"), default=None),
+            "last_dev_bleu": dev[-1]["bleu"] if dev else None,
+            "exact_match": dev[-1]["exact_match"] if dev else None,
+            "tokens_per_second": _mean_speed(trained),
+        },
+        finished=not ending.startswith("unfinished"),
+        notes=tuple(notes),
+        rows=tuple(rows),
+    )
+
+
+def read_metrics(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[int]]:
+    """The complete rows of metrics.jsonl, and the line numbers of the damaged ones.
+
+    A last line without its newline, which is still being written or was cut short by a
+    kill, is neither.
+    """
+    rows, damaged = [], []
+    if not path.is_file():
+        return rows, damaged
+    lines = path.read_text("utf-8", errors="replace").split("\n")[:-1]
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            # The cross-entropy is drawn where a row has it; older ones do not.
+            for name in (*_NEEDED[row["event"]], *{"cross_entropy"}.intersection(row)):
+                # An integer of hundreds of digits overflows; infinite losses are kept.
+                float(row[name])
+                if isinstance(row[name], str | bool):
+                    raise TypeError(f"line {number}: {name} is not a number")
+            if not math.isfinite(row["step"]):
+                raise ValueError(f"line {number}: step is not finite")
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+            damaged.append(number)
+        else:
+            rows.append(row)
+    return rows, damaged
+
+
+def _finite(rows: Sequence[dict[str, Any]], name: str) -> list[float]:
+    return [row[name] for row in rows if math.isfinite(row[name])]
+
+
+def _mean_speed(trained: Sequence[dict[str, Any]]) -> float | None:
+    """Over lines of equally many steps: as many tokens each, and so the harmonic mean."""
+    pairs = itertools.pairwise([{"compilations": 0}, *trained])
+    steady = [row for last, row in pairs if row["compilations"] <= last["compilations"]]
+    speeds = [s for s in _finite(steady or trained, "tokens_per_second") if s > 0]
+    return statistics.harmonic_mean(speeds) if speeds else None
+
+
+def _ending(
+    training: TrainingConfig | None,
+    dev: Sequence[dict[str, Any]],
+    step: int,
+    minutes: float,
+) -> str:
+    """`finished`, why the run ended before its last step, or how far it is."""
+    if training is None:
+        return f"unfinished as far as is known: {step:,} steps"
+    without_gain = sum(row["step"] > dev[-1]["best_step"] for row in dev)
+    progress = Progress(minutes=minutes, without_gain=without_gain)
+    reason = progress.reason_to_end(training, step)
+    if reason == STEPS:
+        return "finished"
+    how = {PATIENCE: "stopped early", MINUTES: "stopped by max_minutes"}
+    return f"{how.get(reason, 'unfinished')}: {step:,} of {training.steps:,} steps"
 
 
 def varying_fields(configs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -94,7 +238,7 @@ def seed_groups(runs: Sequence[Any]) -> tuple[SeedGroup, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Several runs, in order: RunSummaries, Systems or others with their first attributes."""
+    """Several runs: RunSummaries, Systems, what has their name, config, figures, finished."""
 
     runs: tuple[Any, ...]
 
@@ -124,10 +268,7 @@ def compare_runs(
 
     A run that has only begun, or whose files are damaged, has notes that say so.
 
-    Args:
-      paths: the directories.
-      metric: a figure of RunSummary, by which runs are sorted, the best first and those
-        without it last; None keeps their order.
+    With `metric`, a figure of RunSummary, the best are first and those without it last.
 
     Raises:
       UserError: no path, or the same run twice; an UnknownNameError for another metric.
@@ -182,6 +323,7 @@ class System(NamedTuple):
     evaluation: Evaluation
     facts: Mapping[str, Any]
     config: Mapping[str, Any]
+    finished = True
 
     @property
     def figures(self) -> dict[str, float | None]:
@@ -194,10 +336,6 @@ class System(NamedTuple):
         if found.aligned:
             figures |= found.aligned.rates
         return figures
-
-    @property
-    def finished(self) -> bool:
-        return True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,19 +356,16 @@ class SystemComparison(Comparison):
             {**one._asdict(), "bleu": [dataclasses.asdict(bleu) for bleu in one.bleu]}
             for one in self.by_length
         ]
-        systems = [{**run.evaluation.to_dict(), **run.facts} for run in self.runs]
+        systems = []
+        for run in self.runs:
+            differs = {name: run.config.get(name) for name in self.fields}
+            one = {"name": run.name, "differs": differs}
+            systems.append(one | run.evaluation.to_dict() | run.facts)
         if len(systems) == 1:
             return {**systems[0], "by_length": by_length}
         return {
             "fields": list(self.fields),
-            "systems": [
-                {
-                    "name": run.name,
-                    "differs": {name: run.config.get(name) for name in self.fields},
-                    **figures,
-                }
-                for run, figures in zip(self.runs, systems, strict=True)
-            ],
+            "systems": systems,
             "seeds": [group._asdict() for group in self.groups],
             "baseline": self.baseline,
             "estimates": [dataclasses.asdict(found) for found in self.estimates],
@@ -249,9 +384,7 @@ def compare_systems(
     Args:
       systems: one or more, of different names.
       baseline: whether the others are tested against the first one.
-      edges: of the bins of source lengths, as `bleu_by_length` takes them; by default
-        those that make six bins of about as many sentences each. Lengths are those of
-        the first system's tokens.
+      edges: for `bleu_by_length`, in the first system's tokens; by default of six bins.
 
     Raises:
       ValueError: no systems, or two of one name.
@@ -272,7 +405,7 @@ def compare_systems(
     lowercase = first.config["data.lowercase"]
     data = {"language": first.config["data.target_language"], "lowercase": lowercase}
     texts = {system.name: system.evaluation.hypotheses for system in systems}
-    lengths = first.evaluation.source_lengths
+    lengths = [len(one.source_tokens) for one in first.evaluation.translations]
     edges = edges or equal_count_edges(lengths, 6)
     return SystemComparison(
         tuple(systems),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attention_jax.evaluation import fonts
+from attention_jax.evaluation.compare import RunSummary
 from attention_jax.evaluation.plots import save_figure
-from attention_jax.evaluation.run_summary import RunSummary
 from attention_jax.evaluation.significance import LengthBin
 
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ COLOURS = (
     *("#0072B2", "#E69F00", "#009E73", "#CC79A7"),
     *("#56B4E9", "#D55E00", "#000000", "#B8A800"),
 )
-# (event, field, title) of each panel of learning curves. The training loss would be another
-# quantity than dev's where labels are smoothed.
+# (event, field, title) of each panel. The training loss may have smoothed labels.
 PANELS = (
     ("train", "cross_entropy", "training cross-entropy"),
     ("dev", "loss", "dev cross-entropy"),
@@ -41,11 +40,7 @@ def plot_learning_curves(
     """Learning curves, one line a run: cross-entropy in training and on dev, dev BLEU.
 
     A run without any row is in the legend, which says so. Cross-entropies are per token,
-    without label smoothing; in training with dropout.
-
-    Args:
-      runs: of `compare_runs`; at least one.
-      path: where to save the figure: .png, .pdf or .svg. The folder must exist.
+    without label smoothing; in training with dropout. `path` is as for `plot_weights`.
 
     Raises:
       ValueError: no runs, an unknown file format.
@@ -94,10 +89,8 @@ def plot_length_curves(
 ) -> "Figure":
     """BLEU in each bin of source lengths, at the bin's mean length, with 95 % intervals.
 
-    Args:
-      bins: of `bleu_by_length`; at least one.
-      unit: what the lengths count.
-      path: where to save the figure: .png, .pdf or .svg. The folder must exist.
+    `bins` are of `bleu_by_length`, `unit` is what lengths count, `path` as for
+    `plot_weights`.
 
     Raises:
       ValueError: no bins, an unknown file format.
@@ -160,16 +153,12 @@ def _scale(axes: "Axes", name: str) -> None:
 
     drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
     values = drawn[np.isfinite(drawn)]
-    if not values.size:
-        axes.set(xticks=[], yticks=[])
-        axes.text(0.5, 0.5, "no row yet", ha="center", transform=axes.transAxes)
-        return
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.set_xlim(left=0)
     if "BLEU" in name:
         axes.set_ylim(bottom=0)
-    elif 0 < _WIDE * values.min() < values.max():
+    elif values.size and 0 < _WIDE * values.min() < values.max():
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter("{x:,g}")

@@ -15,6 +15,7 @@ from attention_jax.data.pairs import Pair
 from attention_jax.data.sources import load_splits
 from attention_jax.decoding.translate import Translation
 from attention_jax.errors import UserError
+from attention_jax.evaluation import quality
 from attention_jax.evaluation.alignment import (
     Alignment,
     AlignmentErrorRate,
@@ -29,12 +30,6 @@ from attention_jax.evaluation.attention_statistics import (
     AttentionStatistics,
     attention_statistics,
     mean_statistics,
-)
-from attention_jax.evaluation.quality import (
-    Metric,
-    bleu,
-    exact_match,
-    translation_quality,
 )
 from attention_jax.run import Run
 from attention_jax.training.loop import DevTranslations, EvaluateParams, Experiment
@@ -54,14 +49,12 @@ class Evaluation:
       alignment: `alignment_accuracy` of the exactly translated sentences; None for a run
         without attention or pairs without links.
       seconds: of translating, compilation not counted.
-      translations: of each pair, in order.
-      references: what they were measured against.
-      decoding: how they were searched for.
+      translations, references: of each pair; `decoding` is how they were searched for.
       statistics: of attention in each translation; empty without attention.
       aligned: attention's links in the forced references against gold ones, or None.
     """
 
-    metrics: tuple[Metric, ...]
+    metrics: tuple[quality.Metric, ...]
     alignment: dict[str, Any] | None
     seconds: float
     translations: tuple[Translation, ...]
@@ -79,11 +72,6 @@ class Evaluation:
     def hypotheses(self) -> tuple[str, ...]:
         """The text of each translation."""
         return tuple(translation.text for translation in self.translations)
-
-    @property
-    def source_lengths(self) -> tuple[int, ...]:
-        """The number of tokens of each source."""
-        return tuple(len(found.source_tokens) for found in self.translations)
 
     @property
     def sentences_per_second(self) -> float:
@@ -118,10 +106,8 @@ def evaluate(
     any, as `gold_alignment` gives them.
 
     Raises:
-      UserError: there are no pairs, or the alignments do not fit them.
+      UserError: the alignments do not fit the pairs.
     """
-    if not pairs:
-        raise UserError("pairs is empty: there is nothing to evaluate on")
     if not run.attends:
         alignments = None
     elif alignments is not None:
@@ -133,7 +119,7 @@ def evaluate(
     translations = run.decode(sources)
     seconds = time.perf_counter() - started
     references = tuple(_reference(run, pair) for pair in pairs)
-    metrics = translation_quality(
+    metrics = quality.translation_quality(
         [translation.text for translation in translations],
         references,
         language=run.config.data.target_language,
@@ -186,10 +172,10 @@ def dev_evaluation(experiment: Experiment) -> EvaluateParams:
 
     def evaluate(params: Any) -> DevTranslations:
         found = Run(config, params, experiment.model, *codecs).translate(sources)
-        measured = bleu(found, references, language=language, lowercase=lowercase)
-        matches = exact_match(found, references, lowercase=lowercase)
-        scores = {"bleu": measured.score, "exact_match": matches.score}
-        return DevTranslations(scores, found)
+        both = found, references
+        bleu = quality.bleu(*both, language=language, lowercase=lowercase).score
+        exact = quality.exact_match(*both, lowercase=lowercase).score
+        return DevTranslations({"bleu": bleu, "exact_match": exact}, found)
 
     return evaluate
 

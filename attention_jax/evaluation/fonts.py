@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pylopdf_fonts_zh_cn
 
+_BUNDLED = str(pylopdf_fonts_zh_cn.sans_path())
 # Where Chinese, Japanese and Korean begin; a browser has fonts for what is before.
 _EAST_ASIAN = "\u2e80"
 # Fonts whose tables claim characters that they do not draw as text: boxes, mathematical
@@ -38,14 +39,12 @@ class Lettering(NamedTuple):
 
     def note(self) -> str:
         """A line that explains the spelling; empty when every character is covered."""
-        if not self.missing:
-            return ""
         named = [
             f"U+{ord(char):04X} ({unicodedata.name(char, 'unnamed')})"
             for char in sorted(self.missing)
         ]
-        rest = f" and {len(named) - 3} more" if len(named) > 3 else ""
-        return f"No installed font draws {', '.join(named[:3])}{rest}."
+        rest = f" and {len(named) - 3} more" * (len(named) > 3)
+        return f"No installed font draws {', '.join(named[:3])}{rest}." * bool(named)
 
     def rc(self, size: float) -> dict[str, Any]:
         """Matplotlib's settings for texts in these fonts, as `rc_context` takes them."""
@@ -61,9 +60,7 @@ def lettering(texts: Iterable[str]) -> Lettering:
 
     The fonts that come with the package (Noto Sans SC, then Matplotlib's DejaVu Sans) are
     preferred, so that figures look the same everywhere; the system's are searched only for
-    what those lack. Control and format characters are never drawn: they count as missing.
-
-    Cost: reading the table of each font searched, once per process.
+    what those lack. Control and format characters count as missing.
     """
     wanted = {char for text in texts for char in _plain(text)}
     missing = {char for char in wanted if not char.isprintable()}
@@ -104,10 +101,9 @@ def web_font(text: str) -> WebFont:
     wanted = {char for char in text if char >= _EAST_ASIAN}
     if not wanted:
         return WebFont("", ())
-    options = subset.Options(
-        flavor="woff", layout_features=[], hinting=False, name_IDs=[]
-    )
-    with subset.load_font(_bundled_path(), options) as font:
+    given = {"flavor": "woff", "layout_features": [], "hinting": False, "name_IDs": []}
+    options = subset.Options(**given)
+    with subset.load_font(_BUNDLED, options) as font:
         known = wanted.intersection(map(chr, font.getBestCmap() or ()))
         subsetter = subset.Subsetter(options)
         subsetter.populate(unicodes=set(map(ord, known)))
@@ -146,14 +142,8 @@ def _bundled_family() -> str:
     """The family of the bundled Chinese font, made known to Matplotlib."""
     from matplotlib import font_manager
 
-    path = _bundled_path()
-    if all(entry.fname != path for entry in font_manager.fontManager.ttflist):
-        font_manager.fontManager.addfont(path)
-    return font_manager.get_font(path).family_name
-
-
-def _bundled_path() -> str:
-    return str(pylopdf_fonts_zh_cn.sans_path())
+    font_manager.fontManager.addfont(_BUNDLED)
+    return font_manager.get_font(_BUNDLED).family_name
 
 
 @functools.cache

@@ -18,20 +18,18 @@ import numpy as np
 from attention_jax.data.pairs import Pair
 from attention_jax.decoding.translate import Translation
 from attention_jax.evaluation import tables
-from attention_jax.evaluation.compare import System, compare_systems
+from attention_jax.evaluation.compare import RunSummary, System, compare_systems
 from attention_jax.evaluation.curves import plot_learning_curves, plot_length_curves
 from attention_jax.evaluation.evaluate import Evaluation
 from attention_jax.evaluation.fonts import web_font
 from attention_jax.evaluation.quality import sentence_chrf
-from attention_jax.evaluation.run_summary import RunSummary
 from attention_jax.run import Run
 from attention_jax.training.run_directory import flatten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Cells of all maps of a report, a byte each before base64, and of one, each an element of
-# the page while it is shown.
+# Cells of all maps of a report, a byte each, and of one, each an element of the page.
 MOST_CELLS, MOST_CELLS_OF_ONE = 1_200_000, 10_000
 
 
@@ -154,13 +152,12 @@ def _facts(
     model, data = run.config.model, run.config.data
     attention = f"{model.attention}, {model.score}, {model.normalizer}"
     number = summary.figures["parameters"]
-    parameters = "unknown" if number is None else f"{number:,}"
     return [
         ("data", f"{data.source}, {data.source_language} → {data.target_language}"),
         ("split", f"{facts['split']}, {len(evaluation.translations):,} sentences"),
         ("attention", attention if run.attends else model.attention),
         ("model", f"{model.cell}, {model.encoder_size} / {model.decoder_size}"),
-        ("parameters", parameters),
+        ("parameters", "unknown" if number is None else f"{number:,}"),
         ("checkpoint", facts["checkpoint"]),
         ("search", tables.describe_search(evaluation.decoding)),
         ("seed", str(facts["seed"])),

@@ -6,7 +6,7 @@ import pathlib
 import unicodedata
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import ArrayLike, Float
@@ -38,8 +38,8 @@ class Panel(NamedTuple):
     """One heat map among several, with the arguments of `plot_weights`."""
 
     weights: Float[ArrayLike, "T S"] | Sequence[Sequence[float]]
-    source: Sequence[str] | str
-    target: Sequence[str] | str
+    source: Sequence[str]
+    target: Sequence[str]
     title: str = ""
     # (source index, target index) of words known to belong together.
     links: AbstractSet[tuple[int, int]] = frozenset()
@@ -47,8 +47,8 @@ class Panel(NamedTuple):
 
 def plot_weights(
     weights: Float[ArrayLike, "T S"] | Sequence[Sequence[float]],
-    source: Sequence[str] | str,
-    target: Sequence[str] | str,
+    source: Sequence[str],
+    target: Sequence[str],
     *,
     title: str = "",
     links: AbstractSet[tuple[int, int]] = frozenset(),
@@ -63,8 +63,8 @@ def plot_weights(
 
     Args:
       weights: any finite numbers; a NumPy or JAX array or nested lists.
-      source: S words; a string stands for its words, or its characters if S is their number.
-      target: T words; likewise.
+      source: S words.
+      target: T words.
       title: a line above.
       links: (source index, target index) pairs, outlined as the gold alignment.
       path: where to save the figure: .png, .pdf or .svg. The folder must exist.
@@ -81,7 +81,7 @@ def plot_weights(
 
 
 def plot_weights_grid(
-    panels: Iterable[Panel | tuple[Any, ...]],
+    panels: Iterable[Panel],
     *,
     columns: int = 2,
     path: str | os.PathLike[str] | None = None,
@@ -89,7 +89,7 @@ def plot_weights_grid(
     """Several heat maps as `plot_weights` draws them, with one scale and one colour bar.
 
     Args:
-      panels: drawn row by row; at least one. A tuple of a Panel's fields will do.
+      panels: drawn row by row; at least one.
       columns: panels side by side.
       path: as for `plot_weights`.
 
@@ -99,7 +99,7 @@ def plot_weights_grid(
     import matplotlib
     from matplotlib.figure import Figure
 
-    given = [p if isinstance(p, Panel) else Panel(*p) for p in panels]
+    given = list(panels)
     if not given:
         raise ValueError("panels is empty: there is nothing to draw")
     if columns < 1:
@@ -153,28 +153,23 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
 
 def _checked(panel: Panel, name: str) -> Panel:
     """The panel with float64 weights and lists of words that match them."""
-    weights = np.asarray(panel.weights)
+    weights = np.asarray(panel.weights).astype(np.float64)
     if weights.ndim != 2 or not weights.size:
         raise ValueError(
             f"{name}weights must be [T, S] and not empty, got shape {weights.shape}"
         )
-    weights = weights.astype(np.float64)
     if not np.isfinite(weights).all():
         bad = int(np.size(weights) - np.isfinite(weights).sum())
         raise ValueError(f"{name}weights holds {bad} values that are not finite")
-    sides = []
-    for argument, wanted in zip(("target", "source"), weights.shape, strict=True):
-        given = getattr(panel, argument)
-        words = given.split() if isinstance(given, str) else list(given)
-        if isinstance(given, str) and len(words) != wanted == len("".join(words)):
-            words = list("".join(words))
-        if len(words) != wanted:
-            side = "rows" if argument == "target" else "columns"
+    target, source = list(panel.target), list(panel.source)
+    for side, words, number in (
+        ("rows but target", target, weights.shape[0]),
+        ("columns but source", source, weights.shape[1]),
+    ):
+        if len(words) != number:
             raise ValueError(
-                f"{name}weights has {wanted} {side} but {argument} has {len(words)} words"
+                f"{name}weights has {number} {side} has {len(words)} words"
             )
-        sides.append(words)
-    target, source = sides
     for s, t in panel.links:
         if not (0 <= s < len(source) and 0 <= t < len(target)):
             raise ValueError(

@@ -1,6 +1,7 @@
 """Translation quality: BLEU, chrF, TER and exact match, by sacrebleu."""
 
 import dataclasses
+import operator
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -16,13 +17,9 @@ _UNSPACED = _JAPANESE | {
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """One score of a set of translations.
+    """One score of a set of translations, 0 to 100 (TER may exceed that).
 
-    Attributes:
-      name: what was measured.
-      score: from 0 to 100; TER may exceed 100.
-      signature: how it was measured, in full; scores compare only under equal signatures.
-      higher_is_better: False for an error rate.
+    `signature` is how it was measured, in full: scores compare only under equal ones.
     """
 
     name: str
@@ -47,11 +44,9 @@ def translation_quality(
 
     chrF2 is sacrebleu's F-score of character n-grams, n ≤ 6, recall × 2.
 
-    TER is edits / reference words in %, lower is better: above 100 where translations are
-    longer than their references. An edit inserts, deletes or replaces a word, or moves a run
-    of words. Words are what white space separates; Chinese and Japanese are normalised and
-    cut into characters (`norm:yes`, `asian:yes` in the signature). sacrebleu has nothing of
-    the kind for Thai, Lao, Khmer, Burmese and Tibetan.
+    TER is edits / reference words in %, lower is better. An edit inserts, deletes or replaces
+    a word, or moves a run of words. Words are what white space separates; Chinese and
+    Japanese are normalised and cut into characters (`norm:yes`, `asian:yes`).
 
     Popović, 2015, aclanthology.org/W15-3049; Snover et al., 2006,
     aclanthology.org/2006.amta-papers.25.
@@ -125,10 +120,7 @@ def exact_match(
     def plain(text: str) -> str:
         return " ".join((text.lower() if lowercase else text).split())
 
-    pairs = zip(hypotheses, references, strict=True)
-    matches = sum(
-        plain(hypothesis) == plain(reference) for hypothesis, reference in pairs
-    )
+    matches = sum(map(operator.eq, map(plain, hypotheses), map(plain, references)))
     signature = f"nrefs:1|case:{'lc' if lowercase else 'mixed'}|whitespace:collapsed"
     return Metric("exact match", 100.0 * matches / len(references), signature)
 

@@ -23,7 +23,6 @@ class Estimate:
     """One system's score by one metric, and what resampling the sentences makes of it.
 
     Attributes:
-      system, metric: their names.
       score: of all sentences; that of `translation_quality`.
       mean: over the resamples.
       half_width: of the 95 % interval; None of one sentence, which says nothing of others.
@@ -43,8 +42,7 @@ class Estimate:
     def interval(self) -> tuple[float, float]:
         """score ± half_width, as far as the metric goes: 0 to 100, TER above that too.
 
-        About the score and not about `mean`, which lies below it where resamples of few
-        sentences have no four words in a row and score 0.
+        Not about `mean`, which is lower where resamples without four words in a row score 0.
         """
         half = self.half_width or 0.0
         # sacrebleu rounds to 100.00000000000004.
@@ -69,14 +67,13 @@ def paired_bootstrap(
 
         p = (1 + #{b : |δ_b| − mean |δ_b| > |δ|}) / (1 + samples)
 
-    is how often a difference as large would come of the choice of sentences alone. It is
-    never below 1 / (1 + samples), and where all δ_b have the sign of δ it is one tail: the
-    two-sided p is twice that. It says nothing of another seed of training. Where the
-    formula would give its lowest value for no reason, p is 1: for the baseline's own score,
-    and for one sentence.
+    is how often a difference as large would come of the choice of sentences alone. Where all
+    δ_b have the sign of δ it is one tail: the two-sided p is twice that. It says nothing of
+    another seed of training. Where the formula would give its lowest value for no reason, p
+    is 1: for the baseline's own score, and for one sentence.
 
-    The samples come from `np.random.default_rng(seed)`, the same for all metrics and
-    systems, whatever SACREBLEU_SEED says. One system alone gets its intervals.
+    The samples come from `np.random.default_rng(seed)`, whatever SACREBLEU_SEED says. One
+    system alone gets its intervals.
 
     Args:
       systems: translations by name; the first one is the baseline.
@@ -133,14 +130,7 @@ def paired_bootstrap(
 
 
 class LengthBin(NamedTuple):
-    """The sentences whose sources have `shortest` to `longest` tokens.
-
-    Attributes:
-      shortest, longest: the extreme lengths that occur.
-      mean_length: over its sentences.
-      sentences: how many.
-      bleu: each system's corpus BLEU of them, with its interval.
-    """
+    """The sentences whose sources have `shortest` to `longest` tokens; each system's BLEU."""
 
     shortest: int
     longest: int
@@ -155,12 +145,9 @@ class LengthBin(NamedTuple):
 
 
 def equal_count_edges(lengths: Sequence[int], number: int) -> tuple[int, ...]:
-    """The edges that cut the lengths into `number` bins of about as many sentences each.
+    """The longest length of each but the last of `number` bins of about as many sentences.
 
     Sentences of one length stay together, so that there may be fewer bins.
-
-    Returns:
-      for `bleu_by_length`: the longest length of each bin but the last.
 
     Raises:
       ValueError: no lengths, or `number` below 1.

@@ -127,14 +127,10 @@ def describe_search(decoding: DecodingConfig) -> str:
 def dev_table(comparison: Comparison) -> Table:
     """The table of `compare_runs`: one row a run, then means over seeds."""
     runs = comparison.runs
-    by_split: dict[str, list[str]] = {}
-    for run in runs:
-        if run.split_hash:
-            by_split.setdefault(run.split_hash, []).append(run.name)
-    notes = []
-    if len(by_split) > 1:
-        splits = "; ".join(f"{s[:12]}: {', '.join(n)}" for s, n in by_split.items())
-        notes.append(f"other splits, and perhaps other dev sentences: {splits}")
+    known = [run for run in runs if run.split_hash]
+    fact = "another split, and perhaps other dev sentences"
+    splits = common_facts((run.name, {fact: run.split_hash[:12]}) for run in known)
+    notes = splits if len(splits) > 1 else []
     remarks = ["; ".join(run.notes) for run in runs]
     title = f"{len(runs)} runs, on dev"
     return comparison_table(comparison, title, DEV_COLUMNS, notes, remarks)
@@ -152,15 +148,12 @@ def system_tables(
     if len(systems) > 1:
         columns = [Column(m.name, m.title) for m in systems[0].evaluation.metrics]
         columns.append(Column("sentences_per_second", "sentences/s", "{:,.0f}"))
-        facts = [
-            (
-                system.name,
-                {m.name: m.signature for m in system.evaluation.metrics}
-                | {"search": describe_search(system.evaluation.decoding)}
-                | {name: system.facts[name] for name in ("split_hash", "device")},
-            )
-            for system in systems
-        ]
+        facts = []
+        for system in systems:
+            own = {m.name: m.signature for m in system.evaluation.metrics}
+            own["search"] = describe_search(system.evaluation.decoding)
+            own |= {name: system.facts[name] for name in ("split_hash", "device")}
+            facts.append((system.name, own))
         tables.append(comparison_table(comparison, title, columns, common_facts(facts)))
     if comparison.baseline is not None:
         tables.append(_differences(comparison))
@@ -242,17 +235,11 @@ def _differences(comparison: SystemComparison) -> Table:
     rows = []
     for found in estimates:
         low, high = found.interval
+        between = "–" if found.half_width is None else f"{low:.2f} to {high:.2f}"
         tested = found.p_value is not None
-        rows.append(
-            [
-                found.system,
-                titles[found.metric],
-                f"{found.score:.2f}",
-                "–" if found.half_width is None else f"{low:.2f} to {high:.2f}",
-                f"{found.score - baseline[found.metric]:.2f}" if tested else "–",
-                _cell(found.p_value, "{:.4f}"),
-            ]
-        )
+        more = f"{found.score - baseline[found.metric]:.2f}" if tested else "–"
+        cells = f"{found.score:.2f}", between, more, _cell(found.p_value, "{:.4f}")
+        rows.append([found.system, titles[found.metric], *cells])
     title = (
         f"against {comparison.baseline}: paired bootstrap, {SAMPLES:,} samples of the "
         f"sentences, seed {SEED}"
@@ -291,6 +278,6 @@ def _rows(
     figures: Mapping[str, float | None], columns: Sequence[Column]
 ) -> list[tuple[str, str, str]]:
     """Each figure as a row of its own: name, figure, meaning."""
-    cells = _cells(figures, columns)
-    named = zip(columns, cells, strict=True)
-    return [(column.head, cell, column.meaning) for column, cell in named]
+    return [
+        (c.head, _cell(figures.get(c.figure), c.pattern), c.meaning) for c in columns
+    ]

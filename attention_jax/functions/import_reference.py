@@ -31,6 +31,20 @@ def split_reference(reference: str) -> tuple[str, str]:
     return place, name
 
 
+def reference_to(function: Callable) -> str | None:
+    """The reference that a function is found by at the top of a module or file, or None.
+
+    There it may be the score or normaliser of that function.
+    """
+    module, name = sys.modules.get(function.__module__), function.__qualname__
+    found = getattr(module, name, None)
+    if found is not function and getattr(found, "function", None) is not function:
+        return None
+    assert module is not None
+    loaded = any(module is other for other in _loaded_files.values())
+    return f"{module.__file__ if loaded else module.__name__}:{name}"
+
+
 def load_reference(kind: str, reference: str) -> Callable:
     """The object that `reference` names.
 

@@ -44,7 +44,8 @@ def bilinear_normal(rng: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Arr
 
 
 def _normal(rng: Array, shape: tuple[int, ...], dtype: Any, terms: int) -> Array:
-    # In bfloat16 JAX draws from 128 numbers whose mean is below 0.
+    # In bfloat16 JAX draws one of 128 numbers, whose mean is below 0
+    # (findings/jax_bfloat16_normal_is_biased.sh).
     wide = dtype if jnp.dtype(dtype).itemsize >= 4 else jnp.float32
     drawn = jax.random.normal(rng, shape, wide) / math.sqrt(max(terms, 1))
     return drawn.astype(dtype)

@@ -7,10 +7,12 @@ import dataclasses
 import functools
 import types
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import jax
 import numpy as np
+
+from attention_jax.functions import import_reference
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +38,47 @@ class ByIdentity:
 
     def __hash__(self) -> int:
         return hash(identity(self))
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple:
+        """Pickles functions by name, also those whose name is that of this object."""
+        made: Any = self
+        fields = (getattr(made, f.name) for f in dataclasses.fields(made))
+        return _restored, (type(self), *map(_by_reference, fields))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reference:
+    text: str
+
+
+def _by_reference(value: Any) -> Any:
+    """The reference by which a function is found again; others, lambdas too, as they are."""
+    if not isinstance(value, types.FunctionType):
+        return value
+    reference = import_reference.reference_to(value)
+    return value if reference is None else _Reference(reference)
+
+
+def _loaded(value: Any) -> Any:
+    if not isinstance(value, _Reference):
+        return value
+    found = import_reference.load_reference("function", value.text)
+    return getattr(found, "function", found) if isinstance(found, ByIdentity) else found
+
+
+def _restored(cls: type, function: Any, *fields: Any) -> Any:
+    """The object, the registered one if it is equal."""
+    made = cls(_loaded(function), *map(_loaded, fields))
+    if isinstance(function, _Reference):
+        registered = import_reference.load_reference("function", function.text)
+        return registered if registered == made else made
+    return made
 
 
 def identity(value: Any) -> Any:

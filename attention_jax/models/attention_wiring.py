@@ -32,32 +32,26 @@ from attention_jax.types import Array, Float, Int
 
 
 class DecoderState(NamedTuple):
-    """What the decoder carries from step to step; every leaf is [B, ...].
+    """What the decoder carries from step to step; every leaf is [B, ...]."""
 
-    Attributes:
-      cells: one cell state per layer, the lowest first.
-      fed: h̃_{t-1} with input feeding, else None.
-      position: t, what scores by position see.
-    """
-
+    # One a layer, the lowest first.
     cells: tuple[Any, ...]
+    # h̃_{t-1} with input feeding.
     fed: Float[Array, "B F"] | None
+    # t, what scores by position see.
     position: Int[Array, " B"]
 
 
 class Memory(NamedTuple):
-    """An encoded batch of source sentences; every leaf is [B, ...].
+    """An encoded batch of source sentences; every leaf is [B, ...]."""
 
-    Attributes:
-      keys: the encoder's states as the score prepared them; None without attention.
-      values: the encoder's states, zero at padding.
-      lengths: valid source tokens; 0 for a padding row.
-      state: the decoder's first state, from the bridge.
-    """
-
+    # The encoder's states as the score prepared them; None without attention.
     keys: PreparedKeys | None
+    # The encoder's states, zero at padding.
     values: Float[Array, "B S D"]
+    # 0 for a padding row.
     lengths: Int[Array, " B"]
+    # The decoder's first, from the bridge.
     state: DecoderState
 
 
@@ -150,16 +144,10 @@ def attend(
     return attended.context, attended.weights
 
 
-def _attend_once(
-    plan: Plan,
-    constants: Constants,
-    state: DecoderState,
-    position: Int[Array, " B"],
-    rng: Array | None,
-) -> tuple[Float[Array, "B D"], Float[Array, "B S"]]:
-    """`attend` of one state."""
-    states = state.cells[-1].hidden[:, None]
-    context, weights = attend(plan, constants, states, position[:, None], rng)
+def _attend_once(plan, constants, hidden, position, rng):
+    """`attend` of s_t [B, H] at a position [B]: o_t [B, D] and a_t [B, S]."""
+    states, positions = hidden[:, None], position[:, None]
+    context, weights = attend(plan, constants, states, positions, rng)
     return context[:, 0], weights[:, 0]
 
 
@@ -176,9 +164,8 @@ def advance(
     if fed is not None:
         projected = projected + product("feed", fed)
     new: list[Any] = []
-    for layer, (cell, biases) in enumerate(
-        zip(state.cells, constants.biases, strict=True)
-    ):
+    both = zip(state.cells, constants.biases, strict=True)
+    for layer, (cell, biases) in enumerate(both):
         if layer:
             below = _times(new[-1].hidden, inputs.between[layer - 1])
             projected = product(f"input_{layer}", below) + biases[0][None]
@@ -199,15 +186,16 @@ def step_after(plan, product, constants, state, inputs):
 def step_input_feeding(plan, product, constants, state, inputs):
     """As `step_after`, h̃_{t-1} fed to the cell; features h̃_t."""
     new = advance(plan, product, constants, state, inputs, state.fed)
-    context, weights = _attend_once(plan, constants, new, state.position, inputs.rng)
-    both = _side_by_side(context, new.cells[-1].hidden)
-    attentional = jnp.tanh(product("combine", both))
+    hidden = new.cells[-1].hidden
+    context, weights = _attend_once(plan, constants, hidden, state.position, inputs.rng)
+    attentional = jnp.tanh(product("combine", _side_by_side(context, hidden)))
     return new._replace(fed=attentional), (attentional, weights)
 
 
 def step_before(plan, product, constants, state, inputs):
     """Attend with s_{t-1}, feed o_t to the cell; features [o_t ; s_t]."""
-    context, weights = _attend_once(plan, constants, state, state.position, inputs.rng)
+    hidden = state.cells[-1].hidden
+    context, weights = _attend_once(plan, constants, hidden, state.position, inputs.rng)
     new = advance(plan, product, constants, state, inputs, context)
     return new, (_side_by_side(context, new.cells[-1].hidden), weights)
 
@@ -226,15 +214,13 @@ def unroll_after(wiring, plan, weights, constants, state, inputs, rng):
     """All T states, layer by layer, then all T queries in one batched call of attention."""
     del wiring
     hidden = projected = inputs.projected
-    for layer, (cell, biases) in enumerate(
-        zip(state.cells, constants.biases, strict=True)
-    ):
+    both = zip(state.cells, constants.biases, strict=True)
+    for layer, (cell, biases) in enumerate(both):
         if layer:
             below = _times(hidden, inputs.between[layer - 1])
             projected = linear(below, weights[f"input_{layer}"], biases[0])
-        hidden, _ = scan_cell(
-            plan.cell, projected, weights[f"hidden_{layer}"], biases[1], cell
-        )
+        matrix = weights[f"hidden_{layer}"]
+        hidden, _ = scan_cell(plan.cell, projected, matrix, biases[1], cell)
     states = jnp.moveaxis(hidden, 0, 1)
     steps = jnp.arange(states.shape[1], dtype=state.position.dtype)
     positions = state.position[:, None] + steps[None]
@@ -251,11 +237,7 @@ def _side_by_side(*parts: Array) -> Array:
 
 
 def register_wiring(name: str, wiring: Wiring) -> Wiring:
-    """Registers a wiring under `name`.
-
-    Raises:
-      DuplicateNameError: another step has the name.
-    """
+    """Registers a wiring under `name`; a DuplicateNameError if another step has it."""
     return wirings.register(name, wiring, function=wiring.step)
 
 

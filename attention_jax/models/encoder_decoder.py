@@ -67,26 +67,22 @@ class Encoder(nnx.Module):
         lengths: Int[Array, " B"],
         rng: Array | None = None,
     ) -> tuple[Float[Array, "B S D"], Any]:
-        """The states h_1..h_S and the final state; dropout only if `rng` is given.
+        """The states h_1..h_S, zero at padding, and the top layer's last valid one.
 
-        States are zero at padding, D is H, or 2H for two directions (forward first). The
-        final state is the top layer's last valid one, the directions side by side; zero
-        for a row of length 0.
+        Two directions stand side by side, forward first; a row of length 0 has zeros.
         """
         valid = jnp.arange(source.shape[1])[:, None] < lengths[None]
         x = jnp.take(self.embedding[...], source.T, axis=0)
         start = zero_state(self.cell, source.shape[0], self.size, x.dtype)
-        finals: list[Any] = []
+        final: Any = None
         for i, layer in enumerate(self.layers.values()):
             once = None if rng is None else jax.random.fold_in(rng, i)
             x = dropout(x, self.dropout_rate, once)
             ways = [layer[direction] for direction in self.directions]
             if len(ways) == 2:
-                x, finals = scan_both_ways(ways[0], ways[1], x, start, valid)
+                x, final = scan_both_ways(ways[0], ways[1], x, start, valid)
             else:
                 x, final = ways[0](x, start, valid)
-                finals = [final]
-        final = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-1), *finals)
         return jnp.moveaxis(x, 0, 1), final
 
 
@@ -150,10 +146,10 @@ class Decoder(nnx.Module):
     def __init__(
         self, config: ModelConfig, source_size: int, vocabulary: int, *, rngs: nnx.Rngs
     ):
-        self.cell = cells.get(config.cell)
+        cell = cells.get(config.cell)
+        self.plan = Plan(cell, None, None, 0.0)
         self.wiring = wirings.get(config.attention)
         self.dropout_rate = config.dropout
-        self.attention_dropout = config.attention_dropout
         self.tied_embeddings = config.tied_embeddings
         self.embedding = nnx.Param(
             init_embedding(rngs.params(), vocabulary, config.embedding_size)
@@ -165,18 +161,20 @@ class Decoder(nnx.Module):
         self.layers = nnx.Dict()
         for i in range(config.decoder_layers):
             self.layers[f"layer_{i}"] = RecurrentLayer(
-                self.cell, size if i else lowest, size, rngs=rngs
+                cell, size if i else lowest, size, rngs=rngs
             )
         if self.wiring.attends:
-            alignment_size = config.alignment_size
-            self.attention = Attention(
+            attention = Attention(
                 size,
                 source_size,
                 score=config.score,
                 normalizer=config.normalizer,
+                alignment_size=config.alignment_size or source_size,
                 rngs=rngs,
-                **({"alignment_size": alignment_size} if alignment_size else {}),
             )
+            self.attention = attention
+            rate = config.attention_dropout
+            self.plan = Plan(cell, attention.score, attention.normalizer, rate)
 
         def matrix(*shape: int) -> nnx.Param:
             return nnx.Param(fan_in_normal(rngs.params(), shape, jnp.float32))
@@ -212,9 +210,8 @@ class Decoder(nnx.Module):
         rng: Array | None = None,
     ) -> tuple[Float[Array, "B T W"], Float[Array, "B T S"]]:
         """Logits and weights of every step, given the previous tokens (teacher forcing)."""
-        embedding_rng, between_rng, attention_rng, readout_rng = (
-            (None,) * 4 if rng is None else jax.random.split(rng, 4)
-        )
+        rngs = (None,) * 4 if rng is None else jax.random.split(rng, 4)
+        embedding_rng, between_rng, attention_rng, readout_rng = rngs
         x = jnp.take(self.embedding[...], tokens.T, axis=0)
         x = dropout(x, self.dropout_rate, embedding_rng)
         inputs = StepInputs(
@@ -222,12 +219,12 @@ class Decoder(nnx.Module):
         )
         features, weights = self.wiring.unroll(
             self.wiring,
-            self._plan(),
+            self.plan,
             self._weights(),
             self._constants(memory),
             memory.state,
             inputs,
-            attention_rng if self.attention_dropout else None,
+            attention_rng if self.plan.attention_dropout else None,
         )
         return self._logits(features, readout_rng), weights
 
@@ -237,7 +234,7 @@ class Decoder(nnx.Module):
         """One step without dropout: the new state, logits and weights."""
         projected = self._project(jnp.take(self.embedding[...], tokens, axis=0))
         state, (features, weights) = self.wiring.step(
-            self._plan(),
+            self.plan,
             product_with(self._weights()),
             self._constants(memory),
             state,
@@ -261,14 +258,6 @@ class Decoder(nnx.Module):
         return tuple(
             dropout(jnp.ones((*steps, layer.size), dtype), self.dropout_rate, one)
             for layer, one in zip(higher, rngs, strict=False)
-        )
-
-    def _plan(self) -> Plan:
-        if not self.wiring.attends:
-            return Plan(self.cell, None, None, 0.0)
-        attention = self.attention
-        return Plan(
-            self.cell, attention.score, attention.normalizer, self.attention_dropout
         )
 
     def _weights(self) -> dict[str, Array]:
@@ -306,10 +295,7 @@ class Decoder(nnx.Module):
 
 
 class EncoderDecoder(nnx.Module):
-    """A recurrent encoder-decoder with attention, built from a `ModelConfig`.
-
-    Dropout is applied exactly where a PRNG key is passed; the module stores none.
-    """
+    """A recurrent encoder-decoder with attention; dropout exactly where a key is passed."""
 
     def __init__(
         self,
@@ -336,8 +322,6 @@ class EncoderDecoder(nnx.Module):
 
     def __call__(self, batch: Any, rng: Array | None = None) -> ModelOutput:
         """Teacher forcing on a `Batch`; only its source and target_inputs are read."""
-        encoder_rng, decoder_rng = (
-            (None, None) if rng is None else jax.random.split(rng)
-        )
-        memory = self.encode(batch.source, batch.source_lengths, encoder_rng)
-        return ModelOutput(*self.decoder(memory, batch.target_inputs, decoder_rng))
+        first, second = (None, None) if rng is None else jax.random.split(rng)
+        memory = self.encode(batch.source, batch.source_lengths, first)
+        return ModelOutput(*self.decoder(memory, batch.target_inputs, second))

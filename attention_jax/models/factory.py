@@ -24,8 +24,7 @@ from attention_jax.types import Array
 def check_config(config: ModelConfig) -> None:
     """Returns if such a model can be built, having executed the score's own file, if any.
 
-    Raises:
-      UserError: names the field.
+    Otherwise a UserError names the field.
     """
     try:
         # Takes no memory before its parameters are drawn.
@@ -43,10 +42,6 @@ def build_model(
     Equal arguments return the same `Model`, so that a function jitted over it compiles
     once.
 
-    Args:
-      config: see `ModelConfig`.
-      source_vocabulary: number of source token ids. target_vocabulary: of target ids.
-
     Raises:
       UnknownNameError: no such wiring, cell, readout, score or normaliser.
       UserError: a size below 1, a dropout rate outside [0, 1), a score or a normaliser
@@ -61,7 +56,14 @@ def build_model(
     score, normalizer = found["score"], found["normalizer"]
     if found["attention"].attends:
         _check_score(config, score, normalizer)
-    _check_tied(config)
+    size = config.readout_size or config.decoder_size
+    fits = config.readout == "tanh" and size == config.embedding_size
+    if config.tied_embeddings and not fits:
+        raise UserError(
+            "model.tied_embeddings needs model.readout=tanh with model.readout_size="
+            f"model.embedding_size={config.embedding_size}, got "
+            f"model.readout={config.readout} of size {size}"
+        )
     # The registered entries are part of the identity: a name may be registered anew.
     fields = {**vars(config), "score": score, "normalizer": normalizer}
     entries = tuple(found.values())
@@ -119,25 +121,14 @@ def _build(
 def _check_score(config: ModelConfig, score: Any, normalizer: Any) -> None:
     """Runs the score, then the normaliser too, on abstract states of these widths."""
     source_size = (2 if config.bidirectional else 1) * config.encoder_size
-    extra = {"alignment_size": config.alignment_size} if config.alignment_size else {}
+    sizes = {"query_size": config.decoder_size, "key_size": source_size}
+    sizes["alignment_size"] = config.alignment_size or source_size
 
     def attend_with(normalizer: Any) -> Array:
-        params = init_score_params(
-            jax.random.key(0),
-            score,
-            query_size=config.decoder_size,
-            key_size=source_size,
-            **extra,
-        )
-        states = jnp.zeros((1, 2, source_size))
-        return attention(
-            jnp.zeros((1, 1, config.decoder_size)),
-            states,
-            states,
-            score=score,
-            normalizer=normalizer,
-            params=params,
-        ).context
+        params = init_score_params(jax.random.key(0), score, **sizes)
+        query, keys = (jnp.zeros((1, 2, sizes[n])) for n in ("query_size", "key_size"))
+        how = {"score": score, "normalizer": normalizer, "params": params}
+        return attention(query, keys, keys, **how).context
 
     for field, one in (("score", "softmax"), ("normalizer", normalizer)):
         try:
@@ -157,14 +148,3 @@ def _check_score(config: ModelConfig, score: Any, normalizer: Any) -> None:
                     f"model.encoder_size={config.encoder_size} = {source_size})"
                 )
             raise UserError(message) from error
-
-
-def _check_tied(config: ModelConfig) -> None:
-    size = config.readout_size or config.decoder_size
-    fits = config.readout == "tanh" and size == config.embedding_size
-    if config.tied_embeddings and not fits:
-        raise UserError(
-            "model.tied_embeddings needs model.readout=tanh with model.readout_size="
-            f"model.embedding_size={config.embedding_size}, got "
-            f"model.readout={config.readout} of size {size}"
-        )

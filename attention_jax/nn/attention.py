@@ -81,4 +81,6 @@ class Attention(nnx.Module):
 
     def arrays(self) -> dict[str, Array]:
         """The score's parameters as plain arrays."""
-        return {name: param[...] for name, param in self.params.items()}
+        # Not by `items`, which nnx.tabulate calls without end
+        # (findings/flax_tabulate_recurses.sh).
+        return {name: self.params[name][...] for name in self.score.param_names}

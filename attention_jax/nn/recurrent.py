@@ -60,11 +60,7 @@ def register_cell(
     initial_bias: tuple[float, ...],
     hidden_bias: tuple[bool, ...] | None = None,
 ) -> Callable[[Callable], Callable]:
-    """Registers a step function as the cell `name`; see `Cell` for the arguments.
-
-    Raises:
-      DuplicateNameError: another function has the name.
-    """
+    """Registers a step function as the cell `name`; see `Cell` for the arguments."""
 
     def decorate(step: Callable) -> Callable:
         gates = len(initial_bias)
@@ -184,17 +180,13 @@ def scan_cell(
     """Runs a cell over time; padding holds the state and gives zero outputs.
 
     Args:
-      cell: from `cells`.
-      inputs: x_t W_x + b for all steps.
-      w_hidden: W_h.
-      hidden_bias: b_h, or None.
+      inputs: x_t W_x + b for all steps. w_hidden: W_h. hidden_bias: b_h.
       state: before the first step.
       valid: where there is a token; None if everywhere.
 
     Returns:
       (h_t at every step, 0 where not valid; the state after the last valid step).
-
-    Cost: 2·S·B·H·G·H FLOPs in S dependent steps.
+      Cost: 2·S·B·H·G·H FLOPs in S dependent steps.
     """
 
     def step(product: Product, bias: Any, state: Any, x: Any) -> tuple[Any, Array]:
@@ -211,17 +203,15 @@ def scan_both_ways(
     inputs: Float[Array, "S B I"],
     state: Any,
     valid: Bool[Array, "S B"],
-) -> tuple[Float[Array, "S B 2*H"], list[Any]]:
+) -> tuple[Float[Array, "S B 2*H"], Any]:
     """Two layers of one cell and size, `backward` from the last step to the first.
 
     In one loop: half as many dependent steps as one scan after the other, and two products
     at a time, where a single one of few rows would not keep the cores busy.
 
-    Returns:
-      (h_t at every step, forward first; the states of both after the last valid step). The
-      backward layer meets padding first, which leaves `state` as it is.
-
-    Cost: 4·S·B·H·G·H FLOPs in S dependent steps.
+    Returns h_t at every step and the state after the last valid step, forward first. The
+    backward layer meets padding first, which leaves `state` as it is. Cost: 4·S·B·H·G·H
+    FLOPs in S dependent steps.
     """
     layers = (forward, backward)
 
@@ -241,7 +231,8 @@ def scan_both_ways(
         ((there, valid), (jnp.flip(back, 0), jnp.flip(valid, 0))),
     )
     hidden = (outputs[0], jnp.flip(outputs[1], 0))
-    return jnp.concatenate(hidden, axis=-1), list(states)
+    final = jax.tree.map(lambda *both: jnp.concatenate(both, axis=-1), *states)
+    return jnp.concatenate(hidden, axis=-1), final
 
 
 _WAYS = ("forward", "backward")

@@ -31,6 +31,7 @@ def product_with(weights: Mapping[str, Float[Array, "F G"]]) -> Product:
     return lambda name, vectors: vectors @ weights[name]
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def recurrent_scan(
     step: Step,
     weights: Mapping[str, Float[Array, "F G"]],
@@ -54,27 +55,17 @@ def recurrent_scan(
       inputs: a tree of arrays with time first, scanned over.
 
     Returns:
-      (the state after the last step, the stacked y).
-
-    Raises:
-      ValueError: a step uses one weight twice (when differentiated).
-
-    Cost: the forward scan's; differentiated, no [F, G] array per step.
+      (the state after the last step, the stacked y). Differentiated, there is no [F, G]
+      array per step, and a ValueError if a step uses one weight twice.
     """
-    return _scan(step, weights, constants, carry, inputs)
 
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _scan(
-    step: Step, weights: Any, constants: Any, carry: Any, inputs: Any
-) -> tuple[Any, Any]:
     def body(carry: Any, x: Any) -> tuple[Any, Any]:
         return step(product_with(weights), constants, carry, x)
 
     return lax.scan(body, carry, inputs)
 
 
-@_scan.defjvp
+@recurrent_scan.defjvp
 def _scan_jvp(step: Step, primals: tuple, tangents: tuple) -> tuple:
     weights, constants, carry, inputs = primals
     d_weights, *d_rest = tangents

@@ -127,27 +127,24 @@ def check_score(
     for name, size in given.items():
         if isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < 1:
             raise UserError(f"{name} must be an integer of at least 1, got {size!r}")
-    names = (checks,) if isinstance(checks, str) else checks
-    for name in names or ():
-        if name not in check_names():
-            raise unknown_name("check", name, check_names())
-    wanted = {*check_names()} if names is None else {*names}
+    names = check_names() if checks is None else checks
+    wanted = {names} if isinstance(names, str) else {*names}
+    for name in wanted - {*check_names()}:
+        raise unknown_name("check", name, check_names())
     for check in reversed(CHECKS):
         wanted |= {*check.needs} if check.name in wanted else set()
     subject = Subject(score, given_sizes=given, seed=seed)
     results: list[CheckResult] = []
     # What needs a check that failed is left out for that one.
     unmet: dict[str, str] = {}
-    for check in CHECKS:
-        if check.name not in wanted:
-            continue
-        if blocking := [unmet[need] for need in check.needs if need in unmet]:
-            unmet[check.name] = blocking[0]
+    for check in [one for one in CHECKS if one.name in wanted]:
+        blocking = [unmet[need] for need in check.needs if need in unmet]
+        if blocking:
             result = CheckResult(check.name, SKIPPED, f"after {blocking[0]}")
         else:
             result = run_check(check, subject)
-            if result.status == FAILED:
-                unmet[check.name] = check.name
+        if blocking or result.status == FAILED:
+            unmet[check.name] = [*blocking, check.name][0]
         results.append(result)
     shown = repr(subject.score)
     if len(shown) > 80:

@@ -1,7 +1,4 @@
-"""The checks of a score: each is a function of a `Subject`, listed in CHECKS in their order.
-
-`tests/contract_test.py` runs the same checks on every registered score and normaliser.
-"""
+"""The checks of a score: each is a function of a `Subject`, listed in CHECKS in their order."""
 
 import contextlib
 import copy

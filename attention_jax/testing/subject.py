@@ -171,14 +171,10 @@ class Subject:
         """Queries [2, T, Q], keys [2, S, K], values [2, S, V], and params."""
         points = [self.point(draw=draw) for draw in range(2 * QUERIES)]
         queries = jnp.stack([point.query for point in points])
+        keys = jnp.stack([point.keys for point in points[:2]])
         rng = np.random.default_rng(self.seed)
         values = rng.standard_normal((2, LENGTH, self.sizes["value_size"]))
-        return (
-            queries.reshape(2, QUERIES, -1),
-            jnp.stack([point.keys for point in points[:2]]),
-            jnp.asarray(values),
-            self.params,
-        )
+        return queries.reshape(2, QUERIES, -1), keys, jnp.asarray(values), self.params
 
     def attend(self, data: Any, mask: Any = MASK, **options: Any) -> AttentionOutput:
         """`attention` with this score, with weights."""
@@ -210,20 +206,18 @@ class Subject:
 
 def quick_jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """`jax.jit` for programs that run a few times: compiled quickly, not to be fast."""
-    # On a CPU.
-    quick = {
-        "xla_backend_optimization_level": 0,
-        "xla_llvm_disable_expensive_passes": True,
-        "xla_cpu_use_fusion_emitters": False,
-    }
-    on_cpu = jax.default_backend() == "cpu"
-    return jax.jit(function, compiler_options=quick if on_cpu else None, **options)
+    if jax.default_backend() == "cpu":
+        options["compiler_options"] = {
+            "xla_backend_optimization_level": 0,
+            "xla_llvm_disable_expensive_passes": True,
+            "xla_cpu_use_fusion_emitters": False,
+        }
+    return jax.jit(function, **options)
 
 
 def distance(actual: Any, expected: Any) -> float:
-    """The largest difference over pytrees, relative to the largest expected value of a leaf.
-
-    Equal infinities and NaNs in equal positions are no difference; others are infinite.
+    """The largest difference over pytrees, relative to the largest expected value of a leaf;
+    that of unequal infinities and NaNs is infinite.
     """
     worst = 0.0
     leaves = zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True)

@@ -6,8 +6,6 @@ import pytest
 import attention_jax as aj
 from benchmarks import candidates, harness
 from benchmarks.workloads import (
-    DTYPES,
-    PASSES,
     TAGS,
     WORKLOADS,
     Case,
@@ -38,14 +36,6 @@ def test_padded_lengths_vary_from_half_to_all():
     lengths = workload(leading=(4, 2), S=16, mask="padded").key_lengths()
     assert lengths.shape == (4, 1)
     assert lengths.reshape(-1).tolist() == [8, 11, 14, 16]
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_every_dtype_has_tolerances(dtype):
-    forward, gradient = (
-        harness.tolerance(Case(workload(), "dot", dtype=dtype, which=w)) for w in PASSES
-    )
-    assert 0 < forward < gradient < 0.1
 
 
 @pytest.mark.parametrize(

@@ -242,17 +242,11 @@ def test_other_temperatures_and_probabilities_do_not_compile():
     assert programs(0.7, 0.9) == programs(1.3, 0.5)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        Sampling(float("nan")),
-        Sampling(top_k=-1),
-        Sampling(top_p=0),
-        Sampling(top_p=1.5),
-    ],
-)
-def test_numbers_out_of_range(settings):
-    with pytest.raises(
-        ValueError, match=r"temperature must be above 0.* got Sampling\("
-    ):
-        drawn(*make(), settings)
+OUT_OF_RANGE = {"temperature": float("nan"), "top_k": -1, "top_p": 0}
+
+
+@pytest.mark.parametrize(("name", "value"), [*OUT_OF_RANGE.items(), ("top_p", 1.5)])
+def test_numbers_out_of_range(name, value):
+    message = r"temperature must be above 0.* got Sampling\("
+    with pytest.raises(ValueError, match=message):
+        drawn(*make(), Sampling(**{name: value}))

@@ -27,6 +27,11 @@ def test_limits_are_functions_of_the_source():
 def test_a_translation_may_always_have_a_word_and_a_shortest_that_fits():
     limits = length_limits(np.array([1, 3]), max_ratio=0.3, max_offset=0, min_ratio=4.0)
     assert limits.longest.tolist() == [1, 1] and limits.shortest.tolist() == [1, 1]
+    # 1.15 x 100 is a little below 115 in binary.
+    limits = length_limits(
+        np.array([100]), max_ratio=1.15, max_offset=0, min_ratio=0.57
+    )
+    assert (limits.longest.tolist(), limits.shortest.tolist()) == ([115], [57])
 
 
 def test_what_may_follow():
@@ -81,11 +86,3 @@ def test_what_is_known_under_jit_is_checked_there_too():
 
     with pytest.raises(ValueError, match="at most 3, .* got 9 in row 0"):
         jax.jit(search)(ROWS)
-
-
-def test_a_ratio_is_the_decimal_number_that_was_given():
-    """1.15 x 100 is a little below 115 in binary."""
-    limits = length_limits(
-        np.array([100]), max_ratio=1.15, max_offset=0, min_ratio=0.57, min_offset=0
-    )
-    assert (limits.longest.tolist(), limits.shortest.tolist()) == ([115], [57])

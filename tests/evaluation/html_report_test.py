@@ -15,9 +15,9 @@ from fontTools import ttLib
 
 from attention_jax.decoding.translate import NOTHING
 from attention_jax.evaluation import fonts, html_report
+from attention_jax.evaluation.compare import summarize
 from attention_jax.evaluation.evaluate import evaluate, load_split, provenance
 from attention_jax.evaluation.html_report import collect, encode_weights, render
-from attention_jax.evaluation.run_summary import summarize
 from attention_jax.run import load_run
 from attention_jax.training.run_directory import RunDirectory
 from tests.tiny_run import tiny_run

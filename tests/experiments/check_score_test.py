@@ -5,7 +5,8 @@ import json
 import pytest
 
 from attention_jax.testing.checks import CHECKS
-from experiments import check_score, cli
+from experiments import check_score
+from tests.experiments.programs import runner
 from tests.markdown import ROOT
 
 MINE = """
@@ -25,13 +26,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(*arguments):
-    return cli.run(
-        check_score.main,
-        check_score.define_flags,
-        positional="REFERENCE...",
-        argv=["check_score", *arguments],
-    )
+run = runner(check_score, positional="REFERENCE...")
 
 
 def test_a_table_what_to_do_next_and_status_0(folder, capsys):
@@ -41,8 +36,6 @@ def test_a_table_what_to_do_next_and_status_0(folder, capsys):
     assert err == ""
     assert lines[0] == "good: 3 passed"
     assert lines[3].split(maxsplit=2) == ["shape", "passed", "[S] for S = 0, 1, 7, 11"]
-    assert lines[5].startswith("Next: train with it, python -m experiments.train ")
-    assert lines[5].endswith("--config.model.score=mine.py:good")
 
 
 def test_one_failure_among_several_is_status_1_and_in_the_file(folder, capsys):

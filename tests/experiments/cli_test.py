@@ -11,7 +11,7 @@ from absl import flags
 from attention_jax.config import ExperimentConfig
 from attention_jax.errors import UnknownNameError, UserError
 from experiments import cli, run_flags
-from experiments.config_flags import define_config, load_config
+from experiments.cli import define_config, load_config
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -141,9 +141,9 @@ MISTAKES = {
     "no config": (["--config="], "--config is required"),
     "no file": (
         ["--config=configs/god.py"],
-        "there is no file configs/god.py; did you mean configs/good.py?",
+        "--config: no file 'configs/god.py'. Did you mean 'configs/good.py'?",
     ),
-    "a folder": (["--config=configs"], "there is no file configs"),
+    "a folder": (["--config=configs"], "--config: cannot read 'configs': Is a dir"),
 }
 
 
@@ -155,11 +155,11 @@ def test_a_mistake_is_one_line_and_status_2(folder, capsys, name):
 
 
 CONFIG_FILES = {
-    "no get_config": ("x = 1\n", "raised KeyError: 'get_config'"),
+    "no get_config": ("x = 1\n", "bad.py has no get_config()"),
     "syntax": ("def get_config(:\n", "raised SyntaxError in line 1"),
     "raises": (
         "import os\n\nraise ValueError('a\\nb')\n",
-        "raised ValueError in line 3: a b",
+        "raised ValueError in line 3: a",
     ),
     "get_config raises OSError": (
         "def get_config():\n    open('missing.txt')\n",

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from attention_jax.training.run_directory import RunDirectory
-from experiments import cli, compare_runs
+from experiments import compare_runs
 from tests.evaluation.made_runs import dev_row, make_run, train_row
+from tests.experiments.programs import runner
 
 
 @pytest.fixture
@@ -22,13 +23,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(*arguments):
-    return cli.run(
-        compare_runs.main,
-        compare_runs.define_flags,
-        positional=compare_runs.POSITIONAL,
-        argv=["compare_runs", *arguments],
-    )
+run = runner(compare_runs, positional=compare_runs.POSITIONAL)
 
 
 def test_a_row_a_run_and_one_for_the_seeds(folder, capsys):
@@ -79,10 +74,11 @@ def test_other_splits_are_noted(folder, capsys):
         facts = {"parameters": 1234, "split_hash": split}
         RunDirectory(folder / "runs" / name).update_record({"sessions": [facts]})
     assert run("runs/dot", "runs/seed5", "runs/begun") == 0
-    assert "other splits" not in capsys.readouterr().out
+    assert "another split" not in capsys.readouterr().out
     assert run("runs/dot", "runs/mine", "runs/seed5", "runs/begun") == 0
-    noted = f"other splits, and perhaps other dev sentences: {'a' * 12}: dot, seed5; "
-    assert noted + f"{'b' * 12}: mine\n" in capsys.readouterr().out
+    *_, first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith(f"perhaps other dev sentences: {'a' * 12} (dot, seed5)")
+    assert second.endswith(f": {'b' * 12} (mine)")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from attention_jax.atomic_write import read_lines
 from attention_jax.experiment import run_experiment
 from attention_jax.training import RunDirectory
 from attention_jax.training.sharding import make_sharding
-from experiments.config_flags import load_config
+from experiments.cli import load_config
 from tests.experiments.train_test import TINY
 
 ROOT = pathlib.Path(__file__).parents[2]

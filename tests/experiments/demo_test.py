@@ -5,7 +5,6 @@ import json
 import pytest
 
 from experiments import cli, demo
-from tests.tiny_run import tiny_run
 
 TINY = """
 from tests.tiny_run import tiny_config
@@ -13,11 +12,6 @@ from tests.tiny_run import tiny_config
 def get_config():
     return tiny_config()
 """
-
-
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    return tiny_run(tmp_path_factory)
 
 
 @pytest.fixture(autouse=True)

@@ -9,22 +9,11 @@ from attention_jax.evaluation.evaluate import load_split
 from attention_jax.experiment import run_experiment
 from attention_jax.run import load_run
 from attention_jax.training.run_directory import RunDirectory
-from experiments import cli, evaluate
-from tests.tiny_run import tiny_config, tiny_run
+from experiments import evaluate
+from tests.experiments.programs import runner
+from tests.tiny_run import tiny_config
 
-
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    return tiny_run(tmp_path_factory)
-
-
-def run(*arguments):
-    return cli.run(
-        evaluate.main,
-        evaluate.define_flags,
-        required=("workdir",),
-        argv=["evaluate", *arguments],
-    )
+run = runner(evaluate, required=("workdir",))
 
 
 def test_prints_the_figures_and_writes_them(workdir, tmp_path, capsys):

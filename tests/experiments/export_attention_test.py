@@ -1,36 +1,24 @@
 import pytest
 
 from attention_jax.evaluation.attention_files import load_attention
-from experiments import cli, export_attention
-from tests.tiny_run import tiny_run
+from experiments import export_attention
+from tests.experiments.programs import runner
+
+run = runner(export_attention, required=("workdir", "output"))
 
 
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    return tiny_run(tmp_path_factory)
-
-
-def run(*arguments):
-    return cli.run(
-        export_attention.main,
-        export_attention.define_flags,
-        required=("workdir", "output"),
-        argv=["export_attention", *arguments],
-    )
-
-
-def test_exports_what_the_run_attends_to(workdir, tmp_path, capsys, caplog):
+def test_exports_what_the_run_attends_to(workdir, tmp_path, capsys):
     output = tmp_path / "a.npz"
     sentences = tmp_path / "sentences.txt"
     sentences.write_text("ba bi bo\n\nbi ba\n", "utf-8")
     arguments = (f"--workdir={workdir}", f"--output={output}")
     assert run(*arguments, f"--input={sentences}") == 0
-    assert capsys.readouterr().out == f"wrote {output}, 2 sentences\n"
-    assert "--input: 1 of 3 lines are left out: they have no words" in caplog.text
+    assert capsys.readouterr().out == f"wrote {output}, 3 sentences\n"
     file = load_attention(output)
-    first, _ = file.translations
+    first, blank, _ = file.translations
+    assert blank.weights.shape == (0, 0) and blank.text == ""
     assert first.source_tokens == ("ba", "bi", "bo")
-    assert first.text == "bo bi ba" and file.sources == ("ba bi bo", "bi ba")
+    assert first.text == "bo bi ba" and file.sources == ("ba bi bo", "", "bi ba")
     assert first.weights.shape == (3, 3)
     assert first.weights.sum(axis=1) == pytest.approx([1, 1, 1], abs=1e-5)
     assert file.facts["checkpoint"] == "best"
@@ -83,11 +71,7 @@ def test_a_file_of_another_kind_is_refused_first(capsys):
     assert "ends in .npz" in capsys.readouterr().err
 
 
-def test_an_input_without_words(workdir, tmp_path, capsys):
-    sentences = tmp_path / "sentences.txt"
-    sentences.write_text("\n \n", "utf-8")
+def test_an_input_that_is_not_there(workdir, tmp_path, capsys):
     output = f"--output={tmp_path / 'a.npz'}"
-    assert run(f"--workdir={workdir}", output, f"--input={sentences}") == 2
-    assert "has no line with words" in capsys.readouterr().err
     assert run(f"--workdir={workdir}", output, "--input=no/such.txt") == 2
     assert "--input: no file 'no/such.txt'" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import pytest
 
 from attention_jax.experiment import run_experiment
 from attention_jax.training import RunDirectory
-from experiments.config_flags import load_config
+from experiments.cli import load_config
 from tests.experiments.train_test import TINY, last_state, measured
 
 ROOT = pathlib.Path(__file__).parents[2]

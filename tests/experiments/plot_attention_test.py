@@ -2,22 +2,10 @@ import pytest
 
 from attention_jax.evaluation.evaluate import load_split
 from attention_jax.training.run_directory import RunDirectory
-from experiments import cli, plot_attention
-from tests.tiny_run import tiny_run
+from experiments import plot_attention
+from tests.experiments.programs import runner
 
-
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    return tiny_run(tmp_path_factory)
-
-
-def run(*arguments):
-    return cli.run(
-        plot_attention.main,
-        plot_attention.define_flags,
-        required=("workdir", "output"),
-        argv=["plot_attention", *arguments],
-    )
+run = runner(plot_attention, required=("workdir", "output"))
 
 
 def test_draws_the_runs_own_translation(workdir, tmp_path, capsys):
@@ -89,10 +77,9 @@ def test_a_file_that_cannot_be_written_is_found_first(output, message, capsys):
 
 def test_a_text_without_words(workdir, tmp_path, capsys):
     output = f"--output={tmp_path / 'a.png'}"
-    assert run(f"--workdir={workdir}", "--text= ", output) == 2
-    assert "--text has no words" in capsys.readouterr().err
-    assert run(f"--workdir={workdir}", "--text=ba", "--target= ", output) == 2
-    assert "--target has no words" in capsys.readouterr().err
+    for texts in (["--text= "], ["--text=ba", "--target= "]):
+        assert run(f"--workdir={workdir}", output, *texts) == 2
+        assert "every translation is empty" in capsys.readouterr().err
 
 
 def test_too_many_for_a_picture(workdir, tmp_path, capsys, monkeypatch):

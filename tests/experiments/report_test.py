@@ -6,22 +6,10 @@ import pytest
 
 from attention_jax.decoding.translate import NOTHING
 from attention_jax.run import Run
-from experiments import cli, report
-from tests.tiny_run import tiny_run
+from experiments import report
+from tests.experiments.programs import runner
 
-
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    return tiny_run(tmp_path_factory)
-
-
-def run(*arguments):
-    return cli.run(
-        report.main,
-        report.define_flags,
-        required=("workdir", "output"),
-        argv=["report", *arguments],
-    )
+run = runner(report, required=("workdir", "output"))
 
 
 def sentences_of(path):

@@ -20,8 +20,9 @@ from attention_jax.evaluation import evaluate
 from attention_jax.run import load_run
 from attention_jax.training import RunDirectory
 from experiments import cli, sweep
-from experiments.config_flags import load_configs
+from experiments.cli import load_configs
 from experiments.sweep import name_runs
+from tests.experiments.programs import runner
 from tests.experiments.train_test import ROOT, TINY, compilation_cache
 
 __all__ = ["compilation_cache"]
@@ -41,13 +42,7 @@ TWO = (
 NAMES = ["score=dot", "score=cosine"]
 
 
-def run(*arguments):
-    return cli.run(
-        sweep.main,
-        sweep.define_flags,
-        required=("config", "workdir"),
-        argv=["sweep", *map(str, arguments)],
-    )
+run = runner(sweep, required=("config", "workdir"))
 
 
 def parsed(*arguments):

@@ -25,7 +25,7 @@ from attention_jax.training.loop import DevTranslations, prepare
 from attention_jax.training.optimizer import make_optimizer
 from attention_jax.training.run_directory import ChangedRunError
 from attention_jax.training.step import NonFiniteLossError, init_state, make_eval_step
-from experiments.config_flags import load_config
+from experiments.cli import load_config
 from experiments.progress import describe
 
 ROOT = pathlib.Path(__file__).parents[2]

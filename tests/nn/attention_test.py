@@ -37,18 +37,6 @@ def test_gradients_reach_every_parameter():
     assert all(np.any(g[...]) for g in gradients["params"].values())
 
 
-def test_it_is_a_pure_dict_under_jit():
-    graph, state = nnx.split(layer())
-    pure = nnx.to_pure_dict(state)
-
-    @jax.jit
-    def run(params):
-        return nnx.merge(graph, params)(QUERY, KEYS).context
-
-    assert set(pure["params"]) == {"w_query", "w_key", "v"}
-    assert_close(run(pure), layer()(QUERY, KEYS).context)
-
-
 def test_a_parameterless_score_has_no_parameters():
     module = Attention(6, 6, rngs=nnx.Rngs(0))
     assert jax.tree.leaves(nnx.state(module, nnx.Param)) == []

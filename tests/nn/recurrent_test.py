@@ -1,5 +1,7 @@
 """Cells and their masked scan, against NumPy and flax."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -74,7 +76,9 @@ def test_both_ways_in_one_loop_are_one_scan_each(cell):
     def apart(x, state):
         there, last = forward(x, state, valid())
         back, first = backward(x[::-1], state, valid()[::-1])
-        return jnp.concatenate([there, back[::-1]], axis=-1), [last, first]
+        side_by_side = functools.partial(jnp.concatenate, axis=-1)
+        final = jax.tree.map(lambda *both: side_by_side(both), last, first)
+        return side_by_side([there, back[::-1]]), final
 
     outputs, states = jax.jit(together)(x, state)
     expected_outputs, expected_states = jax.jit(apart)(x, state)
