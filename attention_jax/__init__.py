@@ -22,6 +22,7 @@ from attention_jax.attention import (
     implementation_names,
     prepare_keys,
 )
+from attention_jax.dot_product import dot_product_attention
 from attention_jax.errors import DuplicateNameError, UnknownNameError, UserError
 from attention_jax.functions.normalizer import (
     Normalizer,
@@ -133,6 +134,7 @@ __all__ = [
     "check_score",
     "cosine",
     "dot",
+    "dot_product_attention",
     "entmax15",
     "euclidean",
     "explain_attention",
