@@ -189,7 +189,7 @@ def additive(
     """
     del w_key
     # A sum rather than a matmul with v: XLA then fuses the tanh into the reduction.
-    precision = jax.config.jax_default_matmul_precision
+    precision = jax.config.jax_default_matmul_precision  # pyrefly: ignore
     return _weighted_tanh(query @ w_query, keys, v, precision)
 
 
