@@ -180,6 +180,6 @@ def test_every_type_is_registered_once_for_export():
                 serialize_auxdata=pickle.dumps,
                 deserialize_auxdata=pickle.loads,
             )
-    for cls in (aj.Attended, aj.AttentionOutput):
+    for cls in (aj.Attended, aj.AttentionOutput, aj.KVCache):
         with pytest.raises(ValueError, match="Duplicate serialization registration"):
             export.register_namedtuple_serialization(cls, serialized_name="another")
