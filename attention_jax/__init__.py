@@ -22,6 +22,7 @@ from attention_jax.attention import (
     implementation_names,
     prepare_keys,
 )
+from attention_jax.dot_product import dot_product_attention
 from attention_jax.errors import DuplicateNameError, UnknownNameError, UserError
 from attention_jax.functions.normalizer import (
     Normalizer,
@@ -69,6 +70,8 @@ from attention_jax.statistics import statistic_names, top_k
 if TYPE_CHECKING:
     from attention_jax.evaluation.plots import plot_weights
     from attention_jax.nn.attention import Attention
+    from attention_jax.nn.kv_cache import KVCache
+    from attention_jax.nn.multi_head import MultiHeadAttention
     from attention_jax.run import load_run
     from attention_jax.testing.check_score import (
         CheckResult,
@@ -85,6 +88,8 @@ serialization.register()
 _LATE = {
     "Attention": "attention_jax.nn.attention",
     "CheckResult": "attention_jax.testing.check_score",
+    "KVCache": "attention_jax.nn.kv_cache",
+    "MultiHeadAttention": "attention_jax.nn.multi_head",
     "ScoreReport": "attention_jax.testing.check_score",
     "check_score": "attention_jax.testing.check_score",
     "load_run": "attention_jax.run",
@@ -109,7 +114,9 @@ __all__ = [
     "CheckResult",
     "DuplicateNameError",
     "Explanation",
+    "KVCache",
     "Mask",
+    "MultiHeadAttention",
     "Normalizer",
     "Param",
     "PreparedKeys",
@@ -127,6 +134,7 @@ __all__ = [
     "check_score",
     "cosine",
     "dot",
+    "dot_product_attention",
     "entmax15",
     "euclidean",
     "explain_attention",

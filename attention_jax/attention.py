@@ -20,6 +20,7 @@ from attention_jax.arguments import (
     AttentionCall,
     Operands,
     Options,
+    as_array,
     check_params,
     compute_dtype,
     floating,
@@ -176,7 +177,7 @@ def attend(
 
 
 def _check_where(where: Any, num_keys: int) -> Array:
-    where = jnp.asarray(where)
+    where = as_array("where", where)
     if where.dtype != bool:
         raise TypeError(
             f"where must be boolean (True = attend), but its dtype is {where.dtype}"

@@ -96,6 +96,16 @@ def _dot(length: int, tags: str, *masks: str) -> list[Workload]:
     ]
 
 
+def _heads() -> list[Workload]:
+    """From one short sequence to 512 of them, each with three masks; D=64."""
+    return [
+        _square(f"heads_{b * h}_{n}_{mask}", "heads", (b, h), n, 64, mask=mask)
+        for b, h in ((1, 1), (1, 8), (4, 8), (16, 8), (64, 8))
+        for n in (64, 128, 256, 512, 1024)
+        for mask in ("full", "causal", "padded")
+    ]
+
+
 _ADDITIVE: dict[str, Any] = {"scores": ("additive",)}
 _DECODE: dict[str, Any] = {"passes": (FORWARD,), "prepared": True}
 WORKLOADS: tuple[Workload, ...] = (
@@ -115,6 +125,7 @@ WORKLOADS: tuple[Workload, ...] = (
     *_dot(4096, "dot long", "full", "causal", "padded"),
     _square("window_4096", "dot long", (4, 8), 4096, 64, mask="window"),
     _square("long_16k", "long", (), 16384, 64),
+    *_heads(),
     *(_square(f"length_{2**n}", "length", (), 2**n, 64) for n in range(8, 15)),
 )
 # What workloads may be called together, in the order that they carry them.

@@ -15,7 +15,7 @@ from jax import export
 
 import attention_jax as aj
 from attention_jax import masks
-from attention_jax.functions.prepared import PreparedKeys as Prepared
+from attention_jax.serialization import read_static, write_static
 
 KEYS = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
 MASKS = [
@@ -158,15 +158,20 @@ def test_exported_arguments_and_results(mask):
     nodes = [jax.tree.structure(given)]
     for node in nodes:
         nodes += node.children()
-        if node.node_data() and issubclass(node.node_data()[0], masks.Mask | Prepared):
+        if node.node_data() and issubclass(node.node_data()[0], masks.Mask):
             static = node.node_data()[1]
-            assert again(static) == static
+            assert read_static(write_static(static)) == tuple(static)
+
+
+def test_a_predicate_without_a_name_is_not_written():
+    with pytest.raises(ValueError, match=r"predicate must be defined at the top"):
+        write_static((lambda i, j: i == j,))
 
 
 def test_every_type_is_registered_once_for_export():
     """A second registration is refused."""
     types = [type(mask) for mask in MASKS[:2]]
-    types += [Prepared, masks.Both, masks.Either, masks.Not, masks.ByPosition]
+    types += [masks.Both, masks.Either, masks.Not, masks.ByPosition]
     for cls in (*types, masks.Padding, masks.Segments, masks.Prefix, masks.Dense):
         with pytest.raises(ValueError, match="Duplicate serialization registration"):
             export.register_pytree_node_serialization(
@@ -175,6 +180,6 @@ def test_every_type_is_registered_once_for_export():
                 serialize_auxdata=pickle.dumps,
                 deserialize_auxdata=pickle.loads,
             )
-    for cls in (aj.Attended, aj.AttentionOutput):
+    for cls in (aj.Attended, aj.AttentionOutput, aj.KVCache):
         with pytest.raises(ValueError, match="Duplicate serialization registration"):
             export.register_namedtuple_serialization(cls, serialized_name="another")

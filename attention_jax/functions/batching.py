@@ -159,7 +159,10 @@ def _apply(
             if isinstance(precision, tuple) and not depend[0]:
                 precision = precision[::-1]
             kind = params["preferred_element_type"]
-            turn = num_queries > min(matrix.shape)
+            sizes = (num_queries, *matrix.shape)
+            # Symbolic sizes have no order.
+            known = all(isinstance(size, int) for size in sizes)
+            turn = known and num_queries > min(matrix.shape)
             return [_product(vector, matrix, axis, precision, kind, turn)], [True]
     # Products of jnp are jits inside.
     if primitive.name in ("jit", "pjit"):

@@ -118,7 +118,7 @@ def register_score(
         ([S] int) and key_length (1 + the largest position this query may attend to).
       block_sparse: e_i depends on q, k_i and the positions alone, not on the other keys,
         how many there are or i itself, so that a kernel may leave out the keys that a
-        block of queries does not attend to. `check_score` checks it.
+        block of queries does not attend to. What `check_score` calls "own key".
 
     Returns:
       The `Score`, which is called like the function.

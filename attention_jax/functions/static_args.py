@@ -206,15 +206,19 @@ def captures(*functions: Any) -> bool:
 def _captures(value: Any, seen: set[int]) -> bool:
     if isinstance(value, jax.Array | np.ndarray):
         return True
-    if id(value) in seen or isinstance(value, type | types.ModuleType):
+    if isinstance(value, _CANNOT) or id(value) in seen:
         return False
     seen.add(id(value))
-    if isinstance(value, functools.partial):
+    if isinstance(value, ByIdentity):
+        # A score or a normaliser: what it calls and what it is called with.
+        names = ("function", "prepare", "ratio", "hyper")
+        parts = [getattr(value, name, None) for name in names]
+    elif isinstance(value, functools.partial):
         parts = [value.func, *value.args, *value.keywords.values()]
     elif isinstance(value, types.MethodType):
         parts = [value.__func__, value.__self__]
     elif isinstance(value, types.FunctionType):
-        if value.__module__.partition(".")[0] in _LIBRARIES:
+        if (value.__module__ or "").partition(".")[0] in _LIBRARIES:
             return False
         names = value.__code__.co_names
         parts = [
@@ -233,6 +237,7 @@ def _captures(value: Any, seen: set[int]) -> bool:
     return any(_captures(part, seen) for part in parts)
 
 
+_CANNOT = (int, float, str, bytes, type(None), type, types.ModuleType, ArrayValue)
 _LIBRARIES = {"attention_jax", "jax", "jaxlib", "numpy", "optax", "functools"}
 
 

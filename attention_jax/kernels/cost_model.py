@@ -17,6 +17,9 @@ from attention_jax.types import Array
 # What one block's largest intermediate may take: large enough for matrix products to be
 # worth their call, small enough to stay near the cache.
 BLOCK_BYTES = 4 * 2**20
+# What several whole sequences computed at once may take: enough that the loop over them costs
+# nothing, and a backward pass, which holds several such arrays, stays near the cache.
+GROUP_BYTES = 2 * 2**20
 # And up to this for the sake of the rows below.
 LARGEST_BLOCK_BYTES = 16 * 2**20
 # With fewer queries a product with the keys is no longer near the peak.
@@ -145,7 +148,7 @@ class Plan(NamedTuple):
 
 
 def plan_blocks(operands: Operands, options: Options) -> Plan:
-    """Blocks within `BLOCK_BYTES`: of a part of a sequence, or of several whole ones."""
+    """Blocks of a sequence within `BLOCK_BYTES`, or of several within `GROUP_BYTES`."""
     sequences, num_queries = 1, operands.num_queries
     total = math.prod(operands.leading(options.score))
     share = 1
@@ -162,7 +165,7 @@ def plan_blocks(operands: Operands, options: Options) -> Plan:
     queries = math.ceil(num_queries / blocks)
     if sequences == 1 and options.chunk_size is None:
         used = max(1, queries * bytes_per_query(operands, options))
-        sequences = max(1, BLOCK_BYTES // used)
+        sequences = max(1, GROUP_BYTES // used)
     return Plan(sequences, queries, blocks)
 
 

@@ -1,7 +1,9 @@
 """Layers that any model may use: attention, recurrent cells and their scans."""
 
 from attention_jax.nn.attention import Attention
+from attention_jax.nn.kv_cache import KVCache
 from attention_jax.nn.layers import dropout, linear
+from attention_jax.nn.multi_head import MultiHeadAttention
 from attention_jax.nn.recurrent import (
     Cell,
     GRUState,
@@ -19,7 +21,9 @@ __all__ = [
     "Attention",
     "Cell",
     "GRUState",
+    "KVCache",
     "LSTMState",
+    "MultiHeadAttention",
     "RecurrentLayer",
     "cells",
     "dropout",

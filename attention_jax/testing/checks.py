@@ -377,7 +377,9 @@ def own_key(subject: Subject) -> str | CheckResult:
     alone = (subject.prepared(one), subject.compiled(one))
     if not subject.agree(alone, first):
         return failed(f"the first {SHORTER} keys score otherwise without the others")
-    return "each key replaced by another, by zeros and by NaN, or left out"
+    declared = subject.score.block_sparse
+    hint = "" if declared else "; may be declared block_sparse, for speed with masks"
+    return f"each key replaced by another, by zeros and by NaN, or left out{hint}"
 
 
 @check(

@@ -189,7 +189,7 @@ def test_numbers_are_finite_numbers(make, name):
             ValueError, match=rf"{name}.* must be (finite|positive), not"
         ):
             make(wrong)
-    for wrong in ("5", True, None, 1j, np.complex64(1), np.ones(2)):
+    for wrong in ("5", True, None, 1j, np.complex64(2)):
         with pytest.raises(TypeError, match=rf"{name}.* must be a (real )?number, not"):
             make(wrong)
 

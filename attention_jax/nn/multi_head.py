@@ -1,0 +1,483 @@
+"""`MultiHeadAttention`: flax's layer of that name, with any score and normaliser."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from attention_jax import masks
+from attention_jax.arguments import floating
+from attention_jax.attention import AUTO, attention, prepare_keys
+from attention_jax.functions import numbers, static_args
+from attention_jax.functions.normalizer import get_normalizer
+from attention_jax.functions.score import (
+    Score,
+    call_inner,
+    get_score,
+    init_score_params,
+    wrap,
+)
+from attention_jax.nn.kv_cache import KVCache
+from attention_jax.statistics import TopK
+from attention_jax.types import Array, ArrayLike, Float, Int
+
+_CAUSAL = masks.causal()
+_KERNEL_INIT = nnx.initializers.lecun_normal()
+_BIAS_INIT = nnx.initializers.zeros_init()
+
+
+class MultiHeadAttention(nnx.Module):
+    """Attention by several heads, each with projections and score parameters of its own.
+
+        context_h = attention(x_q W_query_h, x_k W_key_h, x_v W_value_h)
+        output = Σ_h context_h W_out_h
+
+        layer = MultiHeadAttention(8, 512, score="additive", rngs=nnx.Rngs(0))
+        output = layer(x, mask=masks.causal())       # [B, T, 512] -> [B, T, 512]
+
+    With the score "scaled_dot" it is `flax.nnx.MultiHeadAttention`: the parameters of
+    `query`, `key`, `value` and `out` have the same names, shapes and initial values, and
+    `nnx.update(layer, nnx.state(flax_layer, nnx.Param))` copies them. Unlike there, a query
+    with nothing to attend to gets a context of 0, masks are booleans, causality is a mask,
+    and decoding is `step`, a function of a cache.
+
+    Attributes: `query`, `key`, `value`, `out` (nnx.LinearGeneral); `score`, `normalizer`;
+    `score_params`, the score's parameters by name, each with a leading axis of heads.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        in_features: int,
+        qkv_features: int | None = None,
+        out_features: int | None = None,
+        *,
+        in_kv_features: int | None = None,
+        num_key_value_heads: int | None = None,
+        score: Any = "scaled_dot",
+        normalizer: Any = "softmax",
+        alignment_size: int | None = None,
+        use_bias: bool = True,
+        dropout_rate: float = 0.0,
+        deterministic: bool = False,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        precision: Any = None,
+        kernel_init: Any = _KERNEL_INIT,
+        bias_init: Any = _BIAS_INIT,
+        rngs: nnx.Rngs,
+    ):
+        """Initialises the projections, then the score's parameters.
+
+        Args:
+          num_heads: H.
+          in_features: of the queries' inputs.
+          qkv_features: H · D, of all heads together; in_features if not given.
+          out_features: in_features if not given.
+          in_kv_features: of the keys' and values' inputs; in_features if not given.
+          num_key_value_heads: heads of keys and values, each for H / this number of query
+            heads, one after another; H if not given. They are not copied for the query
+            heads, unless a score prepares its keys with parameters, a head's own.
+          score: anything `get_score` takes; queries and keys are D wide.
+          normalizer: anything `get_normalizer` takes.
+          alignment_size: A of the score's parameters; D if not given.
+          use_bias: of the four projections.
+          dropout_rate: share of the weights dropped.
+          deterministic: without dropout; `layer.eval()` and `layer.train()` set it.
+          dtype: of the computation; that of inputs and parameters if not given.
+          param_dtype: of the parameters.
+          precision: of every matrix product, as for `attention`.
+          kernel_init: of the four kernels.
+          bias_init: of the four biases.
+          rngs: the stream `params`, and `dropout` if there is dropout.
+
+        Raises:
+          ValueError: features are not divisible by heads, or heads by heads of keys.
+        """
+
+        def size(name: str, given: Any, default: Any = None) -> int:
+            return numbers.at_least_1(name, default if given is None else given)
+
+        self.num_heads = size("num_heads", num_heads)
+        self.in_features = size("in_features", in_features)
+        self.qkv_features = size("qkv_features", qkv_features, in_features)
+        self.out_features = size("out_features", out_features, in_features)
+        self.in_kv_features = size("in_kv_features", in_kv_features, in_features)
+        self.num_key_value_heads = size(
+            "num_key_value_heads", num_key_value_heads, num_heads
+        )
+        for name, divisor in (
+            ("qkv_features", "num_heads"),
+            ("num_heads", "num_key_value_heads"),
+        ):
+            if getattr(self, name) % getattr(self, divisor):
+                raise ValueError(
+                    f"{name} must be divisible by {divisor}, but {name} = "
+                    f"{getattr(self, name)} and {divisor} = {getattr(self, divisor)}"
+                )
+        self.head_features = self.qkv_features // self.num_heads
+        self.score = get_score(score)
+        self.normalizer = get_normalizer(normalizer)
+        self.dropout_rate = dropout_rate
+        self.deterministic = deterministic
+        self.dtype = dtype
+        self.param_dtype = param_dtype
+        self.precision = precision
+
+        def linear(in_features: Any, out_features: Any, axis: Any = -1) -> Any:
+            return nnx.LinearGeneral(
+                in_features,
+                out_features,
+                axis=axis,
+                use_bias=use_bias,
+                dtype=dtype,
+                param_dtype=param_dtype,
+                kernel_init=kernel_init,
+                bias_init=bias_init,
+                precision=precision,
+                rngs=rngs,
+            )
+
+        heads = (self.num_heads, self.head_features)
+        key_heads = (self.num_key_value_heads, self.head_features)
+        self.query = linear(self.in_features, heads)
+        self.key = linear(self.in_kv_features, key_heads)
+        self.value = linear(self.in_kv_features, key_heads)
+        self.out = linear(heads, self.out_features, axis=(-2, -1))
+        sizes = {} if alignment_size is None else {"alignment_size": alignment_size}
+        values: dict[str, Array] = {}
+        if self.score.params:
+            values = jax.vmap(
+                lambda rng: init_score_params(
+                    rng,
+                    self.score,
+                    query_size=self.head_features,
+                    key_size=self.head_features,
+                    dtype=param_dtype,
+                    **sizes,
+                )
+            )(jax.random.split(rngs.params(), self.num_heads))
+        self.score_params = nnx.Dict({n: nnx.Param(x) for n, x in values.items()})
+        self.rngs = rngs.dropout.fork() if dropout_rate > 0 else None
+
+    def __call__(
+        self,
+        inputs_q: Float[ArrayLike, "... T F"],
+        inputs_k: Any = None,
+        inputs_v: Float[ArrayLike, "... S F"] | None = None,
+        *,
+        mask: Any = None,
+        bias: Float[ArrayLike, "... T S"] | None = None,
+        query_positions: Int[ArrayLike, "... T"] | None = None,
+        key_positions: Int[ArrayLike, "... S"] | None = None,
+        deterministic: bool | None = None,
+        rngs: nnx.Rngs | nnx.RngStream | None = None,
+        implementation: str = AUTO,
+        chunk_size: int | None = None,
+        return_weights: bool = False,
+        statistics: Sequence[str | TopK] = (),
+    ) -> Any:
+        """Projects, attends by every head, and projects the contexts.
+
+        Args:
+          inputs_q: [..., T, in_features].
+          inputs_k: [..., S, in_kv_features], or a `KVCache`, whose keys and values are
+            attended to; inputs_q if not given.
+          inputs_v: [..., S, in_kv_features]; inputs_k if not given.
+          mask: booleans broadcastable to [..., H, T, S], True = attend, or a mask from
+            `attention_jax.masks`. Its lengths and ids have the leading axes of the inputs:
+            lengths [B], ids [B, T]. With one axis more, the last of them is of heads.
+          bias: floats broadcastable to [..., H, T, S], added to the scores.
+          query_positions: integers [..., T]; 0..T−1 if not given.
+          key_positions: integers [..., S]; if not given, those of the queries where keys
+            are of the same inputs, otherwise 0..S−1.
+          deterministic: without dropout; as the layer was made if not given.
+          rngs: of dropout; the layer's own if not given.
+          implementation: as for `attention`.
+          chunk_size: as for `attention`.
+          return_weights: also return the weights, [..., H, T, S].
+          statistics: also return these, [..., H, T] each; as for `attention`.
+
+        Returns:
+          The output, [..., T, out_features]. With `return_weights` or `statistics` an
+          `AttentionOutput`, whose `context` is the output.
+
+        Raises:
+          ValueError: inputs are not as wide as the layer; and as `attention`.
+        """
+        inputs_q = _inputs("inputs_q", inputs_q, "T", "in_features", self.in_features)
+        overfull = None
+        if isinstance(inputs_k, KVCache):
+            if inputs_v is not None or key_positions is not None:
+                raise ValueError(
+                    "a KVCache has values and key_positions of its own: do not give "
+                    "inputs_v or key_positions besides"
+                )
+            cache = inputs_k
+            keys, values, key_positions = cache.keys, cache.values, cache.positions
+            filled = masks.padding(cache.length)
+            mask = filled if mask is None else masks.as_mask(mask) & filled
+            overfull = cache.length > cache.max_length
+        else:
+            if inputs_k is None:
+                if inputs_v is not None:
+                    raise ValueError("inputs_v is given, but not inputs_k: give it too")
+                inputs_k = inputs_q
+                key_positions = (
+                    query_positions if key_positions is None else key_positions
+                )
+            keys, values = self._keys_and_values(inputs_k, inputs_v)
+        query = self._grouped("query", self.query(inputs_q).swapaxes(-3, -2), 2)
+        num_batch = max(inputs_q.ndim, values.ndim - 1 - self._is_grouped) - 2
+
+        def by_head(name: str, array: Array, core: int) -> Array:
+            """[..., *core] of the inputs' leading axes, or of these and heads, by head."""
+            if core < 2 and core < array.ndim <= num_batch + core:
+                array = jnp.expand_dims(array, array.ndim - core)
+            return self._grouped(name, array, core)
+
+        if mask is not None:
+            mask = masks.as_mask(mask)
+            leaves, tree = jax.tree.flatten(mask)
+            cores = map(len, mask.leaf_axes())
+            leaves = [by_head("mask", *x) for x in zip(leaves, cores, strict=True)]
+            mask = jax.tree.unflatten(tree, leaves)
+        if bias is not None:
+            bias = self._grouped("bias", floating("bias", bias), 2)
+        positions = {
+            name: None if p is None else by_head(name, numbers.integers(name, p), 1)
+            for name, p in (
+                ("query_positions", query_positions),
+                ("key_positions", key_positions),
+            )
+        }
+        if deterministic is None:
+            deterministic = self.deterministic
+        drops = self.dropout_rate > 0 and not deterministic
+        found = attention(
+            query,
+            keys,
+            values,
+            score=self._score,
+            normalizer=self.normalizer,
+            params=self._params(),
+            mask=mask,
+            bias=bias,
+            **positions,
+            precision=self.precision,
+            dropout_rate=self.dropout_rate if drops else 0.0,
+            dropout_rng=self._dropout_rng(rngs) if drops else None,
+            implementation=implementation,
+            chunk_size=chunk_size,
+            return_weights=return_weights,
+            statistics=statistics,
+        )
+        if self._is_grouped:
+            axis, heads = found.context.ndim - 4, self.num_heads
+            found = jax.tree.map(
+                lambda x: x.reshape(*x.shape[:axis], heads, *x.shape[axis + 2 :]), found
+            )
+        output = self.out(found.context.swapaxes(-3, -2))
+        if overfull is not None:
+            output = jnp.where(overfull, jnp.nan, output)
+        if return_weights or statistics:
+            return found._replace(context=output)
+        return output
+
+    def init_cache(
+        self, batch_shape: int | Sequence[int], max_length: int, dtype: Any = None
+    ) -> KVCache:
+        """An empty cache with room for `max_length` tokens of each sequence.
+
+        Args:
+          batch_shape: the leading axes of the inputs, (B,) or B.
+          max_length: S.
+          dtype: what keys and values are stored in; what they are computed in if not given.
+        """
+        if not isinstance(batch_shape, Sequence):
+            batch_shape = (batch_shape,)
+        batch = tuple(numbers.at_least_1("batch_shape", size) for size in batch_shape)
+        shape = (*batch, numbers.at_least_1("max_length", max_length))
+        kind = self.param_dtype if self.dtype is None else self.dtype
+        inputs = jax.ShapeDtypeStruct((*shape, self.in_kv_features), kind)
+
+        def empty(leaf: Any) -> Array:
+            floats = dtype is not None and jnp.issubdtype(leaf.dtype, jnp.floating)
+            return jnp.zeros(leaf.shape, dtype if floats else leaf.dtype)
+
+        keys, values = jax.tree.map(empty, jax.eval_shape(self._prepared, inputs))
+        return KVCache(keys, values, jnp.zeros(shape, jnp.int32), jnp.int32(0))
+
+    def extend(
+        self,
+        cache: KVCache,
+        inputs_k: Float[ArrayLike, "... T F"],
+        inputs_v: Float[ArrayLike, "... T F"] | None = None,
+        *,
+        positions: Int[ArrayLike, "... T"] | None = None,
+    ) -> KVCache:
+        """The cache with the keys and values of T more tokens.
+
+            memory = layer.extend(layer.init_cache(B, S), encoded)    # S tokens, once
+            output = layer(x, memory)                                 # at every step
+
+        Args:
+          cache: a cache of this layer.
+          inputs_k: [..., T, in_kv_features].
+          inputs_v: [..., T, in_kv_features]; inputs_k if not given.
+          positions: integers [..., T]; those after the tokens that there are if not given.
+
+        Raises:
+          ValueError: the cache is full, or is not of this layer or batch. What is beyond a
+            length that is traced cannot be seen: then all that is attended to is NaN.
+        """
+        keys, values = self._prepared(inputs_k, inputs_v)
+        shape = (*cache.positions.shape[:-1], values.shape[-2])
+        if positions is None:
+            positions = cache.next_positions(shape[-1])
+        positions = numbers.integers("positions", positions)
+        try:
+            positions = jnp.broadcast_to(positions, shape)
+        except ValueError as error:
+            raise ValueError(
+                f"positions must be broadcastable to {list(shape)}, "
+                f"but the shape is {positions.shape}"
+            ) from error
+        return cache.extended(keys, values, positions)
+
+    def step(
+        self,
+        inputs_q: Float[ArrayLike, "... T F"],
+        cache: KVCache,
+        *,
+        mask: Any = _CAUSAL,
+        positions: Int[ArrayLike, "... T"] | None = None,
+        **arguments: Any,
+    ) -> tuple[Any, KVCache]:
+        """Self-attention of T more tokens to those in the cache and to themselves.
+
+            cache = layer.init_cache(B, max_length)
+            output, cache = layer.step(prompt, cache)            # [B, T, F], any T
+            output, cache = layer.step(token, cache)             # [B, 1, F]
+
+        Steps give the rows of one call on all tokens with the same mask, if it allows no
+        token that comes later. There is no dropout. In jit and scan as well.
+
+        Args:
+          inputs_q: [..., T, in_features].
+          cache: from `init_cache`, or the step before.
+          mask: as for the call, with the S = max_length places of the cache as keys, of
+            which those that are not filled are not attended to. `masks.causal()` if not
+            given.
+          positions: integers [..., T], of these tokens; those after the tokens that there
+            are if not given. After prompts of different lengths, padded to one, these are
+            each sequence's own, and the mask leaves out the padding's places.
+          **arguments: bias, implementation, chunk_size, return_weights, statistics: as for
+            the call.
+
+        Returns:
+          What the call returns, and the cache with these tokens.
+
+        Raises:
+          ValueError: as `extend`.
+        """
+        if positions is None:
+            # One axis fewer than two is for the call to refuse.
+            positions = cache.next_positions((0, 0, *jnp.shape(inputs_q))[-2])
+        cache = self.extend(cache, inputs_q, positions=positions)
+        output = self(
+            inputs_q,
+            cache,
+            mask=mask,
+            query_positions=positions,
+            deterministic=True,
+            **arguments,
+        )
+        return output, cache
+
+    @property
+    def _is_grouped(self) -> bool:
+        """Whether heads are two axes, [key heads, query heads of each]."""
+        return 1 < self.num_key_value_heads < self.num_heads
+
+    def _grouped(self, name: str, array: Array, core: int) -> Array:
+        """An array [..., H, *core] with its heads as the kernels get them."""
+        axis = array.ndim - core - 1
+        if not self._is_grouped or axis < 0:
+            return array
+        heads = array.shape[axis]
+        if heads not in (1, self.num_heads):
+            raise ValueError(
+                f"{name} must have {self.num_heads} heads or 1 along axis {axis - array.ndim}, "
+                f"but the shape is {array.shape}"
+            )
+        key_heads = self.num_key_value_heads
+        parts = (1, 1) if heads == 1 else (key_heads, heads // key_heads)
+        return array.reshape(*array.shape[:axis], *parts, *array.shape[axis + 1 :])
+
+    @property
+    def _score(self) -> Score:
+        """The score, its numbers and its head's index by grouped heads."""
+        score = self.score
+        if not self._is_grouped:
+            return score
+        if score.numbers:
+            differing = static_args.thaw(score.numbers)
+            grouped = {n: self._grouped(n, x, 0) for n, x in differing.items()}
+            frozen = static_args.freeze(grouped, owner=f"score {score.name!r}")
+            score = dataclasses.replace(score, numbers=frozen)
+        if score.leading_indices:
+            group = self.num_heads // self.num_key_value_heads
+            score = wrap(score, _with_one_head_index, block_sparse=True, group=group)
+        return score
+
+    def _params(self) -> dict[str, Array]:
+        """The score's parameters as arrays, by grouped heads."""
+        ndims = self.score.param_ndims
+        return {
+            name: self._grouped(name, self.score_params[name][...], core)
+            for name, core in ndims.items()
+        }
+
+    def _keys_and_values(self, inputs_k: Any, inputs_v: Any) -> tuple[Array, Array]:
+        """The projections, [..., heads, S, D]."""
+        expected = ("S", "in_kv_features", self.in_kv_features)
+        inputs_k = _inputs("inputs_k", inputs_k, *expected)
+        if inputs_v is None:
+            inputs_v = inputs_k
+        else:
+            inputs_v = _inputs("inputs_v", inputs_v, *expected)
+        keys = self.key(inputs_k).swapaxes(-3, -2)
+        values = self.value(inputs_v).swapaxes(-3, -2)
+        if self._is_grouped:
+            keys, values = keys[..., None, :, :], values[..., None, :, :]
+        return keys, values
+
+    def _prepared(self, inputs_k: Any, inputs_v: Any = None) -> tuple[Any, Array]:
+        keys, values = self._keys_and_values(inputs_k, inputs_v)
+        return prepare_keys(self._score, keys, self._params()), values
+
+    def _dropout_rng(self, rngs: Any) -> Array:
+        if rngs is None:
+            rngs = self.rngs
+        return rngs.dropout() if isinstance(rngs, nnx.Rngs) else rngs()
+
+
+def _inputs(name: str, inputs: Any, length: str, features: str, expected: int) -> Array:
+    """The inputs as a floating-point array of as many features as expected."""
+    array = floating(name, inputs)
+    if array.ndim < 2 or array.shape[-1] != expected:
+        raise ValueError(
+            f"{name} must be [..., {length}, {features}] with {features} = {expected}, "
+            f"but the shape is {array.shape}"
+        )
+    return array
+
+
+def _with_one_head_index(query, keys, *, score, group, leading_indices, **arguments):
+    *outer, key_head, within = leading_indices
+    arguments["leading_indices"] = (*outer, key_head * group + within)
+    return call_inner(score, query, keys, arguments)

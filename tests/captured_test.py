@@ -1,0 +1,210 @@
+"""What a score, a normaliser or a mask reads besides its arguments: derivatives, S, changes."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import attention_jax as aj
+from attention_jax import masks
+from tests.tolerances import BACKWARD, assert_close
+
+T, S, D = 6, 200, 4
+RNG = np.random.default_rng(0)
+QUERY, KEYS, VALUES = (RNG.normal(size=(n, D)).astype(np.float32) for n in (T, S, S))
+BIAS = RNG.normal(size=S).astype(np.float32)
+
+
+def loss(t, implementation, **arguments):
+    given = {"mask": masks.causal(), "implementation": implementation} | arguments
+    return jnp.sum(jnp.sin(aj.attention(QUERY, KEYS, VALUES, **given).context))
+
+
+def scaled(t):
+    return lambda query, keys: t * (keys @ query)
+
+
+def declared(t):
+    """Registered scores may capture too, and this one lets kernels leave keys out."""
+    return aj.Score(scaled(t), block_sparse=True)
+
+
+def tempered(t):
+    return lambda scores, where=None: aj.softmax(t * scores, where)
+
+
+CAPTURES = {
+    "score": lambda t: {"score": scaled(t)},
+    "block-sparse score": lambda t: {"score": declared(t)},
+    "normalizer": lambda t: {"normalizer": tempered(t)},
+    "score_mod": lambda t: {
+        "score": aj.from_score_mod(
+            lambda e, b, h, i, j: e - t * jnp.abs(i - j).astype(e.dtype)
+        )
+    },
+    "combined": lambda t: {"score": aj.soft_cap(declared(t), 5.0)},
+}
+
+
+@pytest.mark.parametrize("name", CAPTURES)
+def test_what_a_function_captures_is_differentiated(name):
+    def total(t, implementation):
+        return loss(t, implementation, **CAPTURES[name](t))
+
+    t, step = jnp.float32(0.7), 1e-2
+    reference = functools.partial(total, implementation="reference")
+    chunked = functools.partial(total, implementation="chunked")
+    slope = float(reference(t + step) - reference(t - step)) / (2 * step)
+    expected = jax.grad(reference)(t)
+    np.testing.assert_allclose(expected, slope, rtol=0.02, atol=0.02)
+    assert abs(slope) > 0.01
+    for derivative in (
+        jax.jit(jax.grad(chunked)),
+        jax.grad(chunked),
+        jax.jacfwd(chunked),
+        lambda t: jax.linearize(chunked, t)[1](1.0),
+    ):
+        assert_close(derivative(t), expected, table=BACKWARD)
+    second = jax.hessian(chunked)(t)
+    assert_close(second, jax.hessian(reference)(t), table=BACKWARD)
+
+
+def test_a_mask_may_capture_what_is_mapped():
+    def total(n, implementation):
+        mask = masks.by_position(lambda i, j: (j - i).astype(jnp.float32) <= n)
+        return loss(0, implementation, mask=mask)
+
+    def gradient(implementation):
+        over = jax.grad(functools.partial(total, implementation=implementation))
+        each = jax.vmap(functools.partial(total, implementation=implementation))
+        return over(3.5), each(jnp.arange(3.0))
+
+    jax.tree.map(assert_close, gradient("chunked"), gradient("reference"))
+
+
+@pytest.mark.parametrize(
+    ("score", "normalizer"),
+    [
+        (lambda q, k: k @ q / 2 - jnp.log(k.shape[0]), "sigmoid"),
+        ("dot", lambda e, where=None: aj.softmax(e * np.log(e.shape[-1]), where)),
+        ("dot", lambda e, where=None: jnp.where(e > 1 / e.shape[-1], e, 0)),
+        (lambda q, k: k @ q + BIAS, "softmax"),
+        (lambda q, k: k @ q - 0.1 * jnp.arange(k.shape[0], dtype=k.dtype), "softmax"),
+        (lambda q, k: k @ q - jnp.mean(k @ q), "sigmoid"),
+    ],
+)
+def test_the_number_of_keys_is_the_calls_in_every_block(score, normalizer):
+    def context(implementation, chunk_size=None):
+        return aj.attention(
+            QUERY,
+            KEYS,
+            VALUES,
+            score=score,
+            normalizer=normalizer,
+            mask=masks.padding(100),
+            implementation=implementation,
+            chunk_size=chunk_size,
+        ).context
+
+    assert_close(context("chunked", 2), context("reference"))
+
+
+class Learned:
+    """A score with a parameter of its own, as a module has one."""
+
+    def __init__(self):
+        self.w = jnp.eye(D)
+
+    def __call__(self, query, keys):
+        return keys @ (self.w @ query)
+
+
+def test_an_array_that_a_function_reads_may_be_replaced():
+    """A compiled call holds it as it was; the next call must not."""
+    score, array = Learned(), jnp.eye(D)
+
+    def closure(query, keys):
+        return keys @ (array @ query)
+
+    def contexts():
+        arguments = QUERY, KEYS, VALUES
+        return [aj.attention(*arguments, score=s).context for s in (score, closure)]
+
+    expected = aj.attention(3 * QUERY, KEYS, VALUES, score="dot").context
+    before = contexts()
+    score.w = array = 3 * jnp.eye(D)
+    for old, new in zip(before, contexts(), strict=True):
+        assert_close(new, expected)
+        assert np.abs(old - new).max() > 0.01
+
+
+def test_a_function_without_arrays_is_compiled_once():
+    traced = []
+
+    def plain(query, keys):
+        traced.append(None)
+        return keys @ query
+
+    for _ in range(2):
+        aj.attention(QUERY, KEYS, VALUES, score=plain)
+    # Once to plan, once to compute; the second call not at all.
+    assert len(traced) == 2
+
+
+@pytest.mark.parametrize("kind", ["rbg", "unsafe_rbg", "threefry2x32"])
+def test_dropout_does_not_depend_on_the_kernel_with_any_kind_of_key(kind):
+    rng = jax.random.key(3, impl=kind)
+
+    def context(implementation, chunk_size=None):
+        return aj.attention(
+            QUERY,
+            KEYS,
+            VALUES,
+            dropout_rate=0.5,
+            dropout_rng=rng,
+            implementation=implementation,
+            chunk_size=chunk_size,
+        ).context
+
+    expected = context("reference")
+    assert_close(context("chunked", 4), expected)
+    assert_close(context("chunked", 1), expected)
+
+
+def test_a_batch_of_dropout_keys_is_refused():
+    with pytest.raises(ValueError, match=r"dropout_rng must be one PRNG key.*\(2,\)"):
+        aj.attention(
+            QUERY,
+            KEYS,
+            VALUES,
+            dropout_rate=0.5,
+            dropout_rng=jax.random.split(jax.random.key(0)),
+        )
+
+
+@pytest.mark.parametrize("implementation", aj.implementation_names())
+def test_sizes_may_be_symbols_of_an_exported_function(implementation):
+    b, t, s = jax.export.symbolic_shape("b, t, s")
+
+    def attend(query, keys, values, lengths):
+        return aj.attention(
+            query,
+            keys,
+            values,
+            mask=masks.padding(lengths) & masks.causal(),
+            implementation=implementation,
+        ).context
+
+    def given(*shape):
+        return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+    exported = jax.export.export(jax.jit(attend))(
+        given(b, t, D),
+        given(b, s, D),
+        given(b, s, D),
+        jax.ShapeDtypeStruct((b,), jnp.int32),
+    )
+    arrays = (QUERY[None], KEYS[None], VALUES[None], np.array([5], np.int32))
+    assert_close(exported.call(*arrays), attend(*arrays))

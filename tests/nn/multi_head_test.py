@@ -1,0 +1,280 @@
+"""The layer is flax's with the default score; every score decodes from the cache."""
+
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import attention_jax as aj
+from attention_jax import MultiHeadAttention, masks
+
+B, F, H = 2, 6, 4
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+BIAS = nnx.initializers.normal(1.0)
+
+
+def draw(*shape):
+    return np.random.default_rng(sum(shape)).standard_normal(shape, np.float32)
+
+
+def layer(score="scaled_dot", heads=H, **given):
+    given = {"bias_init": BIAS, "rngs": nnx.Rngs(0)} | given
+    return MultiHeadAttention(heads, F, 8, score=score, **given)
+
+
+@pytest.mark.parametrize("key_heads", [4, 2, 1])
+def test_with_scaled_dot_it_is_that_of_flax(key_heads):
+    theirs = nnx.MultiHeadAttention(
+        *(H, F, 8, 5, key_heads, 3), bias_init=BIAS, decode=False, rngs=nnx.Rngs(7)
+    )
+    ours = layer(out_features=5, in_kv_features=3, num_key_value_heads=key_heads)
+    nnx.update(ours, nnx.state(theirs, nnx.Param))
+
+    @jax.jit
+    def outputs(x, y, z, mask):
+        return [
+            (ours(x, y), theirs(x, y)),
+            (ours(x, y, z, mask=mask), theirs(x, y, z, mask=mask)),
+            (ours(x, y, mask=masks.causal()), theirs(x, y, is_causal=True)),
+        ]
+
+    for length in (1, 7, 512) if key_heads == 2 else (64,):
+        x, y, z = draw(B, length, F), draw(B, length, 3), draw(B, length, 3)
+        mask = np.random.default_rng(0).random((B, H, length, length)) < 0.7
+        mask[..., 0] = True
+        for mine, flax in outputs(x, y, z, mask):
+            np.testing.assert_allclose(mine, flax, **CLOSE)
+
+
+def test_steps_are_those_of_flax():
+    theirs = nnx.MultiHeadAttention(H, F, 8, decode=True, rngs=nnx.Rngs(0))
+    ours = MultiHeadAttention(H, F, 8, rngs=nnx.Rngs(0))  # The same initial values.
+    x = draw(B, 12, F)
+    theirs.init_cache(x.shape)
+    graph, state = nnx.split(theirs)
+
+    def flax_step(state, token):
+        module = nnx.merge(graph, state)
+        output = module(token)
+        return nnx.state(module), output
+
+    def step(cache, token):
+        output, cache = ours.step(token, cache)
+        return cache, output
+
+    tokens = jnp.swapaxes(x, 0, 1)[:, :, None]
+    _, expected = jax.jit(lambda: jax.lax.scan(flax_step, state, tokens))()
+    _, found = jax.jit(lambda: jax.lax.scan(step, ours.init_cache(B, 20), tokens))()
+    np.testing.assert_allclose(found, expected, **CLOSE)
+
+
+@pytest.mark.parametrize("score", aj.score_names())
+def test_steps_give_the_rows_of_one_call(score):
+    """One or several tokens at a time; what is not filled is not seen, even if NaN."""
+    far = nnx.initializers.constant(30.0)  # Distances between points far from 0.
+    module = layer(
+        score,
+        num_key_value_heads=2,
+        bias_init=far if score == "euclidean" else BIAS,
+    )
+    mask = masks.window(3, 0)
+    x = draw(B, 9, F)
+
+    def full_of_nan(leaf):
+        nan = jnp.issubdtype(leaf.dtype, jnp.floating)
+        return jnp.full_like(leaf, jnp.nan) if nan else leaf
+
+    def step(cache, tokens):
+        output, cache = module.step(tokens, cache, mask=mask)
+        return cache, output
+
+    @jax.jit
+    def both(x):
+        cache = jax.tree.map(full_of_nan, module.init_cache(B, 11))
+        cache, prompt = step(cache, x[:, :3])
+        cache, singles = jax.lax.scan(step, cache, x[:, 3:7].swapaxes(0, 1)[:, :, None])
+        cache, pair = step(cache, x[:, 7:])
+        singles = singles[:, :, 0].swapaxes(0, 1)
+        found = jnp.concatenate([prompt, singles, pair], axis=1)
+        return found, cache, module(x, mask=mask)
+
+    found, cache, whole = both(x)
+    np.testing.assert_allclose(found, whole, **CLOSE)
+    assert cache.length == 9 and cache.positions[0, :9].tolist() == list(range(9))
+
+
+def test_each_head_has_its_own_parameters_numbers_and_index():
+    """Grouped or not, a head is `attention` with what is its own."""
+    lengths = np.array(
+        [5, 3, 0, 4]
+    )  # As many as heads: they are the sequences' all the same.
+    x, bias = draw(4, 5, F), draw(H, 5, 5)
+    slopes = np.array([0.0, 0.5, 1.0, 2.0])
+    allowed = draw(4, H, 5, 5) < 1
+
+    def by_head(score, b, h, q, k):
+        return score + 0.1 * (h * k - b * q).astype(score.dtype)
+
+    score = aj.from_score_mod(by_head, aj.with_alibi("additive", slopes))
+    positions = np.arange(5) + np.arange(4)[:, None] * 2
+    given = {"return_weights": True, "statistics": ("entropy", "column_sum")}
+    for key_heads in (4, 2, 1):
+        module = layer(score, num_key_value_heads=key_heads, alignment_size=3)
+        assert module.score_params["w_query"].shape == (H, 2, 3)
+        found = module(
+            x,
+            mask=masks.padding(lengths) & allowed,
+            bias=bias,
+            query_positions=positions,
+            **given,
+        )
+        group = H // key_heads
+        q, k, v = module.query(x), module.key(x), module.value(x)
+        contexts = []
+        for h in range(H):
+            alibi = aj.with_alibi("additive", slopes[h])
+            expected = aj.attention(
+                q[:, None, :, h],
+                k[:, None, :, h // group],
+                v[:, None, :, h // group],
+                score=aj.from_score_mod(
+                    lambda s, b, _, q, k, h=h: by_head(s, b, h, q, k), alibi
+                ),
+                params={n: p[h] for n, p in module.score_params.items()},
+                mask=masks.padding(lengths[:, None]) & allowed[:, h][:, None],
+                bias=bias[h],
+                query_positions=positions[:, None],
+                key_positions=positions[:, None],
+                **given,
+            )
+            contexts.append(expected.context[:, 0])
+            np.testing.assert_allclose(
+                found.weights[:, h], expected.weights[:, 0], **CLOSE
+            )
+            for name, value in expected.statistics.items():
+                np.testing.assert_allclose(
+                    found.statistics[name][:, h], value[:, 0], **CLOSE
+                )
+        output = module.out(jnp.stack(contexts, axis=-2))
+        np.testing.assert_allclose(found.context, output, **CLOSE)
+
+
+def test_an_additive_score_a_head_trains():
+    """The task: copy the token whose first feature is the largest."""
+    module = MultiHeadAttention(2, 4, 16, 4, score="additive", rngs=nnx.Rngs(0))
+    graph, params = nnx.split(module, nnx.Param)
+    sgd = optax.sgd(0.1, momentum=0.9)
+
+    def loss(params, rng):
+        x = jax.random.normal(rng, (32, 6, 4))
+        largest = jnp.argmax(x[..., 0], axis=1)[:, None, None]
+        target = jnp.take_along_axis(x, largest, axis=1)
+        output = nnx.merge(graph, params)(jnp.ones((32, 1, 4)), x)
+        return jnp.mean((output - target) ** 2)
+
+    @jax.jit
+    def train(params):
+        def step(carry, rng):
+            params, state = carry
+            value, gradient = jax.value_and_grad(loss)(params, rng)
+            updates, state = sgd.update(gradient, state)
+            return (optax.apply_updates(params, updates), state), value
+
+        rngs = jax.random.split(jax.random.key(0), 300)
+        (params, _), losses = jax.lax.scan(step, (params, sgd.init(params)), rngs)
+        return params, losses
+
+    trained, losses = train(params)
+    assert losses[-20:].mean() < 0.3 * losses[0]
+    moved = jax.tree.map(lambda a, b: np.any(a != b), params, trained)["score_params"]
+    assert all(jax.tree.leaves(moved)) and len(jax.tree.leaves(moved)) == 3
+
+
+def test_it_is_a_module_like_others():
+    module = layer("cosine", dropout_rate=0.5, rngs=nnx.Rngs(0, dropout=1))
+    x = draw(B, 5, F)
+    first, second = module(x), module(x)
+    assert np.any(first != second)
+    again = pickle.loads(pickle.dumps(module))
+    module.eval()
+    np.testing.assert_array_equal(module(x), again(x, deterministic=True))
+    assert np.any(module(x, deterministic=False, rngs=nnx.Rngs(3)) != module(x))
+    gradient = nnx.jit(nnx.grad(lambda m: (m(x) ** 2).sum()))(module)
+    assert all(np.any(g) for g in jax.tree.leaves(gradient["score_params"]))
+    graph, state = nnx.split(module)
+    outputs = jax.vmap(nnx.merge(graph, state))(x)
+    np.testing.assert_allclose(outputs, module(x), **CLOSE)
+    assert "Total Parameters: 228" in nnx.tabulate(module, x)
+
+
+def test_what_is_kept_is_attended_to_again():
+    """Keys of another sequence, prepared once."""
+    module = layer("additive", in_kv_features=3, num_key_value_heads=2)
+    x, memory = draw(B, 2, F), draw(B, 4, 3)
+    kept = module.extend(module.init_cache((B,), 6), memory)
+    again = pickle.loads(pickle.dumps(kept))
+    np.testing.assert_allclose(module(x, again), module(x, memory), **CLOSE)
+    small = module.init_cache(B, 6, jnp.bfloat16)
+    assert all(
+        leaf.dtype == jnp.bfloat16 for leaf in (*small.keys.leaves, small.values)
+    )
+    small = module.extend(small, memory)
+    np.testing.assert_allclose(module(x, small), module(x, memory), atol=0.05)
+
+
+def test_a_full_cache_is_refused_or_seen():
+    module, x = layer(), draw(B, 2, F)
+    _, cache = module.step(x, module.init_cache(B, 3))
+    with pytest.raises(ValueError, match="max_length = 3 tokens and holds 2"):
+        module.step(x, cache)
+    output, cache = jax.jit(module.step)(x, cache)
+    assert np.isnan(output).all() and cache.length == 4
+
+
+X = draw(B, 3, F)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: MultiHeadAttention(4, 6, rngs=nnx.Rngs(0)),
+            "qkv_features = 6 and num_h",
+        ),
+        (
+            lambda: layer(num_key_value_heads=3),
+            "num_heads must be divisible by num_key_",
+        ),
+        (
+            lambda: layer(num_key_value_heads=0),
+            "num_key_value_heads must be at least 1",
+        ),
+        (
+            lambda: layer()(X[..., 1:]),
+            r"inputs_q must be .* in_features = 6, but .*3, 5",
+        ),
+        (lambda: layer()(X, X[..., 1:]), "inputs_k must be .* in_kv_features = 6"),
+        (lambda: layer()(X, X, X[0, 0]), "inputs_v must be"),
+        (lambda: layer()(X, inputs_v=X), "but not inputs_k"),
+        (lambda: layer()(X, X[:, :2], X), "equally many"),
+        (
+            lambda: layer()(X, mask=np.ones((3, 1, 3), bool)),
+            "mask must be broadcastable",
+        ),
+        (
+            lambda: layer(num_key_value_heads=2)(X, mask=np.ones((3, 1, 3), bool)),
+            "mask must have 4 heads or 1 along axis -3",
+        ),
+        (lambda: layer().step(X[:1], layer().init_cache(B, 3)), "its batch_shape or"),
+        (lambda: layer().step(X, layer("cosine").init_cache(B, 3)), "prepared for"),
+        (lambda: layer()(X, layer().init_cache(B, 3), X), "values and key_positions"),
+        (lambda: layer().init_cache(B, 0), "max_length must be at least 1"),
+    ],
+)
+def test_errors_name_argument_and_axis(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
