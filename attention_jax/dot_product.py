@@ -1,6 +1,5 @@
 """`dot_product_attention`: attention as `jax.nn.dot_product_attention` takes its arguments."""
 
-import dataclasses
 import functools
 import operator
 from typing import Any
@@ -13,9 +12,10 @@ from attention_jax import masks
 from attention_jax.arguments import as_array, check_params, compute_dtype, floating
 from attention_jax.attention import AUTO, attention
 from attention_jax.errors import UnknownNameError
-from attention_jax.functions import numbers, static_args
+from attention_jax.functions import numbers
+from attention_jax.functions.head_groups import HeadGroups
 from attention_jax.functions.params import declare
-from attention_jax.functions.score import Score, call_inner, get_score, wrap
+from attention_jax.functions.score import Score, get_score
 from attention_jax.masks import Mask
 from attention_jax.scores import dot, scaled_dot
 from attention_jax.types import Array, ArrayLike, Bool, Float, Int
@@ -90,7 +90,7 @@ def dot_product_attention(
     query, key, value = _check_heads(query, key, value)
     batch, num_queries, num_heads, _ = query.shape
     expected = (batch, num_heads, num_queries, key.shape[1])
-    groups = num_heads // key.shape[2]
+    groups = HeadGroups(num_heads, key.shape[2])
     score = get_score(score)
     if scale is not None:
         if score != scaled_dot:
@@ -119,35 +119,28 @@ def dot_product_attention(
         conditions.append(masks.padding(lengths))
     allowed = functools.reduce(operator.and_, conditions) if conditions else None
     queries, keys, values = (x.swapaxes(1, 2) for x in (query, key, value))
-    split = 1 < key.shape[2] < num_heads
-    if split:
-        keys, values = keys[:, :, None], values[:, :, None]
-        queries, bias, allowed, score, params = _in_groups(
-            num_heads, groups, queries, bias, allowed, score, params
-        )
+    if params and groups.splits:
+        params = groups.params(score, check_params(score, params, {}))
     found = attention(
-        queries,
-        keys,
-        values,
-        score=score,
+        groups.split("query", queries, 2),
+        groups.keys(keys),
+        groups.keys(values),
+        score=groups.score(score),
         normalizer=normalizer,
         params=params,
-        mask=allowed,
-        bias=bias,
+        mask=groups.mask(allowed),
+        bias=None if bias is None else groups.split("bias", bias, 2),
         dropout_rate=dropout_rate,
         dropout_rng=dropout_rng,
         implementation=_check_implementation(implementation),
         statistics=("logsumexp",) if return_residual else (),
     )
-    context = found.context
+    context = groups.joined(found.context, 1).swapaxes(1, 2)
+    context = context.reshape(*shape[:-1], value.shape[-1])
     residual = found.statistics.get("logsumexp")
-    if split:
-        context = context.reshape(batch, num_heads, *context.shape[3:])
-        if residual is not None:
-            residual = residual.reshape(batch, num_heads, num_queries)
-    context = context.swapaxes(1, 2).reshape(*shape[:-1], value.shape[-1])
     if residual is None:
         return context
+    residual = groups.joined(residual, 1)
     residual = jax.lax.stop_gradient(residual.swapaxes(1, 2).reshape(shape[:-1]))
     return context, residual.astype(context.dtype)
 
@@ -157,68 +150,6 @@ def _times_scale(query: Array, keys: Array, *, scale: Array) -> Array:
 
 
 _dot_times_scale = Score(_times_scale, declare({"scale": ""}), block_sparse=True)
-
-
-def _in_groups(
-    num_heads: int,
-    groups: int,
-    query: Array,
-    bias: Any,
-    mask: Any,
-    score: Score,
-    params: Any,
-) -> tuple[Array, Any, Any, Score, Any]:
-    """The arguments with N query heads as [K, N / K], against which K key heads broadcast."""
-
-    def split(name: str, array: Array, core: int) -> Array:
-        if array.ndim == core:
-            return array
-        *leading, heads = array.shape[: array.ndim - core]
-        if heads not in (1, num_heads):
-            raise ValueError(
-                f"{name} must have leading axes that end in the {num_heads} heads of the "
-                f"query, or in 1, but the shape is {array.shape}"
-            )
-        parts = (1, 1) if heads == 1 else (heads // groups, groups)
-        return array.reshape(*leading, *parts, *array.shape[array.ndim - core :])
-
-    if mask is not None:
-        leaves, tree = jax.tree.flatten(mask)
-        axes = map(len, mask.leaf_axes())
-        mask = jax.tree.unflatten(
-            tree, [split("mask", x, core) for x, core in zip(leaves, axes, strict=True)]
-        )
-    if params:
-        ndims = score.param_ndims
-        params = {
-            name: split(f"params[{name!r}]", value, ndims[name])
-            for name, value in check_params(score, params, {}).items()
-        }
-    if score.numbers:
-        numbers_of = static_args.thaw(score.numbers)
-        frozen = static_args.freeze(
-            {
-                name: split(f"{name.partition('.')[0]} of {score.name}", value, 0)
-                for name, value in numbers_of.items()
-            },
-            owner=f"score {score.name!r}",
-        )
-        score = dataclasses.replace(score, numbers=frozen)
-    if score.leading_indices:
-        score = wrap(
-            score,
-            _with_one_head_index,
-            block_sparse=True,
-            groups=groups,
-        )
-    bias = None if bias is None else split("bias", bias, 2)
-    return split("query", query, 2), bias, mask, score, params
-
-
-def _with_one_head_index(query, keys, *, score, groups, leading_indices, **arguments):
-    batch, key_head, group = leading_indices
-    arguments["leading_indices"] = (batch, key_head * groups + group)
-    return call_inner(score, query, keys, arguments)
 
 
 def _check_heads(query: Any, key: Any, value: Any) -> tuple[Array, Array, Array]:

@@ -5,6 +5,7 @@ Each is written unbatched, [Q] and [S, K] -> [S]; `vmap` does the rest. Where a 
 keys alone is computed once per sentence.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -188,19 +189,28 @@ def additive(
     """
     del w_key
     # A sum rather than a matmul with v: XLA then fuses the tanh into the reduction.
-    return _weighted_tanh(query @ w_query, keys, v)
+    precision = jax.config.jax_default_matmul_precision  # pyrefly: ignore
+    return _weighted_tanh(query @ w_query, keys, v, precision)
 
 
-@jax.custom_jvp
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
 def _weighted_tanh(
-    query: Float[Array, "A"], keys: Float[Array, "S A"], v: Float[Array, "A"]
+    query: Float[Array, "A"],
+    keys: Float[Array, "S A"],
+    v: Float[Array, "A"],
+    precision: Any,
 ) -> Float[Array, "S"]:
-    """Σ_a v_a tanh(q_a + k_ia), as a sum that the compiler fuses: no [S, A] is stored."""
+    """Σ_a v_a tanh(q_a + k_ia), as a sum that the compiler fuses: no [S, A] is stored.
+
+    `precision` is the derivative's products', which JAX computes outside of the call.
+    """
     return jnp.sum(jnp.tanh(query[None, :] + keys) * v[None, :], axis=-1)
 
 
 @_weighted_tanh.defjvp
-def _weighted_tanh_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+def _weighted_tanh_jvp(
+    precision: Any, primals: tuple, tangents: tuple
+) -> tuple[Array, Array]:
     """The derivative with two of its three terms as products.
 
     The backward pass is then two matrix products and one sum over an [S, A] per query.
@@ -211,8 +221,10 @@ def _weighted_tanh_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     query_dot, keys_dot, v_dot = tangents
     hidden = jax.lax.optimization_barrier(jnp.tanh(query[None, :] + keys))
     slope = jax.lax.optimization_barrier((1 - hidden * hidden) * v[None, :])
-    tangent = slope @ query_dot + jnp.sum(slope * keys_dot, axis=-1) + hidden @ v_dot
-    return _weighted_tanh(query, keys, v), tangent
+    with jax.default_matmul_precision(precision):
+        products = slope @ query_dot, hidden @ v_dot
+    tangent = products[0] + jnp.sum(slope * keys_dot, axis=-1) + products[1]
+    return _weighted_tanh(query, keys, v, precision), tangent
 
 
 def unit_keys(keys: Float[Array, "S K"], *, log_scale: Array) -> Array:

@@ -5,6 +5,7 @@ import shlex
 import sys
 from importlib import import_module
 
+import jax
 import pytest
 from absl import flags
 
@@ -22,7 +23,9 @@ def test_python_examples_run_in_order(page, tmp_path, monkeypatch):
     namespace = {"__name__": "__main__"}
     for number, block in enumerate(blocks(page, "python"), 1):
         code = compile(block, f"{page}, block {number}", "exec")
-        exec(code, namespace)  # noqa: S102 - our own pages
+        # With the modes that a user has: optax promotes dtypes.
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            exec(code, namespace)  # noqa: S102 - our own pages
 
 
 @pytest.mark.parametrize(

@@ -111,3 +111,18 @@ def test_errors_are_those_of_attention():
         aj.explain_attention(*(shaped(9, 8),) * 3, score="dott")
     with pytest.raises(TypeError, match=r"keys must be .*, not the tuple \(9, 8\)"):
         aj.explain_attention(shaped(9, 8), (9, 8), (9, 8))
+
+
+def test_heads_after_positions_are_noted():
+    """[B, T, N, H] would attend over heads: four axes say so where sizes suggest it."""
+    swapped = [shaped(2, 128, 8, 16)] * 3
+    note = aj.explain_attention(*swapped).note
+    assert "128 heads of 8 queries" in note and "dot_product_attention" in note
+    assert str(aj.explain_attention(*swapped)).endswith(note)
+    for query, keys in (
+        (shaped(2, 8, 128, 16), shaped(2, 8, 128, 16)),
+        (shaped(2, 8, 1, 16), shaped(2, 8, 100, 16)),  # a decoding step
+        (shaped(128, 8, 16), shaped(128, 8, 16)),
+    ):
+        explained = aj.explain_attention(query, keys, keys)
+        assert explained.note == "" and "note" not in str(explained)

@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("attention_jax.arguments",),
     ("attention_jax.kernels",),
     ("attention_jax.attention", "attention_jax.serialization"),
-    ("attention_jax.nn", "attention_jax.testing"),
+    ("attention_jax.nn", "attention_jax.dot_product", "attention_jax.testing"),
     ("attention_jax.config",),
     ("attention_jax.data",),
     ("attention_jax.models",),

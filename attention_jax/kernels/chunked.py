@@ -198,10 +198,8 @@ def attend_needed(
 
     # A custom derivative knows its arguments only. What else a function computes with, such as
     # a learned number that a score has captured, would get none, so that all keys are taken.
-    narrowest = functools.partial(
-        on_some, start=key_range[0], width=widths(num_keys)[-1]
-    )
-    captured = jax.make_jaxpr(narrowest)(block).consts
+    narrowest = functools.partial(on_some, width=widths(num_keys)[-1])
+    captured = jax.make_jaxpr(narrowest)(block, key_range[0]).consts
     if any(isinstance(one, jax.core.Tracer) for one in captured):
         return attend(block)
     needed = jax.custom_jvp(narrow)

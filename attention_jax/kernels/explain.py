@@ -33,6 +33,7 @@ class Explanation:
       queries_per_block: how many queries are computed at once: of one sequence, or all of
         several, by `chunked`, all there are by `reference`.
       blocks: how many such blocks there are, over all sequences.
+      note: what to look at, such as axes that seem to be in another order; "" if nothing.
     """
 
     implementation: str
@@ -43,6 +44,7 @@ class Explanation:
     intermediate_bytes: int
     queries_per_block: int
     blocks: int
+    note: str = ""
 
     def __str__(self) -> str:
         return "\n".join(
@@ -53,6 +55,7 @@ class Explanation:
                 f"outputs         {_binary(self.output_bytes)}",
                 f"intermediates   at most {_binary(self.intermediate_bytes)} each",
                 f"blocks          {self.blocks:,} of {self.queries_per_block:,} queries",
+                *([f"note            {self.note}"] if self.note else []),
             )
         )
 
@@ -96,6 +99,21 @@ def explain(
         intermediate_bytes=per_query * block,
         queries_per_block=block,
         blocks=blocks,
+        note=_note_on_layout(operands),
+    )
+
+
+def _note_on_layout(operands: Operands) -> str:
+    """That more heads than queries and keys look like heads in the last axis but one."""
+    if operands.query.ndim != 4 or len(operands.key_leading) != 2:
+        return ""
+    (_, heads, queries, _), (_, key_heads) = operands.query.shape, operands.key_leading
+    if heads <= queries or key_heads <= operands.num_keys:
+        return ""
+    return (
+        f"read as [B, heads, T, features]: {heads} heads of {queries} queries and "
+        f"{operands.num_keys} keys each. If the arrays are [B, T, heads, features], "
+        "dot_product_attention takes them"
     )
 
 

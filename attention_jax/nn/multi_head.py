@@ -1,6 +1,5 @@
 """`MultiHeadAttention`: flax's layer of that name, with any score and normaliser."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,15 +10,10 @@ from flax import nnx
 from attention_jax import masks
 from attention_jax.arguments import floating
 from attention_jax.attention import AUTO, attention, prepare_keys
-from attention_jax.functions import numbers, static_args
+from attention_jax.functions import numbers
+from attention_jax.functions.head_groups import HeadGroups
 from attention_jax.functions.normalizer import get_normalizer
-from attention_jax.functions.score import (
-    Score,
-    call_inner,
-    get_score,
-    init_score_params,
-    wrap,
-)
+from attention_jax.functions.score import get_score, init_score_params
 from attention_jax.nn.kv_cache import KVCache
 from attention_jax.statistics import TopK
 from attention_jax.types import Array, ArrayLike, Float, Int
@@ -230,30 +224,34 @@ class MultiHeadAttention(nnx.Module):
                     query_positions if key_positions is None else key_positions
                 )
             keys, values = self._keys_and_values(inputs_k, inputs_v)
-        query = self._grouped("query", self.query(inputs_q).swapaxes(-3, -2), 2)
-        num_batch = max(inputs_q.ndim, values.ndim - 1 - self._is_grouped) - 2
+        groups = self._groups
+        query = groups.split("query", self.query(inputs_q).swapaxes(-3, -2), 2)
+        num_batch = max(inputs_q.ndim, values.ndim - 1 - groups.splits) - 2
 
-        def by_head(name: str, array: Array, core: int) -> Array:
-            """[..., *core] of the inputs' leading axes, or of these and heads, by head."""
-            if core < 2 and core < array.ndim <= num_batch + core:
-                array = jnp.expand_dims(array, array.ndim - core)
-            return self._grouped(name, array, core)
+        def with_heads(array: Array, core: int) -> Array:
+            """[..., *core] with an axis for the heads, if it is of the inputs alone."""
+            if core < array.ndim <= num_batch + core:
+                return jnp.expand_dims(array, array.ndim - core)
+            return array
 
         if mask is not None:
             mask = masks.as_mask(mask)
             leaves, tree = jax.tree.flatten(mask)
-            cores = map(len, mask.leaf_axes())
-            leaves = [by_head("mask", *x) for x in zip(leaves, cores, strict=True)]
-            mask = jax.tree.unflatten(tree, leaves)
+            leaves = [
+                leaf if axes == "TS" else with_heads(leaf, len(axes))
+                for leaf, axes in zip(leaves, mask.leaf_axes(), strict=True)
+            ]
+            mask = groups.mask(jax.tree.unflatten(tree, leaves))
         if bias is not None:
-            bias = self._grouped("bias", floating("bias", bias), 2)
-        positions = {
-            name: None if p is None else by_head(name, numbers.integers(name, p), 1)
-            for name, p in (
-                ("query_positions", query_positions),
-                ("key_positions", key_positions),
-            )
+            bias = groups.split("bias", floating("bias", bias), 2)
+        positions: dict[str, Any] = {
+            "query_positions": query_positions,
+            "key_positions": key_positions,
         }
+        for name, given in positions.items():
+            if given is not None:
+                array = with_heads(numbers.integers(name, given), 1)
+                positions[name] = groups.split(name, array, 1)
         if deterministic is None:
             deterministic = self.deterministic
         drops = self.dropout_rate > 0 and not deterministic
@@ -261,7 +259,7 @@ class MultiHeadAttention(nnx.Module):
             query,
             keys,
             values,
-            score=self._score,
+            score=groups.score(self.score),
             normalizer=self.normalizer,
             params=self._params(),
             mask=mask,
@@ -275,11 +273,8 @@ class MultiHeadAttention(nnx.Module):
             return_weights=return_weights,
             statistics=statistics,
         )
-        if self._is_grouped:
-            axis, heads = found.context.ndim - 4, self.num_heads
-            found = jax.tree.map(
-                lambda x: x.reshape(*x.shape[:axis], heads, *x.shape[axis + 2 :]), found
-            )
+        axis = found.context.ndim - (4 if groups.splits else 3)
+        found = jax.tree.map(lambda x: groups.joined(x, axis), found)
         output = self.out(found.context.swapaxes(-3, -2))
         if overfull is not None:
             output = jnp.where(overfull, jnp.nan, output)
@@ -399,48 +394,13 @@ class MultiHeadAttention(nnx.Module):
         return output, cache
 
     @property
-    def _is_grouped(self) -> bool:
-        """Whether heads are two axes, [key heads, query heads of each]."""
-        return 1 < self.num_key_value_heads < self.num_heads
-
-    def _grouped(self, name: str, array: Array, core: int) -> Array:
-        """An array [..., H, *core] with its heads as the kernels get them."""
-        axis = array.ndim - core - 1
-        if not self._is_grouped or axis < 0:
-            return array
-        heads = array.shape[axis]
-        if heads not in (1, self.num_heads):
-            raise ValueError(
-                f"{name} must have {self.num_heads} heads or 1 along axis {axis - array.ndim}, "
-                f"but the shape is {array.shape}"
-            )
-        key_heads = self.num_key_value_heads
-        parts = (1, 1) if heads == 1 else (key_heads, heads // key_heads)
-        return array.reshape(*array.shape[:axis], *parts, *array.shape[axis + 1 :])
-
-    @property
-    def _score(self) -> Score:
-        """The score, its numbers and its head's index by grouped heads."""
-        score = self.score
-        if not self._is_grouped:
-            return score
-        if score.numbers:
-            differing = static_args.thaw(score.numbers)
-            grouped = {n: self._grouped(n, x, 0) for n, x in differing.items()}
-            frozen = static_args.freeze(grouped, owner=f"score {score.name!r}")
-            score = dataclasses.replace(score, numbers=frozen)
-        if score.leading_indices:
-            group = self.num_heads // self.num_key_value_heads
-            score = wrap(score, _with_one_head_index, block_sparse=True, group=group)
-        return score
+    def _groups(self) -> HeadGroups:
+        return HeadGroups(self.num_heads, self.num_key_value_heads)
 
     def _params(self) -> dict[str, Array]:
-        """The score's parameters as arrays, by grouped heads."""
-        ndims = self.score.param_ndims
-        return {
-            name: self._grouped(name, self.score_params[name][...], core)
-            for name, core in ndims.items()
-        }
+        """The score's parameters as arrays, by groups of heads."""
+        arrays = {name: self.score_params[name][...] for name in self.score.param_names}
+        return self._groups.params(self.score, arrays)
 
     def _keys_and_values(self, inputs_k: Any, inputs_v: Any) -> tuple[Array, Array]:
         """The projections, [..., heads, S, D]."""
@@ -450,15 +410,13 @@ class MultiHeadAttention(nnx.Module):
             inputs_v = inputs_k
         else:
             inputs_v = _inputs("inputs_v", inputs_v, *expected)
-        keys = self.key(inputs_k).swapaxes(-3, -2)
-        values = self.value(inputs_v).swapaxes(-3, -2)
-        if self._is_grouped:
-            keys, values = keys[..., None, :, :], values[..., None, :, :]
+        projected = self.key(inputs_k), self.value(inputs_v)
+        keys, values = (self._groups.keys(x.swapaxes(-3, -2)) for x in projected)
         return keys, values
 
     def _prepared(self, inputs_k: Any, inputs_v: Any = None) -> tuple[Any, Array]:
         keys, values = self._keys_and_values(inputs_k, inputs_v)
-        return prepare_keys(self._score, keys, self._params()), values
+        return prepare_keys(self.score, keys, self._params()), values
 
     def _dropout_rng(self, rngs: Any) -> Array:
         if rngs is None:
@@ -475,9 +433,3 @@ def _inputs(name: str, inputs: Any, length: str, features: str, expected: int) -
             f"but the shape is {array.shape}"
         )
     return array
-
-
-def _with_one_head_index(query, keys, *, score, group, leading_indices, **arguments):
-    *outer, key_head, within = leading_indices
-    arguments["leading_indices"] = (*outer, key_head * group + within)
-    return call_inner(score, query, keys, arguments)

@@ -267,7 +267,7 @@ X = draw(B, 3, F)
         ),
         (
             lambda: layer(num_key_value_heads=2)(X, mask=np.ones((3, 1, 3), bool)),
-            "mask must have 4 heads or 1 along axis -3",
+            "mask must have leading axes that end in the 4 heads",
         ),
         (lambda: layer().step(X[:1], layer().init_cache(B, 3)), "its batch_shape or"),
         (lambda: layer().step(X, layer("cosine").init_cache(B, 3)), "prepared for"),
