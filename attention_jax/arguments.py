@@ -38,6 +38,7 @@ from attention_jax.types import Array
         "dropout_rng",
         "bias",
         "extras",
+        "row_indices",
     ],
     meta_fields=[],
 )
@@ -53,6 +54,8 @@ class Operands:
       dropout_rng: a typed PRNG key, or None without dropout.
       bias: [..., T or 1, S or 1], added to the scores, or None.
       extras: what the score takes besides params and positions, numbers [...] each.
+      row_indices: [..., T], the numbers that dropout draws a query's keys from; None for
+        0, 1, ... in order of the queries of all sequences.
     """
 
     query: Array
@@ -65,6 +68,7 @@ class Operands:
     dropout_rng: Array | None
     bias: Array | None = None
     extras: dict[str, Any] = dataclasses.field(default_factory=dict)
+    row_indices: Array | None = None
 
     @property
     def num_queries(self) -> int:
@@ -385,8 +389,11 @@ def _broadcast_leading(**leading: tuple[int, ...]) -> tuple[int, ...]:
         return jnp.broadcast_shapes(*leading.values())
     except ValueError:
         listed = ", ".join(f"{name} {shape}" for name, shape in leading.items())
+        hint = ""
+        if len(leading["query"]) == len(leading["keys"]) == 2:
+            hint = "; dot_product_attention takes [B, T, heads, features]"
         raise ValueError(
-            f"the leading axes do not broadcast against each other: {listed}"
+            f"the leading axes do not broadcast against each other: {listed}{hint}"
         ) from None
 
 

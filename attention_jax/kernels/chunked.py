@@ -31,7 +31,6 @@ from attention_jax.kernels.reference import (
     attend_rows,
     core_ndims,
     make_block,
-    row_numbers,
 )
 from attention_jax.types import Array, Int
 
@@ -47,7 +46,7 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
         # Blocks are planned by sizes.
         return attend_reference(operands, options)
     leading = operands.leading(options.score)
-    num_queries, num_keys = operands.num_queries, operands.num_keys
+    num_keys = operands.num_keys
     plan = plan_blocks(operands, options)
     outer, inner = group_leading(leading, plan.sequences)
     key_ranges = None
@@ -64,7 +63,7 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
             and not (ranges.ndim > 2 and on_auto_mesh(operands))
         ):
             key_ranges = _ranges_of_groups(ranges, leading, outer, inner)
-    block, axes, tree = make_block(operands, options, row_numbers(leading, num_queries))
+    block, axes, tree = make_block(operands, options)
     block = jax.tree.map(
         lambda x, letters: _regroup(x, len(letters), leading, outer, inner), block, axes
     )
@@ -199,10 +198,8 @@ def attend_needed(
 
     # A custom derivative knows its arguments only. What else a function computes with, such as
     # a learned number that a score has captured, would get none, so that all keys are taken.
-    narrowest = functools.partial(
-        on_some, start=key_range[0], width=widths(num_keys)[-1]
-    )
-    captured = jax.make_jaxpr(narrowest)(block).consts
+    narrowest = functools.partial(on_some, width=widths(num_keys)[-1])
+    captured = jax.make_jaxpr(narrowest)(block, key_range[0]).consts
     if any(isinstance(one, jax.core.Tracer) for one in captured):
         return attend(block)
     needed = jax.custom_jvp(narrow)
@@ -304,9 +301,12 @@ def _split(array: Array, axis: int, blocks: int) -> Array:
     axis += array.ndim
     size = math.ceil(array.shape[axis] / blocks)
     padding = blocks * size - array.shape[axis]
-    ends = [(0, 0)] * array.ndim
-    ends[axis] = (0, padding)
-    mode = "constant" if array.dtype == bool else "edge"
-    padded = jnp.pad(array, ends, mode=mode) if padding else array
+    if padding:
+        # Not by jnp.pad's mode "edge": it takes the edges of every axis, and the derivative
+        # of that, where devices divide one, is a message from each to the next.
+        last = jax.lax.slice_in_dim(array, -1, None, axis=axis)
+        if array.dtype == bool:
+            last = jnp.zeros_like(last)
+        array = jnp.concatenate([array, jnp.repeat(last, padding, axis)], axis)
     shape = (*array.shape[:axis], blocks, size, *array.shape[axis + 1 :])
-    return jnp.moveaxis(padded.reshape(shape), axis, 0)
+    return jnp.moveaxis(array.reshape(shape), axis, 0)

@@ -233,14 +233,13 @@ def operand_axes(operands: Operands, score: Score) -> Any:
         "key_positions": "S",
         "dropout_rng": None if operands.dropout_rng is None else "",
         "bias": None if operands.bias is None else "TS",
+        "row_indices": None if operands.row_indices is None else "T",
         "extras": jax.tree.map(lambda _: "", operands.extras),
     }
     return dataclasses.replace(operands, **own)
 
 
-def make_block(
-    operands: Operands, options: Options, row_indices: Array
-) -> tuple[Block, Block, Any]:
+def make_block(operands: Operands, options: Options) -> tuple[Block, Block, Any]:
     """The block of a whole call, each array's axes, and how its keys are put together.
 
     The axes are letters, T for queries and S for keys; as many as the array has without
@@ -249,6 +248,9 @@ def make_block(
     operands = operands.prepared(options.score)
     sums = COLUMN_SUM in options.statistics
     valid = jnp.ones(operands.num_queries, bool) if sums else None
+    row_indices = operands.row_indices
+    if row_indices is None:
+        row_indices = row_numbers(operands, options.score)
 
     def block(operands: Any, row_indices: Any, valid: Any) -> Block:
         return Block(
@@ -277,9 +279,9 @@ def core_ndims(axes: Block) -> Any:
     return jax.tree.map(len, axes)
 
 
-def row_numbers(leading: tuple[int, ...], num_queries: int) -> Int[Array, "... T"]:
+def row_numbers(operands: Operands, score: Score) -> Int[Array, "... T"]:
     """A number for every query of the call."""
-    shape = (*leading, num_queries)
+    shape = (*operands.leading(score), operands.num_queries)
     return jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape)
 
 
@@ -351,9 +353,7 @@ def attend_reference(operands: Operands, options: Options) -> Rows:
         operands = zero_unused(operands, jnp.any(allowed, axis=-2))
         operands = dataclasses.replace(operands, mask=masks.Dense(allowed))
     leading = operands.leading(options.score)
-    block, axes, tree = make_block(
-        operands, options, row_numbers(leading, operands.num_queries)
-    )
+    block, axes, tree = make_block(operands, options)
 
     def one_sequence(block: Block) -> Rows:
         return attend_rows(options, tree, block).divided()

@@ -6,6 +6,7 @@ how they lie; what an `Auto` axis divides is for the compiler to follow, and ins
 there is nothing to do.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from attention_jax.arguments import Operands, Options
-from attention_jax.kernels.reference import operand_axes
+from attention_jax.kernels.reference import operand_axes, row_numbers
 from attention_jax.statistics import COLUMN_SUM, result_names
 from attention_jax.types import Array
 
@@ -33,6 +34,9 @@ def on_each_device(
     along theirs: that is the communication there is.
     """
     mesh = operands.explicit_mesh
+    if operands.dropout_rng is not None:
+        numbers = row_numbers(operands, options.score)
+        operands = dataclasses.replace(operands, row_indices=numbers)
     num_axes = len(operands.leading(options.score))
     letters = operand_axes(operands, options.score)
     specs = [
@@ -80,13 +84,22 @@ def on_each_device(
         return context, weights, statistics
 
     weights = by_row if options.return_weights else None
-    return jax.shard_map(
+    divided = jax.shard_map(
         here,
         mesh=mesh,
         in_specs=(in_specs, PartitionSpec()),
         out_specs=(by_row, weights, statistics),
         axis_names=set(mesh.explicit_axes),
-    )(operands, rows)
+    )
+    try:
+        return divided(operands, rows)
+    except NotImplementedError as error:
+        if "Closing over" not in str(error):
+            raise
+        raise ValueError(
+            "the score or the normalizer captures an array that lies on a mesh with "
+            "Explicit axes: give it as one of the score's params instead"
+        ) from error
 
 
 def _names(entry: Any) -> tuple[str, ...]:

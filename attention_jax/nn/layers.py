@@ -14,11 +14,14 @@ def linear(
     """x W + b over any leading axes, as one two-dimensional product.
 
     With the leading axes flattened the kernel's gradient is a plain xᵀ ȳ; a product of
-    three-dimensional arrays transposes the result too.
+    three-dimensional arrays copies x or ȳ first. Where a mesh is set whose devices may
+    divide one of those axes they are not flattened, which would gather x on every device.
     """
-    y = x.reshape(-1, x.shape[-1]) @ kernel
+    mesh = jax.sharding.get_abstract_mesh()
+    divided = len(mesh.manual_axes) < len(mesh.axis_names)
+    y = (x if divided else x.reshape(-1, x.shape[-1])) @ kernel
     if bias is not None:
-        y = y + bias[None]
+        y = y + jnp.broadcast_to(bias, y.shape)
     return y.reshape(*x.shape[:-1], kernel.shape[-1])
 
 

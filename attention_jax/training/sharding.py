@@ -1,5 +1,6 @@
 """How a step's arrays lie on the devices: on one, or the batch spread over all of them."""
 
+import contextlib
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +25,12 @@ class DataSharding(NamedTuple):
     def shard_batch(self, batch: Any) -> Any:
         """The global batch, which every process has, its rows divided among the devices."""
         return _place(batch, self.by_row)
+
+    def in_use(self) -> contextlib.AbstractContextManager:
+        """While a step is traced: what would gather divided rows learns of the mesh."""
+        if self.replicated is None:
+            return contextlib.nullcontext()
+        return jax.sharding.use_abstract_mesh(self.replicated.mesh.abstract_mesh)
 
     def local(self, tree: Any) -> Any:
         """Replicated arrays as this process's own on one device, for dev evaluation."""

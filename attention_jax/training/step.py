@@ -147,7 +147,8 @@ def make_train_step(
             )
             return mean_objective(sums), sums
 
-        gradients, sums = jax.grad(objective, has_aux=True)(state.params)
+        with sharding.in_use():
+            gradients, sums = jax.grad(objective, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = StepMetrics(sums, optax.tree.norm(gradients))

@@ -186,6 +186,30 @@ def test_the_smallest_width_that_covers_the_range_is_taken(first, last, width):
     np.testing.assert_array_equal(rows.statistics["argmax"], [start, -1])
 
 
+@pytest.mark.parametrize(
+    ("score", "normalizer", "skips"),
+    [
+        ("scaled_dot", "softmax", True),
+        (aj.with_alibi("additive", [0.5, 0.1]), "entmax15", True),
+        (lambda query, keys: keys @ query, "softmax", False),
+        ("scaled_dot", lambda scores, where=None: aj.softmax(scores, where), False),
+    ],
+)
+def test_keys_are_skipped_where_nobody_can_tell(score, normalizer, skips):
+    case = arrays("additive", T=T, S=S, leading=(2,))
+
+    def context(*operands):
+        params = case.params if "additive" in repr(score) else None
+        options = {"score": score, "normalizer": normalizer, "params": params}
+        return aj.attention(
+            *operands, mask=masks.causal(), implementation="chunked", **options
+        ).context
+
+    for function in (context, jax.grad(lambda *a: context(*a).sum())):
+        text = str(jax.make_jaxpr(function)(*case[:3]))
+        assert (" cond[" in text) == skips
+
+
 def test_few_keys_are_taken_whole():
     assert block_sparsity.widths(64) == (64,) and block_sparsity.widths(0) == (0,)
     assert block_sparsity.widths(65) == (65,) and block_sparsity.widths(129) == (
