@@ -155,7 +155,7 @@ class MultiHeadAttention(nnx.Module):
                 )
             )(jax.random.split(rngs.params(), self.num_heads))
         self.score_params = nnx.Dict({n: nnx.Param(x) for n, x in values.items()})
-        self.rngs = rngs.dropout.fork() if dropout_rate > 0 else None
+        self.rngs = rngs.dropout.fork() if dropout_rate else None
 
     def __call__(
         self,
@@ -254,7 +254,7 @@ class MultiHeadAttention(nnx.Module):
                 positions[name] = groups.split(name, array, 1)
         if deterministic is None:
             deterministic = self.deterministic
-        drops = self.dropout_rate > 0 and not deterministic
+        drops = self.dropout_rate and not deterministic
         found = attention(
             query,
             keys,
