@@ -113,6 +113,8 @@ def test_numbers_of_combinators_differ_by_head():
     for given in (SLOPES[:2], SLOPES[:, None]):
         with pytest.raises(ValueError, match="slope of _with_alibi"):
             attend(KERNELS[0], score=aj.with_alibi("dot", given))
+    with pytest.raises(TypeError, match="score_mod must be a function"):
+        aj.from_score_mod("alibi")
     with pytest.raises(ValueError, match="cap must be positive, not -1"):
         aj.soft_cap("dot", [1.0, -1.0])
 
