@@ -32,7 +32,7 @@ from attention_jax.functions.registry import Registry
 from attention_jax.functions.score import get_score
 from attention_jax.functions.static_args import captures
 from attention_jax.kernels.chunked import attend_chunked
-from attention_jax.kernels.cost_model import choose
+from attention_jax.kernels.cost_model import auto_mesh, choose
 from attention_jax.kernels.explain import Explanation, explain
 from attention_jax.kernels.masking import zero_unused
 from attention_jax.kernels.reference import (
@@ -329,11 +329,13 @@ def _attend(
     operands: Operands, options: Options, name: str, rows: Array | None = None
 ) -> AttentionOutput:
     """The kernel's result in the query's dtype, of all queries or of those in `rows`."""
-    precision = contextlib.nullcontext()
-    if options.precision is not None:
-        precision = jax.default_matmul_precision(options.precision)
     attend_here = functools.partial(_attend_here, options, name)
-    with precision:
+    with contextlib.ExitStack() as context:
+        if options.precision is not None:
+            context.enter_context(jax.default_matmul_precision(options.precision))
+        if (mesh := auto_mesh(operands)) is not None:
+            # Known to be so inside loops too, where types say nothing of it.
+            context.enter_context(jax.sharding.use_abstract_mesh(mesh))
         if operands.explicit_mesh is None:
             return attend_here(operands, rows)
         return AttentionOutput(*on_each_device(attend_here, operands, options, rows))

@@ -22,7 +22,7 @@ from attention_jax.kernels.block_sparsity import (
     used_keys,
     widths,
 )
-from attention_jax.kernels.cost_model import is_symbolic, on_auto_mesh, plan_blocks
+from attention_jax.kernels.cost_model import auto_mesh, is_symbolic, plan_blocks
 from attention_jax.kernels.masking import zero_unused
 from attention_jax.kernels.reference import (
     Block,
@@ -60,7 +60,7 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
             and operands.dropout_rng is None
             and len(widths(num_keys)) > 1
             # The devices need not agree on the keys that any of them needs.
-            and not (ranges.ndim > 2 and on_auto_mesh(operands))
+            and not (ranges.ndim > 2 and auto_mesh(operands) is not None)
         ):
             key_ranges = _ranges_of_groups(ranges, leading, outer, inner)
     block, axes, tree = make_block(operands, options)
