@@ -389,8 +389,11 @@ def _broadcast_leading(**leading: tuple[int, ...]) -> tuple[int, ...]:
         return jnp.broadcast_shapes(*leading.values())
     except ValueError:
         listed = ", ".join(f"{name} {shape}" for name, shape in leading.items())
+        hint = ""
+        if len(leading["query"]) == len(leading["keys"]) == 2:
+            hint = "; dot_product_attention takes [B, T, heads, features]"
         raise ValueError(
-            f"the leading axes do not broadcast against each other: {listed}"
+            f"the leading axes do not broadcast against each other: {listed}{hint}"
         ) from None
 
 

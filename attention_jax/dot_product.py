@@ -97,6 +97,7 @@ def dot_product_attention(
             raise ValueError(
                 f"scale multiplies dot products, but the score is {score!r}"
             )
+        check_params(score, params, {})
         score, params = _dot_times_scale, {"scale": _check_scale(scale, query)}
     conditions = []
     if isinstance(mask, Mask):

@@ -126,3 +126,5 @@ def test_heads_after_positions_are_noted():
     ):
         explained = aj.explain_attention(query, keys, keys)
         assert explained.note == "" and "note" not in str(explained)
+    with pytest.raises(ValueError, match=r"leading axes .*\(2, 9\).*dot_product_att"):
+        aj.attention(np.ones((2, 9, 8, 16)), *(np.ones((2, 7, 8, 16)),) * 2)

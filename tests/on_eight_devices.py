@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -248,6 +249,36 @@ def test_inside_a_shard_map(normalizer):
     compiled = mapped.lower(arrays, by_row).compile()
     assert not collectives(compiled)
     close(compiled(arrays, by_row), program(arrays, by_row))
+
+
+@KINDS
+def test_a_layer_and_its_cache_send_gradients_alone(kind):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(kind,))
+    layer = aj.MultiHeadAttention(
+        4, 8, num_key_value_heads=2, score="additive", rngs=nnx.Rngs(0)
+    )
+    graph, params = nnx.split(layer, nnx.Param)
+
+    @jax.jit
+    def step(params, x, cache):
+        return nnx.merge(graph, params).step(x, cache)
+
+    @jax.jit
+    @jax.grad
+    def gradient(params, x):
+        return (nnx.merge(graph, params)(x, mask=masks.causal()) ** 2).sum()
+
+    given = params, normal(8, 3, 8), layer.init_cache(8, 5)
+    by_row = P(), P("data"), jax.tree.map(lambda x: P(*["data"][: x.ndim]), given[2])
+    divided = jax.device_put(
+        given, jax.tree.map(lambda spec: NamedSharding(mesh, spec), by_row)
+    )
+    program = step.lower(*divided).compile()
+    assert not collectives(program)
+    close(program(*divided), step(*given))
+    program = gradient.lower(*divided[:2]).compile()
+    assert set(collectives(program)) == {"all-reduce"}
+    close(program(*divided[:2]), gradient(*given[:2]))
 
 
 def step_sends(monkeypatch, score, wiring, *, in_blocks=False, **model):

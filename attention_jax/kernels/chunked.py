@@ -59,6 +59,8 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
             # Dropout is drawn for whole rows.
             and operands.dropout_rng is None
             and len(widths(num_keys)) > 1
+            # One block of all queries needs about as many keys, and a choice costs time.
+            and (plan.blocks > 1 or operands.num_queries < num_keys)
             # The devices need not agree on the keys that any of them needs.
             and not (ranges.ndim > 2 and auto_mesh(operands) is not None)
         ):

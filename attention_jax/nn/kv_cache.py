@@ -14,7 +14,8 @@ class KVCache(NamedTuple):
     """The keys and values of the tokens so far, with room for S of them; a pytree.
 
     Made by `MultiHeadAttention.init_cache`, filled by its `step` and `extend`. It is a
-    value: these return another.
+    value: these return another. The cache of some of the sequences, for a beam:
+    `jax.tree.map(lambda x: x[chosen] if x.ndim else x, cache)`.
 
     Attributes:
       keys: each head's projected keys, with all that the score does to keys alone.
@@ -43,7 +44,7 @@ class KVCache(NamedTuple):
         values: Float[Array, "... T V"],
         positions: Int[Array, "... T"],
     ) -> "KVCache":
-        """The cache with T more tokens, in the dtypes that it has.
+        """The cache with T more tokens, in its dtypes and divided among devices as it is.
 
         Raises:
           ValueError: there is no room for them, as far as that can be seen: not if `length`
@@ -52,12 +53,15 @@ class KVCache(NamedTuple):
         count = values.shape[-2]
         filled = 0 if isinstance(self.length, jax.core.Tracer) else int(self.length)
         if filled + count > self.max_length:
+            holds = f" that holds {filled}" if filled else ""
             raise ValueError(
-                f"the cache is full: it has room for max_length = {self.max_length} tokens "
-                f"and holds {filled}, so that {count} more do not fit"
-                if filled
-                else f"the cache has room for max_length = {self.max_length} tokens, "
-                f"not for {count}"
+                f"{count} tokens do not fit into a cache of max_length = "
+                f"{self.max_length}{holds}"
+            )
+        if self.keys.score.prepare != keys.score.prepare:
+            raise ValueError(
+                f"the cache was made for the score {self.keys.score!r}, "
+                f"not for {keys.score!r}"
             )
 
         def written(old: Array, new: Array, core: int) -> Array:
@@ -65,13 +69,14 @@ class KVCache(NamedTuple):
             expected = (*old.shape[:axis], count, *old.shape[axis + 1 :])
             if new.shape != expected:
                 raise ValueError(
-                    f"the cache was made for keys and values {list(expected)} of {count} "
-                    f"tokens, but these are {list(new.shape)}: its batch_shape or layer "
-                    "is another"
+                    f"the cache was made for arrays {list(expected)} of {count} tokens, "
+                    f"but these are {list(new.shape)}: its batch_shape or layer is another"
                 )
-            return jax.lax.dynamic_update_slice_in_dim(
-                old, new.astype(old.dtype), self.length, axis
-            )
+            new = new.astype(old.dtype)
+            sharding = jax.typeof(old).sharding
+            if sharding.mesh.explicit_axes:
+                new = jax.sharding.reshard(new, sharding)
+            return jax.lax.dynamic_update_slice_in_dim(old, new, self.length, axis)
 
         old, tree = jax.tree.flatten(self.keys)
         leaves = map(written, old, keys.leaves, keys.core_ndims)

@@ -141,21 +141,23 @@ class MultiHeadAttention(nnx.Module):
         self.key = linear(self.in_kv_features, key_heads)
         self.value = linear(self.in_kv_features, key_heads)
         self.out = linear(heads, self.out_features, axis=(-2, -1))
-        sizes = {} if alignment_size is None else {"alignment_size": alignment_size}
+        width = self.head_features
+        alignment_size = size("alignment_size", alignment_size, width)
         values: dict[str, Array] = {}
         if self.score.params:
             values = jax.vmap(
                 lambda rng: init_score_params(
                     rng,
                     self.score,
-                    query_size=self.head_features,
-                    key_size=self.head_features,
+                    query_size=width,
+                    key_size=width,
+                    value_size=width,
+                    alignment_size=alignment_size,
                     dtype=param_dtype,
-                    **sizes,
                 )
             )(jax.random.split(rngs.params(), self.num_heads))
         self.score_params = nnx.Dict({n: nnx.Param(x) for n, x in values.items()})
-        self.rngs = rngs.dropout.fork() if dropout_rate > 0 else None
+        self.rngs = rngs.dropout.fork() if dropout_rate else None
 
     def __call__(
         self,
@@ -254,7 +256,7 @@ class MultiHeadAttention(nnx.Module):
                 positions[name] = groups.split(name, array, 1)
         if deterministic is None:
             deterministic = self.deterministic
-        drops = self.dropout_rate > 0 and not deterministic
+        drops = self.dropout_rate and not deterministic
         found = attention(
             query,
             keys,

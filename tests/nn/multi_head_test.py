@@ -1,4 +1,4 @@
-"""The layer is flax's with the default score; every score decodes from the cache."""
+"""The layer is flax's with the default score, and `attention` by heads with any."""
 
 import pickle
 
@@ -50,117 +50,46 @@ def test_with_scaled_dot_it_is_that_of_flax(key_heads):
             np.testing.assert_allclose(mine, flax, **CLOSE)
 
 
-def test_steps_are_those_of_flax():
-    theirs = nnx.MultiHeadAttention(H, F, 8, decode=True, rngs=nnx.Rngs(0))
-    ours = MultiHeadAttention(H, F, 8, rngs=nnx.Rngs(0))  # The same initial values.
-    x = draw(B, 12, F)
-    theirs.init_cache(x.shape)
-    graph, state = nnx.split(theirs)
-
-    def flax_step(state, token):
-        module = nnx.merge(graph, state)
-        output = module(token)
-        return nnx.state(module), output
-
-    def step(cache, token):
-        output, cache = ours.step(token, cache)
-        return cache, output
-
-    tokens = jnp.swapaxes(x, 0, 1)[:, :, None]
-    _, expected = jax.jit(lambda: jax.lax.scan(flax_step, state, tokens))()
-    _, found = jax.jit(lambda: jax.lax.scan(step, ours.init_cache(B, 20), tokens))()
-    np.testing.assert_allclose(found, expected, **CLOSE)
+def by_head(score, b, h, q, k):
+    return score + 0.1 * (h * k - b * q).astype(score.dtype)
 
 
-@pytest.mark.parametrize("score", aj.score_names())
-def test_steps_give_the_rows_of_one_call(score):
-    """One or several tokens at a time; what is not filled is not seen, even if NaN."""
-    far = nnx.initializers.constant(30.0)  # Distances between points far from 0.
-    module = layer(
-        score,
-        num_key_value_heads=2,
-        bias_init=far if score == "euclidean" else BIAS,
-    )
-    mask = masks.window(3, 0)
-    x = draw(B, 9, F)
-
-    def full_of_nan(leaf):
-        nan = jnp.issubdtype(leaf.dtype, jnp.floating)
-        return jnp.full_like(leaf, jnp.nan) if nan else leaf
-
-    def step(cache, tokens):
-        output, cache = module.step(tokens, cache, mask=mask)
-        return cache, output
-
-    @jax.jit
-    def both(x):
-        cache = jax.tree.map(full_of_nan, module.init_cache(B, 11))
-        cache, prompt = step(cache, x[:, :3])
-        cache, singles = jax.lax.scan(step, cache, x[:, 3:7].swapaxes(0, 1)[:, :, None])
-        cache, pair = step(cache, x[:, 7:])
-        singles = singles[:, :, 0].swapaxes(0, 1)
-        found = jnp.concatenate([prompt, singles, pair], axis=1)
-        return found, cache, module(x, mask=mask)
-
-    found, cache, whole = both(x)
-    np.testing.assert_allclose(found, whole, **CLOSE)
-    assert cache.length == 9 and cache.positions[0, :9].tolist() == list(range(9))
-
-
-def test_each_head_has_its_own_parameters_numbers_and_index():
-    """Grouped or not, a head is `attention` with what is its own."""
+@pytest.mark.parametrize("key_heads", [4, 2, 1])
+def test_each_head_has_its_own_parameters_numbers_and_index(key_heads):
+    """Grouped or not, it is `attention` with an axis of heads and copied keys."""
     lengths = np.array(
         [5, 3, 0, 4]
-    )  # As many as heads: they are the sequences' all the same.
-    x, bias = draw(4, 5, F), draw(H, 5, 5)
-    slopes = np.array([0.0, 0.5, 1.0, 2.0])
-    allowed = draw(4, H, 5, 5) < 1
-
-    def by_head(score, b, h, q, k):
-        return score + 0.1 * (h * k - b * q).astype(score.dtype)
-
-    score = aj.from_score_mod(by_head, aj.with_alibi("additive", slopes))
+    )  # As many as heads, but the sequences' all the same.
+    x, bias, allowed = draw(4, 5, F), draw(H, 5, 5), draw(4, H, 5, 5) < 1
     positions = np.arange(5) + np.arange(4)[:, None] * 2
-    given = {"return_weights": True, "statistics": ("entropy", "column_sum")}
-    for key_heads in (4, 2, 1):
-        module = layer(score, num_key_value_heads=key_heads, alignment_size=3)
-        assert module.score_params["w_query"].shape == (H, 2, 3)
-        found = module(
-            x,
-            mask=masks.padding(lengths) & allowed,
-            bias=bias,
-            query_positions=positions,
-            **given,
-        )
-        group = H // key_heads
-        q, k, v = module.query(x), module.key(x), module.value(x)
-        contexts = []
-        for h in range(H):
-            alibi = aj.with_alibi("additive", slopes[h])
-            expected = aj.attention(
-                q[:, None, :, h],
-                k[:, None, :, h // group],
-                v[:, None, :, h // group],
-                score=aj.from_score_mod(
-                    lambda s, b, _, q, k, h=h: by_head(s, b, h, q, k), alibi
-                ),
-                params={n: p[h] for n, p in module.score_params.items()},
-                mask=masks.padding(lengths[:, None]) & allowed[:, h][:, None],
-                bias=bias[h],
-                query_positions=positions[:, None],
-                key_positions=positions[:, None],
-                **given,
-            )
-            contexts.append(expected.context[:, 0])
-            np.testing.assert_allclose(
-                found.weights[:, h], expected.weights[:, 0], **CLOSE
-            )
-            for name, value in expected.statistics.items():
-                np.testing.assert_allclose(
-                    found.statistics[name][:, h], value[:, 0], **CLOSE
-                )
-        output = module.out(jnp.stack(contexts, axis=-2))
-        np.testing.assert_allclose(found.context, output, **CLOSE)
+    slopes = np.array([0.0, 0.5, 1.0, 2.0])
+    score = aj.from_score_mod(by_head, aj.with_alibi("additive", slopes))
+    module = layer(score, num_key_value_heads=key_heads, alignment_size=3)
+    assert module.score_params["w_query"].shape == (H, 2, 3)
+    given = {
+        "bias": bias,
+        "return_weights": True,
+        "statistics": ("entropy", "column_sum", aj.top_k(2)),
+    }
+    found = module(
+        x, mask=masks.padding(lengths) & allowed, query_positions=positions, **given
+    )
+    q, k, v = (f(x).swapaxes(1, 2) for f in (module.query, module.key, module.value))
+    expected = aj.attention(
+        q,
+        *(jnp.repeat(y, H // key_heads, axis=1) for y in (k, v)),
+        score=score,
+        params={name: param[...] for name, param in module.score_params.items()},
+        mask=masks.padding(lengths[:, None]) & allowed,
+        query_positions=positions[:, None],
+        key_positions=positions[:, None],
+        **given,
+    )
+    output = module.out(expected.context.swapaxes(1, 2))
+    expected = expected._replace(context=output)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, **CLOSE), found, expected
+    )
 
 
 def test_an_additive_score_a_head_trains():
@@ -211,30 +140,6 @@ def test_it_is_a_module_like_others():
     assert "Total Parameters: 228" in nnx.tabulate(module, x)
 
 
-def test_what_is_kept_is_attended_to_again():
-    """Keys of another sequence, prepared once."""
-    module = layer("additive", in_kv_features=3, num_key_value_heads=2)
-    x, memory = draw(B, 2, F), draw(B, 4, 3)
-    kept = module.extend(module.init_cache((B,), 6), memory)
-    again = pickle.loads(pickle.dumps(kept))
-    np.testing.assert_allclose(module(x, again), module(x, memory), **CLOSE)
-    small = module.init_cache(B, 6, jnp.bfloat16)
-    assert all(
-        leaf.dtype == jnp.bfloat16 for leaf in (*small.keys.leaves, small.values)
-    )
-    small = module.extend(small, memory)
-    np.testing.assert_allclose(module(x, small), module(x, memory), atol=0.05)
-
-
-def test_a_full_cache_is_refused_or_seen():
-    module, x = layer(), draw(B, 2, F)
-    _, cache = module.step(x, module.init_cache(B, 3))
-    with pytest.raises(ValueError, match="max_length = 3 tokens and holds 2"):
-        module.step(x, cache)
-    output, cache = jax.jit(module.step)(x, cache)
-    assert np.isnan(output).all() and cache.length == 4
-
-
 X = draw(B, 3, F)
 
 
@@ -270,7 +175,10 @@ X = draw(B, 3, F)
             "mask must have leading axes that end in the 4 heads",
         ),
         (lambda: layer().step(X[:1], layer().init_cache(B, 3)), "its batch_shape or"),
-        (lambda: layer().step(X, layer("cosine").init_cache(B, 3)), "prepared for"),
+        (
+            lambda: layer().step(X, layer("euclidean").init_cache(B, 3)),
+            "the score eucl",
+        ),
         (lambda: layer()(X, layer().init_cache(B, 3), X), "values and key_positions"),
         (lambda: layer().init_cache(B, 0), "max_length must be at least 1"),
     ],
