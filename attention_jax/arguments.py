@@ -4,6 +4,7 @@
 `Options`, what a compiled attention is specialised on.
 """
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
@@ -145,6 +146,12 @@ class Options(static_args.ByIdentity):
     statistics: tuple[str | TopK, ...] = ()
     chunk_size: int | None = None
     precision: str | None = None
+
+    def products(self) -> contextlib.AbstractContextManager:
+        """In which matrix products are traced. JAX traces custom derivatives later, outside."""
+        if self.precision is None:
+            return contextlib.nullcontext()
+        return jax.default_matmul_precision(self.precision)
 
 
 @dataclasses.dataclass(frozen=True)

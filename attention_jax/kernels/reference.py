@@ -324,9 +324,9 @@ def attend_rows(options: Options, keys_tree: Any, block: Block) -> Rows:
 
     rows = (block.query, where, block.query_positions, block.row_indices, bias)
     in_axes = tuple(None if array is None else 0 for array in rows)
-    context, total, described = jax.vmap(
-        query_first(one, num_queries), in_axes=in_axes
-    )(*rows)
+    mapped = jax.vmap(query_first(one, num_queries), in_axes=in_axes)
+    with options.products():
+        context, total, described = mapped(*rows)
     if described is None:
         return Rows(context, total, None, {}, None)
     scores, weights = described
