@@ -24,9 +24,9 @@ from attention_jax.arguments import (
     check_params,
     compute_dtype,
     floating,
-    integers,
 )
 from attention_jax.errors import unknown_name
+from attention_jax.functions import numbers
 from attention_jax.functions.prepared import PreparedKeys, run_prepare
 from attention_jax.functions.registry import Registry
 from attention_jax.functions.score import get_score
@@ -147,7 +147,7 @@ def attend(
         score=score,
         normalizer=normalizer,
         params=params,
-        query_positions=integers("query_position", query_position),
+        query_positions=numbers.integers("query_position", query_position),
         key_positions=key_positions,
         return_weights=True,
     ).check()
@@ -331,8 +331,7 @@ def _attend(
     """The kernel's result in the query's dtype, of all queries or of those in `rows`."""
     attend_here = functools.partial(_attend_here, options, name)
     with contextlib.ExitStack() as context:
-        if options.precision is not None:
-            context.enter_context(jax.default_matmul_precision(options.precision))
+        context.enter_context(options.default_precision())
         if (mesh := auto_mesh(operands)) is not None:
             # Known to be so inside loops too, where types say nothing of it.
             context.enter_context(jax.sharding.use_abstract_mesh(mesh))
@@ -431,7 +430,7 @@ def attention_rows(
 
 def _check_rows(rows: Any, num_queries: int) -> Array:
     # An empty list would be floats.
-    chosen = integers("rows", rows if np.size(rows) else np.zeros(0, np.int32))
+    chosen = numbers.integers("rows", rows if np.size(rows) else np.zeros(0, np.int32))
     if chosen.ndim != 1:
         raise ValueError(f"rows must be [R], but the shape is {chosen.shape}")
     if not isinstance(chosen, jax.core.Tracer):
