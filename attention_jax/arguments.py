@@ -4,8 +4,8 @@
 `Options`, what a compiled attention is specialised on.
 """
 
+import contextlib
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,26 +25,10 @@ from attention_jax.statistics import TopK, statistic_names, top_k
 from attention_jax.types import Array
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=[
-        "query",
-        "keys",
-        "values",
-        "params",
-        "mask",
-        "query_positions",
-        "key_positions",
-        "dropout_rng",
-        "bias",
-        "extras",
-        "row_indices",
-    ],
-    meta_fields=[],
-)
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Operands:
-    """Everything that may be traced; leading axes not yet broadcast.
+    """Everything that may be traced, of a call or a block; leading axes not yet broadcast.
 
     Attributes:
       query: [..., T, Q]. keys: [..., S, K] or PreparedKeys. values: [..., S, V].
@@ -54,8 +38,9 @@ class Operands:
       dropout_rng: a typed PRNG key, or None without dropout.
       bias: [..., T or 1, S or 1], added to the scores, or None.
       extras: what the score takes besides params and positions, numbers [...] each.
-      row_indices: [..., T], the numbers that dropout draws a query's keys from; None for
-        0, 1, ... in order of the queries of all sequences.
+      row_indices: [..., T], the numbers that dropout draws a query's keys from, so that it
+        does not depend on how rows are grouped; None for 0, 1, ... over all sequences.
+      valid: [T], which rows are no padding and count in sums over rows; None for all.
     """
 
     query: Array
@@ -69,6 +54,7 @@ class Operands:
     bias: Array | None = None
     extras: dict[str, Any] = dataclasses.field(default_factory=dict)
     row_indices: Array | None = None
+    valid: Array | None = None
 
     @property
     def num_queries(self) -> int:
@@ -145,6 +131,12 @@ class Options(static_args.ByIdentity):
     statistics: tuple[str | TopK, ...] = ()
     chunk_size: int | None = None
     precision: str | None = None
+
+    def default_precision(self) -> contextlib.AbstractContextManager:
+        """The context in which products have the precision asked for."""
+        if self.precision is None:
+            return contextlib.nullcontext()
+        return jax.default_matmul_precision(self.precision)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,16 +287,6 @@ def as_array(name: str, value: Any) -> Array:
         ) from error
 
 
-def integers(name: str, value: Any) -> Array:
-    """`value` as a JAX array of integers.
-
-    Raises:
-      TypeError: its dtype is not an integer's.
-      ValueError: an integer does not fit.
-    """
-    return numbers.integers(name, value)
-
-
 def compute_dtype(query: Array) -> Any:
     """promote(query dtype, float32): what everything is computed in."""
     # Spelt out, since promote_types refuses mixed types under strict dtype promotion.
@@ -450,7 +432,7 @@ def _check_positions(
     """Positions as integers [..., length]; counting from 0 if not given."""
     if positions is None:
         return jnp.arange(length)
-    array = integers(name, positions)
+    array = numbers.integers(name, positions)
     if array.ndim == 0:
         array = jnp.broadcast_to(array, (length,))
     if array.shape[-1] != length or not _broadcasts_to(array.shape[:-1], leading):

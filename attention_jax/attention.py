@@ -24,15 +24,15 @@ from attention_jax.arguments import (
     check_params,
     compute_dtype,
     floating,
-    integers,
 )
 from attention_jax.errors import unknown_name
+from attention_jax.functions import numbers
 from attention_jax.functions.prepared import PreparedKeys, run_prepare
 from attention_jax.functions.registry import Registry
 from attention_jax.functions.score import get_score
 from attention_jax.functions.static_args import captures
 from attention_jax.kernels.chunked import attend_chunked
-from attention_jax.kernels.cost_model import choose
+from attention_jax.kernels.cost_model import auto_mesh, choose
 from attention_jax.kernels.explain import Explanation, explain
 from attention_jax.kernels.masking import zero_unused
 from attention_jax.kernels.reference import (
@@ -147,7 +147,7 @@ def attend(
         score=score,
         normalizer=normalizer,
         params=params,
-        query_positions=integers("query_position", query_position),
+        query_positions=numbers.integers("query_position", query_position),
         key_positions=key_positions,
         return_weights=True,
     ).check()
@@ -330,11 +330,12 @@ def _attend(
     operands: Operands, options: Options, name: str, rows: Array | None = None
 ) -> AttentionOutput:
     """The kernel's result in the query's dtype, of all queries or of those in `rows`."""
-    precision = contextlib.nullcontext()
-    if options.precision is not None:
-        precision = jax.default_matmul_precision(options.precision)
     attend_here = functools.partial(_attend_here, options, name)
-    with precision:
+    with contextlib.ExitStack() as context:
+        context.enter_context(options.default_precision())
+        if (mesh := auto_mesh(operands)) is not None:
+            # Known to be so inside loops too, where types say nothing of it.
+            context.enter_context(jax.sharding.use_abstract_mesh(mesh))
         if operands.explicit_mesh is None:
             return attend_here(operands, rows)
         return AttentionOutput(*on_each_device(attend_here, operands, options, rows))
@@ -430,7 +431,7 @@ def attention_rows(
 
 def _check_rows(rows: Any, num_queries: int) -> Array:
     # An empty list would be floats.
-    chosen = integers("rows", rows if np.size(rows) else np.zeros(0, np.int32))
+    chosen = numbers.integers("rows", rows if np.size(rows) else np.zeros(0, np.int32))
     if chosen.ndim != 1:
         raise ValueError(f"rows must be [R], but the shape is {chosen.shape}")
     if not isinstance(chosen, jax.core.Tracer):

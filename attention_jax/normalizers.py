@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from attention_jax.functions import numbers
 from attention_jax.functions.batching import like
 from attention_jax.functions.normalizer import register_normalizer
-from attention_jax.functions.ordering import comparable
+from attention_jax.functions.ordering import comparable, select
 from attention_jax.types import Array, Bool, Float
 
 
@@ -165,7 +165,7 @@ def top_k_softmax(
         return softmax.function(scores, where)
     constant = jax.lax.stop_gradient(_masked(scores, where, -jnp.inf))
     candidates = comparable(constant)
-    largest, indices = jax.lax.top_k(candidates, k)
+    largest, indices = select(candidates, k)
     # By `min` rather than [..., -1:]: XLA turns a slice of a selection into a whole sort.
     smallest = jnp.min(largest, axis=-1, keepdims=True)
     # Ties are taken from the left, so up to the last index that was kept.

@@ -89,6 +89,15 @@ def like(constant: Array, data: Any) -> Array:
     return constant
 
 
+def may_be_divided() -> bool:
+    """Whether a mesh is set whose devices may divide the arrays that are traced here.
+
+    Inside a `shard_map` they are each device's own already.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    return len(mesh.manual_axes) < len(mesh.axis_names)
+
+
 def query_first(function: Callable[..., Any], num_queries: int) -> Callable[..., Any]:
     """`function`, computing matrix @ vector as vector @ matrixᵀ.
 

@@ -107,7 +107,7 @@ def on_needed_keys(
     choices = widths(num_keys)
     first, last = key_range
     # Widths fall, so those that suffice come first; the last of them is the best.
-    enough = jnp.array(choices, key_range.dtype) >= last - first
+    enough = jnp.array(choices, last.dtype) >= last - first
 
     def branch(width: int) -> Rows:
         return attend(jnp.minimum(first, num_keys - width), width)

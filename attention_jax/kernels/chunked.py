@@ -22,15 +22,16 @@ from attention_jax.kernels.block_sparsity import (
     used_keys,
     widths,
 )
-from attention_jax.kernels.cost_model import is_symbolic, on_auto_mesh, plan_blocks
+from attention_jax.kernels.cost_model import auto_mesh, is_symbolic, plan_blocks
 from attention_jax.kernels.masking import zero_unused
 from attention_jax.kernels.reference import (
-    Block,
     Rows,
     attend_reference,
     attend_rows,
     core_ndims,
     make_block,
+    take_keys,
+    take_queries,
 )
 from attention_jax.types import Array, Int
 
@@ -62,28 +63,28 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
             # One block of all queries needs about as many keys, and a choice costs time.
             and (plan.blocks > 1 or operands.num_queries < num_keys)
             # The devices need not agree on the keys that any of them needs.
-            and not (ranges.ndim > 2 and on_auto_mesh(operands))
+            and not (ranges.ndim > 2 and auto_mesh(operands) is not None)
         ):
             key_ranges = _ranges_of_groups(ranges, leading, outer, inner)
-    block, axes, tree = make_block(operands, options)
+    block, axes = make_block(operands, options)
     block = jax.tree.map(
         lambda x, letters: _regroup(x, len(letters), leading, outer, inner), block, axes
     )
 
-    def attend(block: Block) -> Rows:
+    def attend(block: Operands) -> Rows:
         return map_leading(
-            functools.partial(attend_rows, options, tree),
+            functools.partial(attend_rows, options),
             inner,
             [block],
             [core_ndims(axes)],
         )
 
-    def rows(block: Block, key_range: Array | None) -> Rows:
+    def rows(block: Operands, key_range: Array | None) -> Rows:
         if key_range is None:
             return attend(block)
         return attend_needed(attend, block, axes, key_range)
 
-    def one_group(block: Block, key_ranges: Array | None) -> Rows:
+    def one_group(block: Operands, key_ranges: Array | None) -> Rows:
         return over_blocks(rows, block, axes, key_ranges, plan.queries, inner).divided()
 
     # What is left of the leading axes inside a group belongs to its arrays.
@@ -162,9 +163,9 @@ def _ranges_of_groups(
 
 
 def attend_needed(
-    attend: Callable[[Block], Rows],
-    block: Block,
-    axes: Block,
+    attend: Callable[[Operands], Rows],
+    block: Operands,
+    axes: Any,
     key_range: Int[Array, "2"],
 ) -> Rows:
     """`attend(block)` on the keys that the block attends to and not many more.
@@ -175,11 +176,11 @@ def attend_needed(
     """
     num_keys = block.values.shape[-2]
 
-    def on_some(block: Block, start: Array, width: int) -> Rows:
-        rows = attend(block.slice_keys(axes, start, width))
+    def on_some(block: Operands, start: Array, width: int) -> Rows:
+        rows = attend(take_keys(block, axes, start, width))
         return over_all_keys(rows, start, num_keys)
 
-    def narrow(block: Block, key_range: Array) -> Rows:
+    def narrow(block: Operands, key_range: Array) -> Rows:
         attend = functools.partial(on_some, block)
         return on_needed_keys(attend, key_range, num_keys)
 
@@ -189,7 +190,9 @@ def attend_needed(
 
         def tangent(start: Array, width: int) -> Rows:
             @jax.checkpoint
-            def push_forward(block: Block, block_dot: Block, start: Array) -> Rows:
+            def push_forward(
+                block: Operands, block_dot: Operands, start: Array
+            ) -> Rows:
                 attend = functools.partial(on_some, start=start, width=width)
                 return jax.jvp(attend, (block,), (block_dot,))[1]
 
@@ -242,9 +245,9 @@ def _repeat(result: Any, times: int) -> Any:
 
 
 def over_blocks(
-    rows: Callable[[Block, Array | None], Rows],
-    block: Block,
-    axes: Block,
+    rows: Callable[[Operands, Array | None], Rows],
+    block: Operands,
+    axes: Any,
     key_ranges: Int[Array, "blocks 2"] | None,
     size: int,
     leading: tuple[int, ...],
@@ -265,13 +268,13 @@ def over_blocks(
         by_query.append(_split(array, axis, blocks))
         return array
 
-    block.slice_queries(axes, collect)
+    take_queries(block, axes, collect)
 
     @jax.checkpoint
     def one_block(slices: tuple) -> Rows:
         by_query, key_range = slices
         remaining = iter(by_query)
-        some = block.slice_queries(axes, lambda array, axis: next(remaining))
+        some = take_queries(block, axes, lambda array, axis: next(remaining))
         return rows(some, key_range)
 
     def step(column_sum: Array | None, slices: tuple) -> tuple[Array | None, Rows]:

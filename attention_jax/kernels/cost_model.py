@@ -52,8 +52,8 @@ def is_symbolic(operands: Operands) -> bool:
     return any(not isinstance(size, int) for shape in shapes for size in shape)
 
 
-def on_auto_mesh(operands: Operands) -> bool:
-    """Whether arrays are, or may be, divided among devices by the compiler.
+def auto_mesh(operands: Operands) -> Any:
+    """The mesh by which the compiler divides arrays, or may; None without.
 
     It can divide what is computed at once, not a loop over what is divided.
     """
@@ -62,11 +62,10 @@ def on_auto_mesh(operands: Operands) -> bool:
         for leaf in jax.tree.leaves(operands)
         if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     ]
-    return any(
-        mesh.shape[name] > 1
-        for mesh in (*meshes, jax.sharding.get_abstract_mesh())
-        for name in mesh.auto_axes
-    )
+    for mesh in (jax.sharding.get_abstract_mesh(), *meshes):
+        if any(mesh.shape[name] > 1 for name in mesh.auto_axes):
+            return mesh
+    return None
 
 
 def bytes_per_query(operands: Operands, options: Options) -> int:
@@ -152,7 +151,7 @@ def plan_blocks(operands: Operands, options: Options) -> Plan:
     sequences, num_queries = 1, operands.num_queries
     total = math.prod(operands.leading(options.score))
     share = 1
-    if on_auto_mesh(operands):
+    if auto_mesh(operands) is not None:
         # All of them: which of them a device has is for the compiler to say.
         sequences, share = max(1, total), max(1, math.ceil(total / jax.device_count()))
     chunk = options.chunk_size or max(1, rows_per_block(operands, options) // share)

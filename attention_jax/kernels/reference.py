@@ -20,7 +20,6 @@ from attention_jax.functions.batching import map_leading, query_first
 from attention_jax.functions.prepared import PreparedKeys
 from attention_jax.functions.score import Score
 from attention_jax.kernels.masking import dense_mask, mask_rows, zero_unused
-from attention_jax.masks import Mask
 from attention_jax.statistics import COLUMN_SUM, statistics_of_rows
 from attention_jax.types import Array, Bool, Float, Int
 
@@ -150,65 +149,6 @@ class Rows(NamedTuple):
         return self._replace(context=self.context / self.total, total=None)
 
 
-class Block(NamedTuple):
-    """The arrays of t queries and S keys; leading axes not yet broadcast.
-
-    Attributes:
-      params: the score's parameters.
-      extras: what else the score takes, numbers.
-      keys: the leaves of the score's prepared keys, [S, ...] each.
-      row_indices: the rows' numbers in the whole call; dropout is drawn from them, so that it
-        does not depend on how rows are grouped into blocks.
-      dropout_rng: None without dropout.
-      valid: which rows are not padding and count in sums over rows; None if none are asked
-        for.
-    """
-
-    params: dict[str, Array]
-    extras: dict[str, Any]
-    query: Float[Array, "... t Q"]
-    keys: list[Array]
-    values: Float[Array, "... S V"]
-    query_positions: Int[Array, "... t"]
-    key_positions: Int[Array, "... S"]
-    row_indices: Int[Array, "... t"]
-    mask: Mask | None
-    bias: Float[Array, "... #t #S"] | None
-    dropout_rng: Array | None
-    valid: Bool[Array, "t"] | None = None
-
-    def slice_queries(
-        self, axes: "Block", take: Callable[[Array, int], Array]
-    ) -> "Block":
-        """The block of the queries that `take(array, axis)` takes along their axis."""
-        num_queries = self.query.shape[-2]
-
-        def taken(array: Array, letters: str) -> Array:
-            if "T" not in letters:
-                return array
-            axis = letters.index("T") - len(letters)
-            return array if array.shape[axis] != num_queries else take(array, axis)
-
-        return jax.tree.map(taken, self, axes)
-
-    def slice_keys(self, axes: "Block", start: Int[Array, ""], width: int) -> "Block":
-        """The block of `width` keys from `start` on."""
-
-        def taken(array: Array, letters: str) -> Array:
-            if "S" not in letters:
-                return array
-            axis = letters.index("S") - len(letters)
-            if array.shape[axis] == 1:
-                return array
-            return jax.lax.dynamic_slice_in_dim(array, start, width, axis)
-
-        mask = self.mask
-        some = jax.tree.map(taken, self._replace(mask=None), axes._replace(mask=None))
-        return some._replace(
-            mask=None if mask is None else mask.keys_from(start, width)
-        )
-
-
 def operand_axes(operands: Operands, score: Score) -> Any:
     """The operands' own axes in the place of each array: T queries, S keys, others as dots."""
     keys, mask = operands.keys, operands.mask
@@ -234,49 +174,59 @@ def operand_axes(operands: Operands, score: Score) -> Any:
         "dropout_rng": None if operands.dropout_rng is None else "",
         "bias": None if operands.bias is None else "TS",
         "row_indices": None if operands.row_indices is None else "T",
+        "valid": None if operands.valid is None else "T",
         "extras": jax.tree.map(lambda _: "", operands.extras),
     }
     return dataclasses.replace(operands, **own)
 
 
-def make_block(operands: Operands, options: Options) -> tuple[Block, Block, Any]:
-    """The block of a whole call, each array's axes, and how its keys are put together.
-
-    The axes are letters, T for queries and S for keys; as many as the array has without
-    leading axes. Keys are put together by `jax.tree.unflatten(tree, block.keys)`.
-    """
-    operands = operands.prepared(options.score)
-    sums = COLUMN_SUM in options.statistics
-    valid = jnp.ones(operands.num_queries, bool) if sums else None
-    row_indices = operands.row_indices
-    if row_indices is None:
-        row_indices = row_numbers(operands, options.score)
-
-    def block(operands: Any, row_indices: Any, valid: Any) -> Block:
-        return Block(
-            operands.params,
-            operands.extras,
-            operands.query,
-            jax.tree.leaves(operands.keys.arrays),
-            operands.values,
-            operands.query_positions,
-            operands.key_positions,
-            row_indices,
-            operands.mask,
-            operands.bias,
-            operands.dropout_rng,
-            valid,
-        )
-
-    axes = block(operand_axes(operands, options.score), "T", "T" if sums else None)
-    assert isinstance(operands.keys, PreparedKeys)
-    tree = jax.tree.structure(operands.keys.arrays)
-    return block(operands, row_indices, valid), axes, tree
+def make_block(operands: Operands, options: Options) -> tuple[Operands, Any]:
+    """The block of a whole call, its keys prepared, and each array's own axes."""
+    block = operands.prepared(options.score)
+    if block.row_indices is None:
+        numbers = row_numbers(operands, options.score)
+        block = dataclasses.replace(block, row_indices=numbers)
+    if COLUMN_SUM in options.statistics:
+        valid = jnp.ones(operands.num_queries, bool)
+        block = dataclasses.replace(block, valid=valid)
+    return block, operand_axes(block, options.score)
 
 
-def core_ndims(axes: Block) -> Any:
+def core_ndims(axes: Any) -> Any:
     """The number of each array's own axes, as `map_leading` takes them."""
     return jax.tree.map(len, axes)
+
+
+def take_queries(
+    block: Operands, axes: Any, take: Callable[[Array, int], Array]
+) -> Operands:
+    """The block of the queries that `take(array, axis)` takes along their axis."""
+
+    def taken(array: Array, letters: str) -> Array:
+        if "T" not in letters:
+            return array
+        axis = letters.index("T") - len(letters)
+        return take(array, axis) if array.shape[axis] == block.num_queries else array
+
+    return jax.tree.map(taken, block, axes)
+
+
+def take_keys(
+    block: Operands, axes: Any, start: Int[Array, ""], width: int
+) -> Operands:
+    """The block of `width` keys from `start` on."""
+
+    def taken(array: Array, letters: str) -> Array:
+        axis = letters.find("S") - len(letters)
+        if "S" not in letters or array.shape[axis] == 1:
+            return array
+        return jax.lax.dynamic_slice_in_dim(array, start, width, axis)
+
+    mask = block.mask
+    block, axes = (dataclasses.replace(x, mask=None) for x in (block, axes))
+    some = jax.tree.map(taken, block, axes)
+    mask = None if mask is None else mask.keys_from(start, width)
+    return dataclasses.replace(some, mask=mask)
 
 
 def row_numbers(operands: Operands, score: Score) -> Int[Array, "... T"]:
@@ -285,16 +235,21 @@ def row_numbers(operands: Operands, score: Score) -> Int[Array, "... T"]:
     return jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape)
 
 
-def attend_rows(options: Options, keys_tree: Any, block: Block) -> Rows:
+def attend_rows(options: Options, block: Operands) -> Rows:
     """`attend_one` mapped over the queries of a block, and their statistics.
 
     Args:
       options: of the call.
-      keys_tree: how the score's keys are put together.
-      block: of one sequence, without leading axes.
+      block: of one sequence, without leading axes, its keys prepared.
     """
-    num_queries, num_keys = block.query.shape[0], block.values.shape[0]
-    keys = jax.tree.unflatten(keys_tree, block.keys)
+    # Also here: derivatives may be traced when the call is over.
+    with options.default_precision():
+        return _attend_rows(options, block)
+
+
+def _attend_rows(options: Options, block: Operands) -> Rows:
+    assert isinstance(block.keys, PreparedKeys)
+    num_queries, num_keys, keys = block.num_queries, block.num_keys, block.keys.arrays
     describes = options.return_weights or options.statistics
     where = bias = None
     if block.mask is not None:
@@ -353,9 +308,9 @@ def attend_reference(operands: Operands, options: Options) -> Rows:
         operands = zero_unused(operands, jnp.any(allowed, axis=-2))
         operands = dataclasses.replace(operands, mask=masks.Dense(allowed))
     leading = operands.leading(options.score)
-    block, axes, tree = make_block(operands, options)
+    block, axes = make_block(operands, options)
 
-    def one_sequence(block: Block) -> Rows:
-        return attend_rows(options, tree, block).divided()
+    def one_sequence(block: Operands) -> Rows:
+        return attend_rows(options, block).divided()
 
     return map_leading(one_sequence, leading, [block], [core_ndims(axes)])

@@ -1,9 +1,9 @@
 """Attention where its arrays are divided among devices: every device attends for its own part.
 
 Leading axes and queries are independent of each other, so that what is divided along them needs
-no communication. Only axes of type `Explicit` are handled here, whose arrays carry in their type
-how they lie; what an `Auto` axis divides is for the compiler to follow, and inside a `shard_map`
-there is nothing to do.
+no communication. Keys, values and masks divided along S are gathered once: the one exchange. Only
+axes of type `Explicit` are handled here, whose arrays carry in their type how they lie; what an
+`Auto` axis divides is for the compiler to follow, and inside a `shard_map` there is nothing to do.
 """
 
 import dataclasses

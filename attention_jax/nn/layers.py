@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from attention_jax.functions.batching import may_be_divided
 from attention_jax.types import Array, Float
 
 
@@ -17,9 +18,7 @@ def linear(
     three-dimensional arrays copies x or ȳ first. Where a mesh is set whose devices may
     divide one of those axes they are not flattened, which would gather x on every device.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    divided = len(mesh.manual_axes) < len(mesh.axis_names)
-    y = (x if divided else x.reshape(-1, x.shape[-1])) @ kernel
+    y = (x if may_be_divided() else x.reshape(-1, x.shape[-1])) @ kernel
     if bias is not None:
         y = y + jnp.broadcast_to(bias, y.shape)
     return y.reshape(*x.shape[:-1], kernel.shape[-1])
