@@ -174,7 +174,9 @@ class AttentionCall:
             dropout_rate=_check_rate(self.dropout_rate, self.dropout_rng),
             return_weights=bool(self.return_weights),
             statistics=_check_statistics(self.statistics),
-            chunk_size=_check_chunk_size(self.chunk_size),
+            chunk_size=None
+            if self.chunk_size is None
+            else numbers.count("chunk_size", self.chunk_size),
             precision=_check_precision(self.precision),
         )
         score = options.score
@@ -414,16 +416,6 @@ def _check_statistics(statistics: Any) -> tuple[str | TopK, ...]:
     if sum(isinstance(one, TopK) for one in chosen) > 1:
         raise ValueError("statistics: top_k can be asked for once only")
     return chosen
-
-
-def _check_chunk_size(chunk_size: Any) -> int | None:
-    if chunk_size is None:
-        return None
-    if isinstance(chunk_size, bool) or not isinstance(chunk_size, int | np.integer):
-        raise TypeError(f"chunk_size must be an integer or None, not {chunk_size!r}")
-    if chunk_size < 1:
-        raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
-    return int(chunk_size)
 
 
 def _check_positions(

@@ -214,17 +214,13 @@ def _check_lengths(name: str, lengths: Any, batch: int) -> Array:
 
 def _check_window(window: Any) -> tuple[int, int]:
     sides = window if isinstance(window, tuple | list) else (window, window)
-    if len(sides) != 2 or not all(
-        isinstance(side, int | np.integer) and not isinstance(side, bool)
-        for side in sides
-    ):
+    if len(sides) != 2:
         raise TypeError(
             "local_window_size must be an integer or a pair of them, (left, right), "
             f"not {window!r}"
         )
-    if min(sides) < 0:
-        raise ValueError(f"local_window_size must be at least 0, not {window}")
-    return int(sides[0]), int(sides[1])
+    left, right = (numbers.count("local_window_size", side, 0) for side in sides)
+    return left, right
 
 
 def _check_scale(scale: Any, query: Array) -> Array:

@@ -6,7 +6,6 @@ S keys) so that batching slices them without anyone building [..., T, S].
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, dataclass_transform
 
@@ -201,63 +200,56 @@ class ByPosition(_Leafed):
         return allowed
 
 
-@dataclasses.dataclass(frozen=True)
-class _Pair(Mask):
-    first: Mask
-    second: Mask
+class _Combined(Mask):
+    """A mask whose fields are masks."""
+
+    def _parts(self) -> list[Mask]:
+        made: Any = self
+        return [getattr(made, field.name) for field in dataclasses.fields(made)]
 
     def leaf_axes(self) -> tuple[str, ...]:
-        return self.first.leaf_axes() + self.second.leaf_axes()
+        return tuple(axes for part in self._parts() for axes in part.leaf_axes())
 
     def keys_from(self, start, width):
-        return type(self)(
-            self.first.keys_from(start, width), self.second.keys_from(start, width)
-        )
+        return type(self)(*(part.keys_from(start, width) for part in self._parts()))
 
     def rows(self, query_position, key_positions):
-        return (
-            self.first.row(query_position, key_positions),
-            self.second.row(query_position, key_positions),
-        )
+        return [part.row(query_position, key_positions) for part in self._parts()]
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["first", "second"], meta_fields=[]
-)
-class Both(_Pair):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Both(_Combined):
     """Both masks allow it."""
+
+    first: Mask
+    second: Mask
 
     def row(self, query_position, key_positions):
         return jnp.logical_and(*self.rows(query_position, key_positions))
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["first", "second"], meta_fields=[]
-)
-class Either(_Pair):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Either(_Combined):
     """One of the masks allows it."""
+
+    first: Mask
+    second: Mask
 
     def row(self, query_position, key_positions):
         return jnp.logical_or(*self.rows(query_position, key_positions))
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["inner"], meta_fields=[]
-)
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Not(Mask):
+class Not(_Combined):
     """The other keys."""
 
     inner: Mask
 
-    def leaf_axes(self) -> tuple[str, ...]:
-        return self.inner.leaf_axes()
-
-    def keys_from(self, start, width):
-        return Not(self.inner.keys_from(start, width))
-
     def row(self, query_position, key_positions):
-        return ~self.inner.row(query_position, key_positions)
+        return jnp.logical_not(*self.rows(query_position, key_positions))
 
 
 def causal() -> Mask:
@@ -272,18 +264,11 @@ def window(left: int | None, right: int | None) -> Mask:
       ValueError: a side is negative.
       TypeError: a side is not an integer.
     """
-    for name, side in (("left", left), ("right", right)):
-        if side is None:
-            continue
-        if isinstance(side, bool) or not isinstance(side, int | np.integer):
-            raise TypeError(
-                f"masks.window: {name} must be an integer or None, not {side!r}"
-            )
-        if side < 0:
-            raise ValueError(f"masks.window: {name} must be at least 0, not {side}")
-    return Window(
-        None if left is None else int(left), None if right is None else int(right)
-    )
+    sides = {"left": left, "right": right}
+    for name, side in sides.items():
+        if side is not None:
+            sides[name] = numbers.count(f"masks.window: {name}", side, 0)
+    return Window(**sides)
 
 
 def padding(key_lengths: ArrayLike) -> Mask:

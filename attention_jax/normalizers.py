@@ -160,7 +160,7 @@ def top_k_softmax(
     Cost: a selection of k of S, then a softmax.
     Source: Gupta et al. 2021, arXiv:2106.06899.
     """
-    k = numbers.at_least_1("top_k_softmax: k", k)
+    k = numbers.count("top_k_softmax: k", k)
     if k >= scores.shape[-1]:
         return softmax.function(scores, where)
     constant = jax.lax.stop_gradient(_masked(scores, where, -jnp.inf))

@@ -10,12 +10,6 @@ import jax.numpy as jnp
 from attention_jax.arguments import Operands, Options
 from attention_jax.kernels import cost_model
 from attention_jax.kernels.chunked import group_leading
-from attention_jax.kernels.cost_model import (
-    bytes_per_query,
-    flops_per_query,
-    flops_to_prepare,
-    plan_blocks,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +68,7 @@ def explain(
     leading = operands.leading(options.score)
     sequences = math.prod(leading)
     queries = sequences * operands.num_queries
-    per_query = bytes_per_query(operands, options)
+    per_query = cost_model.bytes_per_query(operands, options)
     reason = "asked for"
     if by_auto:
         side = "above" if name == "chunked" else "within"
@@ -85,15 +79,14 @@ def explain(
         )
     block, blocks = queries, 1
     if name == "chunked":
-        plan = plan_blocks(operands, options)
+        plan = cost_model.plan_blocks(operands, options)
         outer, inner = group_leading(leading, plan.sequences)
         block = math.prod(inner) * plan.queries
         blocks = math.prod(outer) * plan.blocks
     return Explanation(
         implementation=name,
         reason=reason,
-        flops=queries * flops_per_query(operands, options)
-        + flops_to_prepare(operands, options),
+        flops=cost_model.flops(operands, options),
         argument_bytes=_bytes(operands),
         output_bytes=_bytes(outputs),
         intermediate_bytes=per_query * block,

@@ -93,7 +93,7 @@ class MultiHeadAttention(nnx.Module):
         """
 
         def size(name: str, given: Any, default: Any = None) -> int:
-            return numbers.at_least_1(name, default if given is None else given)
+            return numbers.count(name, default if given is None else given)
 
         self.num_heads = size("num_heads", num_heads)
         self.in_features = size("in_features", in_features)
@@ -296,8 +296,8 @@ class MultiHeadAttention(nnx.Module):
         """
         if not isinstance(batch_shape, Sequence):
             batch_shape = (batch_shape,)
-        batch = tuple(numbers.at_least_1("batch_shape", size) for size in batch_shape)
-        shape = (*batch, numbers.at_least_1("max_length", max_length))
+        batch = tuple(numbers.count("batch_shape", size) for size in batch_shape)
+        shape = (*batch, numbers.count("max_length", max_length))
         kind = self.param_dtype if self.dtype is None else self.dtype
         inputs = jax.ShapeDtypeStruct((*shape, self.in_kv_features), kind)
 
