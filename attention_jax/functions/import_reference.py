@@ -11,7 +11,6 @@ from typing import Any
 
 from attention_jax import errors
 from attention_jax.errors import UnknownNameError, unknown_name
-from attention_jax.functions.registry import Registry
 
 _loaded_files: dict[tuple[Path, str], Any] = {}
 
@@ -44,13 +43,6 @@ def reference_to(function: Callable) -> str | None:
     assert module is not None
     loaded = any(module is other for other in _loaded_files.values())
     return f"{module.__file__ if loaded else module.__name__}:{name}"
-
-
-def find(registry: Registry, text: str) -> Any:
-    """What is registered as `text` or, if nothing is and it is one, what it refers to."""
-    if text not in registry.entries and is_reference(text):
-        return load_reference(registry.kind, text)
-    return registry.get(text)
 
 
 def load_reference(kind: str, reference: str) -> Callable:

@@ -182,7 +182,13 @@ def get_normalizer(normalizer: Any) -> Normalizer:
     if isinstance(normalizer, Normalizer):
         return normalizer
     if isinstance(normalizer, str):
-        return get_normalizer(import_reference.find(normalizers, normalizer))
+        if normalizer in normalizers.entries:
+            return normalizers.entries[normalizer]
+        if import_reference.is_reference(normalizer):
+            return get_normalizer(
+                import_reference.load_reference("normalizer", normalizer)
+            )
+        return normalizers.get(normalizer)
     if isinstance(normalizer, functools.partial):
         function, keywords = static_args.unwrap_partial(normalizer)
         inner = get_normalizer(function)

@@ -58,9 +58,7 @@ class PreparedKeys:
         return dataclasses.replace(self, arrays=cast)
 
 
-def zero_where_not(
-    array: Float[Array, "... S *rest"], used: Bool[Array, "... S"], core: int
-) -> Float[Array, "... S *rest"]:
+def zero_where_not(array: Array, used: Bool[Array, "... S"], core: int) -> Array:
     """The array, of `core` axes from S on, with the rows of unused keys replaced by zeros."""
     used = used.reshape(used.shape + (1,) * (core - 1))
     shape = jnp.broadcast_shapes(used.shape, array.shape)

@@ -162,7 +162,11 @@ def get_score(score: Any) -> Score:
     if isinstance(score, Score):
         return score
     if isinstance(score, str):
-        return get_score(import_reference.find(scores, score))
+        if score in scores.entries:
+            return scores.entries[score]
+        if import_reference.is_reference(score):
+            return get_score(import_reference.load_reference("score", score))
+        return scores.get(score)
     if isinstance(score, functools.partial):
         function, keywords = static_args.unwrap_partial(score)
         if callable(function) and not isinstance(function, Score | functools.partial):
