@@ -72,12 +72,10 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
     )
 
     def attend(block: Operands) -> Rows:
-        return map_leading(
-            functools.partial(attend_rows, options),
-            inner,
-            [block],
-            [core_ndims(axes)],
-        )
+        one_sequence = functools.partial(attend_rows, options)
+        # Again here: JAX traces custom derivatives when the call is over.
+        with options.default_precision():
+            return map_leading(one_sequence, inner, [block], [core_ndims(axes)])
 
     def rows(block: Operands, key_range: Array | None) -> Rows:
         if key_range is None:

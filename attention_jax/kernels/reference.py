@@ -231,7 +231,7 @@ def take_keys(
 
 def row_numbers(operands: Operands, score: Score) -> Int[Array, "... T"]:
     """A number for every query of the call."""
-    shape = (*operands.leading(score), operands.num_queries)
+    shape = (*operands.leading(score), operands.query.shape[-2])
     return jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape)
 
 
@@ -242,14 +242,9 @@ def attend_rows(options: Options, block: Operands) -> Rows:
       options: of the call.
       block: of one sequence, without leading axes, its keys prepared.
     """
-    # Also here: derivatives may be traced when the call is over.
-    with options.default_precision():
-        return _attend_rows(options, block)
-
-
-def _attend_rows(options: Options, block: Operands) -> Rows:
     assert isinstance(block.keys, PreparedKeys)
-    num_queries, num_keys, keys = block.num_queries, block.num_keys, block.keys.arrays
+    num_queries, num_keys = block.query.shape[0], block.values.shape[0]
+    keys = block.keys.arrays
     describes = options.return_weights or options.statistics
     where = bias = None
     if block.mask is not None:
