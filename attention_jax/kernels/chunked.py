@@ -66,7 +66,7 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
             and not (ranges.ndim > 2 and auto_mesh(operands) is not None)
         ):
             key_ranges = _ranges_of_groups(ranges, leading, outer, inner)
-    block, axes = make_block(operands, options)
+    block, axes = make_block(operands, options, leading)
     block = jax.tree.map(
         lambda x, letters: _regroup(x, len(letters), leading, outer, inner), block, axes
     )
