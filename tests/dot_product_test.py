@@ -237,6 +237,7 @@ def test_errors_name_the_argument_and_the_axis():
         (ValueError, r"bias must be .* \[B, N, T, S\]", None, {"bias": q}),
         (ValueError, "mask must be .* but the shape is", None, {"mask": q > 0}),
         (TypeError, "mask must be boolean", None, {"mask": np.ones((T, S))}),
+        (ValueError, r"mask must .* \[B, 1\]", None, {"mask": masks.padding([1] * B)}),
         (
             ValueError,
             r"query_seq_lengths must be \[B\]",

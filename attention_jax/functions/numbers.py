@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 
 from attention_jax.types import Array
 
@@ -56,12 +57,14 @@ def _number(name: str, value: Any) -> float:
 
 
 def at_least_1(name: str, value: Any) -> int:
-    """`value` as an int.
+    """`value` as an int; a symbol for a size, of `jax.export`, as it is.
 
     Raises:
       TypeError: it is not an integer.
       ValueError: it is below 1.
     """
+    if export.is_symbolic_dim(value):
+        return value
     try:
         if isinstance(value, bool | np.bool_):
             raise TypeError

@@ -174,7 +174,10 @@ X = draw(B, 3, F)
             lambda: layer(num_key_value_heads=2)(X, mask=np.ones((3, 1, 3), bool)),
             "mask must have leading axes that end in the 4 heads",
         ),
-        (lambda: layer().step(X[:1], layer().init_cache(B, 3)), "its batch_shape or"),
+        (
+            lambda: layer().step(X[:1], layer().init_cache(B, 3)),
+            r"leading axes \[2\], the cache's",
+        ),
         (
             lambda: layer().step(X, layer("euclidean").init_cache(B, 3)),
             "the score eucl",
