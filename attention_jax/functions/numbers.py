@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import export
 
 from attention_jax.types import Array
 
@@ -57,14 +56,12 @@ def _number(name: str, value: Any) -> float:
 
 
 def at_least_1(name: str, value: Any) -> int:
-    """`value` as an int; a symbol for a size, of `jax.export`, as it is.
+    """`value` as an int.
 
     Raises:
       TypeError: it is not an integer.
       ValueError: it is below 1.
     """
-    if export.is_symbolic_dim(value):
-        return value
     try:
         if isinstance(value, bool | np.bool_):
             raise TypeError

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import export
 
 from attention_jax import masks
 from attention_jax.arguments import floating
@@ -289,13 +290,18 @@ class MultiHeadAttention(nnx.Module):
         """An empty cache with room for `max_length` tokens of each sequence.
 
         Args:
-          batch_shape: the leading axes of the inputs, (B,) or B.
+          batch_shape: the leading axes of the inputs, (B,) or B; `jax.export`'s symbols too.
           max_length: S.
           dtype: what keys and values are stored in; what they are computed in if not given.
         """
         if not isinstance(batch_shape, Sequence):
             batch_shape = (batch_shape,)
-        batch = tuple(numbers.at_least_1("batch_shape", size) for size in batch_shape)
+        batch = tuple(
+            size
+            if export.is_symbolic_dim(size)
+            else numbers.at_least_1("batch_shape", size)
+            for size in batch_shape
+        )
         shape = (*batch, numbers.at_least_1("max_length", max_length))
         kind = self.param_dtype if self.dtype is None else self.dtype
         inputs = jax.ShapeDtypeStruct((*shape, self.in_kv_features), kind)
