@@ -65,6 +65,10 @@ class Mask:
         ]
         return jax.tree.unflatten(tree, sliced)
 
+    def functions(self) -> tuple[Callable, ...]:
+        """The user's functions that `row` calls."""
+        return ()
+
     def __and__(self, other: Any) -> "Mask":
         return Both(self, as_mask(other))
 
@@ -191,6 +195,9 @@ class ByPosition(_Leafed):
 
     predicate: Callable[[Array, Array], Array]
 
+    def functions(self):
+        return (self.predicate,)
+
     def row(self, query_position, key_positions):
         allowed = jnp.asarray(self.predicate(query_position, key_positions))
         if allowed.dtype != bool:
@@ -208,6 +215,9 @@ class _Pair(Mask):
 
     def leaf_axes(self) -> tuple[str, ...]:
         return self.first.leaf_axes() + self.second.leaf_axes()
+
+    def functions(self):
+        return self.first.functions() + self.second.functions()
 
     def keys_from(self, start, width):
         return type(self)(
@@ -252,6 +262,9 @@ class Not(Mask):
 
     def leaf_axes(self) -> tuple[str, ...]:
         return self.inner.leaf_axes()
+
+    def functions(self):
+        return self.inner.functions()
 
     def keys_from(self, start, width):
         return Not(self.inner.keys_from(start, width))

@@ -82,6 +82,14 @@ def test_positions_lengths_and_gradients(score, normalizer):
         jax.tree.map(lambda a, e: assert_close(a, e, table=BACKWARD), actual, expected)
 
 
+def test_keys_are_left_out_with_64_bit_types_enabled(x64):
+    case = arrays("dot", T=40, S=90)
+    given = {"mask": masks.window(20, 0) & masks.padding(np.array(80, np.int32))}
+    expected = run(case, "dot", "softmax", implementation="reference", **given)
+    given |= {"implementation": "chunked", "chunk_size": 10}
+    assert_close(run(case, "dot", "softmax", **given).context, expected.context)
+
+
 def test_derivatives_of_weights_and_statistics():
     case = arrays("scaled_dot", T=40, S=160, leading=(2,))
     mask = masks.window(30, 0) & masks.padding([160, 100])
