@@ -318,7 +318,8 @@ def dispatch(
     operands: Operands, options: Options, name: str, rows: Array | None = None
 ) -> AttentionOutput:
     """`attend_checked`, compiled anew where what was compiled might no longer be true."""
-    if captures(options.score, options.normalizer):
+    masking = () if operands.mask is None else operands.mask.functions()
+    if captures(options.score, options.normalizer, *masking):
         return jax.jit(lambda operands, rows: _attend(operands, options, name, rows))(
             operands, rows
         )

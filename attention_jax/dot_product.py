@@ -101,7 +101,7 @@ def dot_product_attention(
         score, params = _dot_times_scale, {"scale": _check_scale(scale, query)}
     conditions = []
     if isinstance(mask, Mask):
-        conditions.append(mask)
+        conditions.append(_check_leading(mask))
     elif mask is not None:
         dense = _check_by_head("mask", as_array("mask", mask), expected)
         conditions.append(masks.dense(dense))
@@ -201,6 +201,17 @@ def _check_by_head(name: str, array: Array, expected: tuple[int, ...]) -> Array:
             f"but the shape is {array.shape}"
         )
     return array.reshape((1,) * (4 - array.ndim) + array.shape)
+
+
+def _check_leading(mask: Mask) -> Mask:
+    """The mask, none of whose arrays has one leading axis: of the batch or of the heads?"""
+    for leaf, axes in zip(jax.tree.leaves(mask), mask.leaf_axes(), strict=True):
+        if leaf.ndim - len(axes) == 1 and leaf.shape[0] != 1:
+            raise ValueError(
+                "mask must have arrays with the leading axes [B, N], or [B, 1] for the same "
+                f"in all heads, but one has the shape {leaf.shape}"
+            )
+    return mask
 
 
 def _check_lengths(name: str, lengths: Any, batch: int) -> Array:

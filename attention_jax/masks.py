@@ -64,6 +64,10 @@ class Mask:
         ]
         return jax.tree.unflatten(tree, sliced)
 
+    def functions(self) -> tuple[Callable, ...]:
+        """The user's functions that `row` calls."""
+        return ()
+
     def __and__(self, other: Any) -> "Mask":
         return Both(self, as_mask(other))
 
@@ -190,6 +194,9 @@ class ByPosition(_Leafed):
 
     predicate: Callable[[Array, Array], Array]
 
+    def functions(self):
+        return (self.predicate,)
+
     def row(self, query_position, key_positions):
         allowed = jnp.asarray(self.predicate(query_position, key_positions))
         if allowed.dtype != bool:
@@ -209,6 +216,9 @@ class _Combined(Mask):
 
     def leaf_axes(self) -> tuple[str, ...]:
         return tuple(axes for part in self._parts() for axes in part.leaf_axes())
+
+    def functions(self):
+        return tuple(one for part in self._parts() for one in part.functions())
 
     def keys_from(self, start, width):
         return type(self)(*(part.keys_from(start, width) for part in self._parts()))

@@ -1,11 +1,13 @@
 """What a score, a normaliser or a mask reads besides its arguments: derivatives, S, changes."""
 
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import attention_jax as aj
 from attention_jax import masks
@@ -110,32 +112,68 @@ def test_the_number_of_keys_is_the_calls_in_every_block(score, normalizer):
 
 
 class Learned:
-    """A score with a parameter of its own, as a module has one."""
+    """A score with parameters of its own: of the object, of its class, and of flax's."""
+
+    __slots__ = ("scale", "w")
+    shared = jnp.ones(D)
 
     def __init__(self):
         self.w = jnp.eye(D)
+        self.scale = nnx.Param(jnp.ones(()))
 
     def __call__(self, query, keys):
-        return keys @ (self.w @ query)
+        return keys @ (self.w @ (query * self.shared * self.scale[...]))
 
 
-def test_an_array_that_a_function_reads_may_be_replaced():
+weight = jnp.ones(D)
+
+
+def test_an_array_that_a_function_reads_may_be_replaced(monkeypatch):
     """A compiled call holds it as it was; the next call must not."""
-    score, array = Learned(), jnp.eye(D)
+    array, learned = jnp.eye(D), [Learned() for _ in range(3)]
+    module = types.ModuleType("somebody")
+    module.weight = jnp.ones(D)  # pyrefly: ignore
 
     def closure(query, keys):
         return keys @ (array @ query)
 
+    def inside(query, keys):
+        return jax.vmap(lambda key: key @ (weight * query))(keys)
+
+    def of_module(query, keys):
+        return keys @ (query * module.weight)
+
     def contexts():
         arguments = QUERY, KEYS, VALUES
-        return [aj.attention(*arguments, score=s).context for s in (score, closure)]
+        scores = (learned[0], learned[1], closure, inside, of_module)
+        return [aj.attention(*arguments, score=s).context for s in scores]
 
     expected = aj.attention(3 * QUERY, KEYS, VALUES, score="dot").context
     before = contexts()
-    score.w = array = 3 * jnp.eye(D)
-    for old, new in zip(before, contexts(), strict=True):
+    learned[0].w = array = 3 * jnp.eye(D)
+    learned[1].scale.set_value(jnp.full((), 3.0))
+    monkeypatch.setitem(globals(), "weight", jnp.full(D, 3.0))
+    monkeypatch.setattr(module, "weight", jnp.full(D, 3.0))
+    after = contexts()
+    before.append(aj.attention(QUERY, KEYS, VALUES, score=learned[2]).context)
+    monkeypatch.setattr(Learned, "shared", jnp.full(D, 3.0))
+    after.append(aj.attention(QUERY, KEYS, VALUES, score=learned[2]).context)
+    for old, new in zip(before, after, strict=True):
         assert_close(new, expected)
         assert np.abs(old - new).max() > 0.01
+
+
+def test_an_array_that_a_mask_reads_may_be_replaced():
+    allowed = jnp.arange(S) < 3
+    mask = masks.causal() & masks.by_position(lambda query, key: allowed[key])
+
+    def argmax():
+        found = aj.attention(QUERY, KEYS, VALUES, mask=mask, statistics=("argmax",))
+        return np.asarray(found.statistics["argmax"])
+
+    assert argmax().max() >= 0
+    allowed = jnp.zeros(S, bool)
+    assert argmax().max() == -1
 
 
 def test_a_function_without_arrays_is_compiled_once():

@@ -224,6 +224,7 @@ def test_errors_name_the_argument_and_the_axis():
         (ValueError, r"bias must be .* \[B, N, T, S\]", None, {"bias": q}),
         (ValueError, "mask must be .* but the shape is", None, {"mask": q > 0}),
         (TypeError, "mask must be boolean", None, {"mask": np.ones((T, S))}),
+        (ValueError, r"mask must .* \[B, 1\]", None, {"mask": masks.padding([1] * B)}),
         (ValueError, r"query_seq_.* be \[B\]", None, {"query_seq_lengths": 2}),
         (TypeError, "key_value_seq_l", None, {"key_value_seq_lengths": [1.0, 2.0]}),
         (ValueError, "local_window_size must", None, {"local_window_size": (-1, 2)}),

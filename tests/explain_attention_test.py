@@ -40,7 +40,7 @@ def test_a_small_call_is_the_reference_and_a_large_one_chunked():
     assert small.intermediate_bytes == FLOAT32 * 2 * 8 * 16
     assert (small.blocks, small.queries_per_block) == (1, 16)
     printed = str(small).splitlines()
-    assert printed[1] == "FLOPs           5.2 k, forward; no key skipped"
+    assert printed[1] == "FLOPs           5.2 k, forward, masked keys counted"
     assert printed[4:] == [
         "intermediates   at most 1.0 KiB each",
         "blocks          1 of 16 queries",
@@ -104,6 +104,19 @@ def test_what_was_asked_for_and_an_alignment_layer():
     keys = aj.prepare_keys("additive", np.ones((9, 8), np.float32), params)
     prepared = aj.explain_attention(shaped(9, 8), keys, shaped(9, 8), **given)
     assert prepared.flops == explained.flops - 2 * 9 * 8 * 32
+
+
+def test_why_masked_keys_are_computed_is_noted():
+    def note(**given):
+        given = {"implementation": "chunked", "mask": masks.window(3, 0)} | given
+        return aj.explain_attention(*(shaped(9, 8),) * 3, **given).note
+
+    assert note() == note(score=lambda q, k: k @ q, mask=None) == ""
+    assert note(score=lambda q, k: k @ q, implementation="reference") == ""
+    assert "the score '<lambda>' is not declared" in note(score=lambda q, k: k @ q)
+    own = note(normalizer=lambda e, where=None: jax.nn.softmax(e, where=where))
+    assert "the normalizer '<lambda>' is not declared" in own
+    assert "dropout" in note(dropout_rate=0.5, dropout_rng=jax.random.key(0))
 
 
 def test_errors_are_those_of_attention():

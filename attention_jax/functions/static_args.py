@@ -198,7 +198,7 @@ def captures(*functions: Any) -> bool:
 
     A compiled program holds an array that a function captured as it was: the function may
     since have been given another. Looked at are closures, defaults, globals and attributes,
-    also of the functions found there; libraries' functions are taken not to.
+    also of modules, classes and functions found there; libraries' functions are taken not to.
     """
     return _captures(functions, set())
 
@@ -218,27 +218,50 @@ def _captures(value: Any, seen: set[int]) -> bool:
     elif isinstance(value, types.MethodType):
         parts = [value.__func__, value.__self__]
     elif isinstance(value, types.FunctionType):
-        if (value.__module__ or "").partition(".")[0] in _LIBRARIES:
-            return False
-        names = value.__code__.co_names
-        parts = [
-            *_contents(value.__closure__ or ()),
-            *(value.__defaults__ or ()),
-            *(value.__kwdefaults__ or {}).values(),
-            *(value.__globals__[n] for n in names if n in value.__globals__),
-        ]
+        parts = [] if _of_library(value) else _read_by(value)
     elif isinstance(value, list | tuple | set | frozenset):
         parts = list(value)
     elif isinstance(value, dict):
         parts = list(value.values())
+    elif isinstance(value, type):
+        parts = [] if _of_library(value) else list(vars(value).values())
     else:
-        # Objects, such as modules with parameters; what has slots only holds no arrays of ours.
-        parts = list(getattr(value, "__dict__", {}).values())
+        # Objects, such as modules with parameters.
+        classes = type(value).__mro__
+        slots = [name for c in classes for name in getattr(c, "__slots__", ())]
+        parts = [*getattr(value, "__dict__", {}).values(), *classes]
+        parts += [getattr(value, name, None) for name in slots]
     return any(_captures(part, seen) for part in parts)
 
 
-_CANNOT = (int, float, str, bytes, type(None), type, types.ModuleType, ArrayValue)
-_LIBRARIES = {"attention_jax", "jax", "jaxlib", "numpy", "optax", "functools"}
+_CANNOT = (int, float, str, bytes, type(None), types.ModuleType, ArrayValue)
+_LIBRARIES = {
+    *("attention_jax", "jax", "jaxlib", "numpy", "optax", "flax"),
+    *("abc", "builtins", "functools", "typing"),
+}
+
+
+def _of_library(value: Any) -> bool:
+    return (value.__module__ or "").partition(".")[0] in _LIBRARIES
+
+
+def _read_by(function: types.FunctionType) -> list[Any]:
+    """What a function may read besides its arguments, in functions inside of it too."""
+    codes, names = [function.__code__], set()
+    for code in codes:
+        names |= set(code.co_names)
+        codes += [one for one in code.co_consts if isinstance(one, types.CodeType)]
+    found = [function.__globals__[n] for n in names if n in function.__globals__]
+    modules = [one for one in found if isinstance(one, types.ModuleType)]
+    for module in modules:
+        if module.__name__.partition(".")[0] not in _LIBRARIES:
+            found += [vars(module)[n] for n in names if n in vars(module)]
+    return [
+        *_contents(function.__closure__ or ()),
+        *(function.__defaults__ or ()),
+        *(function.__kwdefaults__ or {}).values(),
+        *found,
+    ]
 
 
 def _contents(cells: tuple[types.CellType, ...]) -> list[Any]:

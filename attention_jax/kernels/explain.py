@@ -27,7 +27,8 @@ class Explanation:
       queries_per_block: how many queries are computed at once: of one sequence, or all of
         several, by `chunked`, all there are by `reference`.
       blocks: how many such blocks there are, over all sequences.
-      note: what to look at, such as axes that seem to be in another order; "" if nothing.
+      note: what to look at: axes that seem to be in another order, or a function for which
+        masked keys are computed; "" if nothing.
     """
 
     implementation: str
@@ -44,7 +45,7 @@ class Explanation:
         return "\n".join(
             (
                 f"implementation  {self.implementation}: {self.reason}",
-                f"FLOPs           {_decimal(self.flops)}, forward; no key skipped",
+                f"FLOPs           {_decimal(self.flops)}, forward, masked keys counted",
                 f"arguments       {_binary(self.argument_bytes)}",
                 f"outputs         {_binary(self.output_bytes)}",
                 f"intermediates   at most {_binary(self.intermediate_bytes)} each",
@@ -92,7 +93,7 @@ def explain(
         intermediate_bytes=per_query * block,
         queries_per_block=block,
         blocks=blocks,
-        note=_note_on_layout(operands),
+        note=_note_on_layout(operands) or _note_on_masked_keys(operands, options, name),
     )
 
 
@@ -108,6 +109,22 @@ def _note_on_layout(operands: Operands) -> str:
         f"{operands.num_keys} keys each. If the arrays are [B, T, heads, features], "
         "dot_product_attention takes them"
     )
+
+
+def _note_on_masked_keys(operands: Operands, options: Options, name: str) -> str:
+    """Why `chunked` cannot leave out the keys that a mask forbids, if it cannot."""
+    if name != "chunked" or operands.mask is None:
+        return ""
+    for kind in ("score", "normalizer"):
+        function = getattr(options, kind)
+        if not function.block_sparse:
+            return (
+                f"masked keys are computed too, since the {kind} {function.name!r} is not "
+                f"declared block_sparse; see register_{kind}"
+            )
+    if operands.dropout_rng is not None:
+        return "masked keys are computed too, since there is dropout"
+    return ""
 
 
 def _bytes(arrays: Any) -> int:

@@ -94,6 +94,14 @@ def test_derivatives_of_everything(score, normalizer):
     jax.tree.map(lambda a, e: assert_close(a, e, table=BACKWARD), actual, expected)
 
 
+def test_keys_are_left_out_with_64_bit_types_enabled(x64):
+    case = arrays("dot", T=40, S=90)
+    given = {"mask": masks.window(20, 0) & masks.padding(np.array(80, np.int32))}
+    expected = run(case, "dot", "softmax", implementation="reference", **given)
+    given |= {"implementation": "chunked", "chunk_size": 10}
+    assert_close(run(case, "dot", "softmax", **given).context, expected.context)
+
+
 def test_a_range_is_from_the_first_to_the_last_key_that_a_block_attends_to():
     query, keys = np.zeros((T, 4), np.float32), np.zeros((S, 4), np.float32)
     index = np.arange(S)

@@ -156,7 +156,7 @@ X, MASK = draw(B, 3, F), np.ones((3, 1, 3), bool)
         (lambda: layer()(X, X[:, :2], X), "equally many"),
         (lambda: layer()(X, mask=MASK), "mask must be broadcastable"),
         (lambda: layer(num_key_value_heads=2)(X, mask=MASK), "end in the 4 heads"),
-        (lambda: layer().step(X[:1], layer().init_cache(B, 3)), "its batch_shape or"),
+        (lambda: layer().step(X[:1], layer().init_cache(B, 3)), r"leading axes \[2\]"),
         (lambda: layer().step(X, layer("cosine").init_cache(B, 3)), "the score cosin"),
         (lambda: layer()(X, layer().init_cache(B, 3), X), "values and key_positions"),
         (lambda: layer().init_cache(B, 0), "max_length must be at least 1"),
