@@ -485,9 +485,11 @@ def _check_mask(mask: Mask, lengths: dict[str, int], leading: tuple[int, ...]) -
         if not fits or not _broadcasts_to(leaf.shape[:core], leading):
             expected = [*leading, *(lengths[letter] for letter in axes)]
             names = "".join(f", {letter}" for letter in axes)
+            by_batch = fits and leaf.shape[:core] == leading[:1] and len(leading) == 2
+            hint = "; for all heads, give it an axis of 1 for them" if by_batch else ""
             raise ValueError(
                 f"mask must be broadcastable to [...{names}] = {expected}, "
-                f"but the shape is {leaf.shape}"
+                f"but the shape is {leaf.shape}{hint}"
             )
 
 

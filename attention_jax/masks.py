@@ -6,6 +6,7 @@ S keys) so that batching slices them without anyone building [..., T, S].
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar, dataclass_transform
 
@@ -355,6 +356,16 @@ def by_position(predicate: Callable[[Array, Array], Array]) -> Mask:
             "masks.by_position: predicate must be a function, "
             f"not {type(predicate).__name__}"
         )
+    try:
+        inspect.signature(predicate).bind(None, None)
+    except TypeError as error:
+        raise TypeError(
+            "masks.by_position: predicate must take (query position, key positions), but "
+            f"its signature is {inspect.signature(predicate)}; of a mask_mod that reads "
+            "positions only: lambda q, k: mask_mod(0, 0, q, k)"
+        ) from error
+    except ValueError:  # A function without a signature.
+        pass
     return ByPosition(predicate)
 
 

@@ -141,3 +141,6 @@ def test_heads_after_positions_are_noted():
         assert explained.note == "" and "note" not in str(explained)
     with pytest.raises(ValueError, match=r"leading axes .*\(2, 9\).*dot_product_att"):
         aj.attention(np.ones((2, 9, 8, 16)), *(np.ones((2, 7, 8, 16)),) * 2)
+    four = (np.ones((2, 3, 8, 16)),) * 3
+    with pytest.raises(ValueError, match=r"= \[2, 3\], .*\(2,\); for all heads"):
+        aj.attention(*four, mask=masks.padding([8, 7]))

@@ -108,6 +108,11 @@ def test_masks_and_arrays_broadcast(mask):
         (lambda: masks.segments(0, [1]), ValueError, "query_ids needs an axis"),
         (lambda: masks.dense(np.ones(2, int)), TypeError, "must be boolean.*int32"),
         (lambda: masks.by_position(3), TypeError, "predicate must be a function"),
+        (
+            lambda: masks.by_position(lambda b, h, q, k: q >= k),
+            TypeError,
+            r"its signature is \(b, h, q, k\); of a mask_mod",
+        ),
         (lambda: masks.causal() & (lambda q, k: k < q), TypeError, "masks.by_position"),
     ],
 )
