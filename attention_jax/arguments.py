@@ -236,6 +236,10 @@ class AttentionCall:
                 jnp.arange(size).reshape((-1,) + (1,) * (len(leading) - 1 - axis))
                 for axis, size in enumerate(leading)
             )
+        bias = None
+        if self.bias is not None:
+            bias, expected = floating("bias", self.bias), (*leading, *lengths.values())
+            bias = broadcastable("bias", bias, expected, "..., T, S", 2)
         drops = options.dropout_rate > 0
         rng = _as_typed_key(self.dropout_rng) if drops else None
         operands = Operands(
@@ -246,7 +250,7 @@ class AttentionCall:
             mask,
             **positions,
             dropout_rng=rng,
-            bias=_check_bias(self.bias, lengths, leading),
+            bias=bias,
             extras=extras,
         )
         return operands, options
@@ -436,20 +440,20 @@ def _check_positions(
     return array
 
 
-def _check_bias(
-    bias: Any, lengths: dict[str, int], leading: tuple[int, ...]
-) -> Array | None:
-    """The bias with at least its two own axes, T or 1 and S or 1 long."""
-    if bias is None:
-        return None
-    array = floating("bias", bias)
-    expected = (*leading, lengths["T"], lengths["S"])
+def broadcastable(
+    name: str, array: Array, expected: tuple[int, ...], axes: str, ndim: int
+) -> Array:
+    """The array with at least `ndim` axes.
+
+    Raises:
+      ValueError: it does not broadcast to the shape expected, that of `axes`.
+    """
     if not _broadcasts_to(array.shape, expected):
         raise ValueError(
-            f"bias must be broadcastable to [..., T, S] = {list(expected)}, "
+            f"{name} must be broadcastable to [{axes}] = {list(expected)}, "
             f"but the shape is {array.shape}"
         )
-    return array.reshape((1,) * max(0, 2 - array.ndim) + array.shape)
+    return array.reshape((1,) * max(0, ndim - array.ndim) + array.shape)
 
 
 def _check_precision(precision: Any) -> str | None:

@@ -9,7 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax import masks
-from attention_jax.arguments import as_array, check_params, compute_dtype, floating
+from attention_jax.arguments import (
+    as_array,
+    broadcastable,
+    check_params,
+    compute_dtype,
+    floating,
+)
 from attention_jax.attention import AUTO, attention
 from attention_jax.errors import UnknownNameError
 from attention_jax.functions import numbers
@@ -103,10 +109,10 @@ def dot_product_attention(
     if isinstance(mask, Mask):
         conditions.append(_check_leading(mask))
     elif mask is not None:
-        dense = _check_by_head("mask", as_array("mask", mask), expected)
+        dense = broadcastable("mask", as_array("mask", mask), expected, "B, N, T, S", 4)
         conditions.append(masks.dense(dense))
     if bias is not None:
-        bias = _check_by_head("bias", floating("bias", bias), expected)
+        bias = broadcastable("bias", floating("bias", bias), expected, "B, N, T, S", 4)
     if is_causal:
         conditions.append(masks.causal())
     if local_window_size is not None:
@@ -187,20 +193,6 @@ def _check_heads(query: Any, key: Any, value: Any) -> tuple[Array, Array, Array]
             f"key's, but their shapes are {query.shape} and {key.shape}"
         )
     return query, key, value
-
-
-def _check_by_head(name: str, array: Array, expected: tuple[int, ...]) -> Array:
-    """The array, which broadcasts to [B, N, T, S]."""
-    fits = array.ndim <= 4 and all(
-        size in (1, whole)
-        for size, whole in zip(array.shape, expected[4 - array.ndim :], strict=True)
-    )
-    if not fits:
-        raise ValueError(
-            f"{name} must be broadcastable to [B, N, T, S] = {list(expected)}, "
-            f"but the shape is {array.shape}"
-        )
-    return array.reshape((1,) * (4 - array.ndim) + array.shape)
 
 
 def _check_leading(mask: Mask) -> Mask:

@@ -34,6 +34,11 @@ class Mask:
         """The trailing axes, "", "T", "S" or "TS", of each pytree leaf in order."""
         raise NotImplementedError
 
+    def map_leaves(self, function: Callable[[Array, str], Any]) -> Any:
+        """The mask of `function(leaf, its axes)` for each pytree leaf."""
+        leaves, tree = jax.tree.flatten(self)
+        return tree.unflatten(map(function, leaves, self.leaf_axes()))
+
     def by_query(self, num_queries: int) -> tuple[bool, ...]:
         """Whether each leaf, in order, has an entry for each of T queries, not one for all."""
         return tuple(
@@ -45,25 +50,20 @@ class Mask:
         self, take: Callable[[Array, int], Array], num_queries: int
     ) -> "Mask":
         """The mask of some of T queries, which `take(array, axis)` takes along their axis."""
-        leaves, tree = jax.tree.flatten(self)
-        taken = [
-            take(leaf, -len(axes)) if by_query else leaf
-            for leaf, axes, by_query in zip(
-                leaves, self.leaf_axes(), self.by_query(num_queries), strict=True
-            )
-        ]
-        return jax.tree.unflatten(tree, taken)
+        by_query = iter(self.by_query(num_queries))
+        return self.map_leaves(
+            lambda leaf, axes: take(leaf, -len(axes)) if next(by_query) else leaf
+        )
 
     def keys_from(self, start: Int[Array, ""], width: int) -> "Mask":
         """The same mask for `width` keys from index `start` on; no leading axes."""
-        leaves, tree = jax.tree.flatten(self)
-        sliced = [
-            jax.lax.dynamic_slice_in_dim(leaf, start, width, axis=-1)
-            if axes.endswith("S") and leaf.shape[-1] != 1
-            else leaf
-            for leaf, axes in zip(leaves, self.leaf_axes(), strict=True)
-        ]
-        return jax.tree.unflatten(tree, sliced)
+        return self.map_leaves(
+            lambda leaf, axes: (
+                jax.lax.dynamic_slice_in_dim(leaf, start, width, axis=-1)
+                if axes.endswith("S") and leaf.shape[-1] != 1
+                else leaf
+            )
+        )
 
     def functions(self) -> tuple[Callable, ...]:
         """The user's functions that `row` calls."""

@@ -244,13 +244,10 @@ class MultiHeadAttention(nnx.Module):
             return array
 
         if mask is not None:
-            mask = masks.as_mask(mask)
-            leaves, tree = jax.tree.flatten(mask)
-            leaves = [
-                leaf if axes == "TS" else with_heads(leaf, len(axes))
-                for leaf, axes in zip(leaves, mask.leaf_axes(), strict=True)
-            ]
-            mask = groups.mask(jax.tree.unflatten(tree, leaves))
+            mask = masks.as_mask(mask).map_leaves(
+                lambda leaf, axes: leaf if axes == "TS" else with_heads(leaf, len(axes))
+            )
+            mask = groups.mask(mask)
         if bias is not None:
             bias = groups.split("bias", floating("bias", bias), 2)
         positions: dict[str, Any] = {

@@ -85,7 +85,9 @@ def test_every_chunk_size_of_odd_shapes(implementation, T, S):
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@pytest.mark.parametrize("score", PAIRED_SCORES)
+@pytest.mark.parametrize(
+    "score", [pytest.param("scaled_dot", marks=pytest.mark.full), "additive"]
+)
 def test_second_order_through_every_implementation(implementation, score, x64):
     case = arrays(score, T=3, S=4, dtype="float64")
 
