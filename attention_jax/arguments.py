@@ -174,7 +174,9 @@ class AttentionCall:
             dropout_rate=_check_rate(self.dropout_rate, self.dropout_rng),
             return_weights=bool(self.return_weights),
             statistics=_check_statistics(self.statistics),
-            chunk_size=_check_chunk_size(self.chunk_size),
+            chunk_size=None
+            if self.chunk_size is None
+            else numbers.count("chunk_size", self.chunk_size),
             precision=_check_precision(self.precision),
         )
         score = options.score
@@ -234,6 +236,10 @@ class AttentionCall:
                 jnp.arange(size).reshape((-1,) + (1,) * (len(leading) - 1 - axis))
                 for axis, size in enumerate(leading)
             )
+        bias = None
+        if self.bias is not None:
+            bias, expected = floating("bias", self.bias), (*leading, *lengths.values())
+            bias = broadcastable("bias", bias, expected, "..., T, S", 2)
         drops = options.dropout_rate > 0
         rng = _as_typed_key(self.dropout_rng) if drops else None
         operands = Operands(
@@ -244,7 +250,7 @@ class AttentionCall:
             mask,
             **positions,
             dropout_rng=rng,
-            bias=_check_bias(self.bias, lengths, leading),
+            bias=bias,
             extras=extras,
         )
         return operands, options
@@ -416,16 +422,6 @@ def _check_statistics(statistics: Any) -> tuple[str | TopK, ...]:
     return chosen
 
 
-def _check_chunk_size(chunk_size: Any) -> int | None:
-    if chunk_size is None:
-        return None
-    if isinstance(chunk_size, bool) or not isinstance(chunk_size, int | np.integer):
-        raise TypeError(f"chunk_size must be an integer or None, not {chunk_size!r}")
-    if chunk_size < 1:
-        raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
-    return int(chunk_size)
-
-
 def _check_positions(
     name: str, positions: Any, length: int, leading: tuple[int, ...]
 ) -> Array:
@@ -444,20 +440,20 @@ def _check_positions(
     return array
 
 
-def _check_bias(
-    bias: Any, lengths: dict[str, int], leading: tuple[int, ...]
-) -> Array | None:
-    """The bias with at least its two own axes, T or 1 and S or 1 long."""
-    if bias is None:
-        return None
-    array = floating("bias", bias)
-    expected = (*leading, lengths["T"], lengths["S"])
+def broadcastable(
+    name: str, array: Array, expected: tuple[int, ...], axes: str, ndim: int
+) -> Array:
+    """The array with at least `ndim` axes.
+
+    Raises:
+      ValueError: it does not broadcast to the shape expected, that of `axes`.
+    """
     if not _broadcasts_to(array.shape, expected):
         raise ValueError(
-            f"bias must be broadcastable to [..., T, S] = {list(expected)}, "
+            f"{name} must be broadcastable to [{axes}] = {list(expected)}, "
             f"but the shape is {array.shape}"
         )
-    return array.reshape((1,) * max(0, 2 - array.ndim) + array.shape)
+    return array.reshape((1,) * max(0, ndim - array.ndim) + array.shape)
 
 
 def _check_precision(precision: Any) -> str | None:
@@ -489,9 +485,11 @@ def _check_mask(mask: Mask, lengths: dict[str, int], leading: tuple[int, ...]) -
         if not fits or not _broadcasts_to(leaf.shape[:core], leading):
             expected = [*leading, *(lengths[letter] for letter in axes)]
             names = "".join(f", {letter}" for letter in axes)
+            by_batch = fits and leaf.shape[:core] == leading[:1] and len(leading) == 2
+            hint = "; for all heads, give it an axis of 1 for them" if by_batch else ""
             raise ValueError(
                 f"mask must be broadcastable to [...{names}] = {expected}, "
-                f"but the shape is {leaf.shape}"
+                f"but the shape is {leaf.shape}{hint}"
             )
 
 

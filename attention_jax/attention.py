@@ -332,7 +332,8 @@ def _attend(
     """The kernel's result in the query's dtype, of all queries or of those in `rows`."""
     attend_here = functools.partial(_attend_here, options, name)
     with contextlib.ExitStack() as context:
-        context.enter_context(options.default_precision())
+        if options.precision is not None:
+            context.enter_context(options.default_precision())
         if (mesh := auto_mesh(operands)) is not None:
             # Known to be so inside loops too, where types say nothing of it.
             context.enter_context(jax.sharding.use_abstract_mesh(mesh))

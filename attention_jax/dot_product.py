@@ -9,7 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax import masks
-from attention_jax.arguments import as_array, check_params, compute_dtype, floating
+from attention_jax.arguments import (
+    as_array,
+    broadcastable,
+    check_params,
+    compute_dtype,
+    floating,
+)
 from attention_jax.attention import AUTO, attention
 from attention_jax.errors import UnknownNameError
 from attention_jax.functions import numbers
@@ -101,12 +107,12 @@ def dot_product_attention(
         score, params = _dot_times_scale, {"scale": _check_scale(scale, query)}
     conditions = []
     if isinstance(mask, Mask):
-        conditions.append(mask)
+        conditions.append(_check_leading(mask))
     elif mask is not None:
-        dense = _check_by_head("mask", as_array("mask", mask), expected)
+        dense = broadcastable("mask", as_array("mask", mask), expected, "B, N, T, S", 4)
         conditions.append(masks.dense(dense))
     if bias is not None:
-        bias = _check_by_head("bias", floating("bias", bias), expected)
+        bias = broadcastable("bias", floating("bias", bias), expected, "B, N, T, S", 4)
     if is_causal:
         conditions.append(masks.causal())
     if local_window_size is not None:
@@ -189,18 +195,15 @@ def _check_heads(query: Any, key: Any, value: Any) -> tuple[Array, Array, Array]
     return query, key, value
 
 
-def _check_by_head(name: str, array: Array, expected: tuple[int, ...]) -> Array:
-    """The array, which broadcasts to [B, N, T, S]."""
-    fits = array.ndim <= 4 and all(
-        size in (1, whole)
-        for size, whole in zip(array.shape, expected[4 - array.ndim :], strict=True)
-    )
-    if not fits:
-        raise ValueError(
-            f"{name} must be broadcastable to [B, N, T, S] = {list(expected)}, "
-            f"but the shape is {array.shape}"
-        )
-    return array.reshape((1,) * (4 - array.ndim) + array.shape)
+def _check_leading(mask: Mask) -> Mask:
+    """The mask, none of whose arrays has one leading axis: of the batch or of the heads?"""
+    for leaf, axes in zip(jax.tree.leaves(mask), mask.leaf_axes(), strict=True):
+        if leaf.ndim - len(axes) == 1 and leaf.shape[0] != 1:
+            raise ValueError(
+                "mask must have arrays with the leading axes [B, N], or [B, 1] for the same "
+                f"in all heads, but one has the shape {leaf.shape}"
+            )
+    return mask
 
 
 def _check_lengths(name: str, lengths: Any, batch: int) -> Array:
@@ -214,17 +217,13 @@ def _check_lengths(name: str, lengths: Any, batch: int) -> Array:
 
 def _check_window(window: Any) -> tuple[int, int]:
     sides = window if isinstance(window, tuple | list) else (window, window)
-    if len(sides) != 2 or not all(
-        isinstance(side, int | np.integer) and not isinstance(side, bool)
-        for side in sides
-    ):
+    if len(sides) != 2:
         raise TypeError(
             "local_window_size must be an integer or a pair of them, (left, right), "
             f"not {window!r}"
         )
-    if min(sides) < 0:
-        raise ValueError(f"local_window_size must be at least 0, not {window}")
-    return int(sides[0]), int(sides[1])
+    left, right = (numbers.count("local_window_size", side, 0) for side in sides)
+    return left, right
 
 
 def _check_scale(scale: Any, query: Array) -> Array:

@@ -6,7 +6,7 @@ S keys) so that batching slices them without anyone building [..., T, S].
 """
 
 import dataclasses
-import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar, dataclass_transform
 
@@ -34,6 +34,11 @@ class Mask:
         """The trailing axes, "", "T", "S" or "TS", of each pytree leaf in order."""
         raise NotImplementedError
 
+    def map_leaves(self, function: Callable[[Array, str], Any]) -> Any:
+        """The mask of `function(leaf, its axes)` for each pytree leaf."""
+        leaves, tree = jax.tree.flatten(self)
+        return tree.unflatten(map(function, leaves, self.leaf_axes()))
+
     def by_query(self, num_queries: int) -> tuple[bool, ...]:
         """Whether each leaf, in order, has an entry for each of T queries, not one for all."""
         return tuple(
@@ -45,25 +50,20 @@ class Mask:
         self, take: Callable[[Array, int], Array], num_queries: int
     ) -> "Mask":
         """The mask of some of T queries, which `take(array, axis)` takes along their axis."""
-        leaves, tree = jax.tree.flatten(self)
-        taken = [
-            take(leaf, -len(axes)) if by_query else leaf
-            for leaf, axes, by_query in zip(
-                leaves, self.leaf_axes(), self.by_query(num_queries), strict=True
-            )
-        ]
-        return jax.tree.unflatten(tree, taken)
+        by_query = iter(self.by_query(num_queries))
+        return self.map_leaves(
+            lambda leaf, axes: take(leaf, -len(axes)) if next(by_query) else leaf
+        )
 
     def keys_from(self, start: Int[Array, ""], width: int) -> "Mask":
         """The same mask for `width` keys from index `start` on; no leading axes."""
-        leaves, tree = jax.tree.flatten(self)
-        sliced = [
-            jax.lax.dynamic_slice_in_dim(leaf, start, width, axis=-1)
-            if axes.endswith("S") and leaf.shape[-1] != 1
-            else leaf
-            for leaf, axes in zip(leaves, self.leaf_axes(), strict=True)
-        ]
-        return jax.tree.unflatten(tree, sliced)
+        return self.map_leaves(
+            lambda leaf, axes: (
+                jax.lax.dynamic_slice_in_dim(leaf, start, width, axis=-1)
+                if axes.endswith("S") and leaf.shape[-1] != 1
+                else leaf
+            )
+        )
 
     def functions(self) -> tuple[Callable, ...]:
         """The user's functions that `row` calls."""
@@ -208,69 +208,59 @@ class ByPosition(_Leafed):
         return allowed
 
 
-@dataclasses.dataclass(frozen=True)
-class _Pair(Mask):
-    first: Mask
-    second: Mask
+class _Combined(Mask):
+    """A mask whose fields are masks."""
+
+    def _parts(self) -> list[Mask]:
+        made: Any = self
+        return [getattr(made, field.name) for field in dataclasses.fields(made)]
 
     def leaf_axes(self) -> tuple[str, ...]:
-        return self.first.leaf_axes() + self.second.leaf_axes()
+        return tuple(axes for part in self._parts() for axes in part.leaf_axes())
 
     def functions(self):
-        return self.first.functions() + self.second.functions()
+        return tuple(one for part in self._parts() for one in part.functions())
 
     def keys_from(self, start, width):
-        return type(self)(
-            self.first.keys_from(start, width), self.second.keys_from(start, width)
-        )
+        return type(self)(*(part.keys_from(start, width) for part in self._parts()))
 
     def rows(self, query_position, key_positions):
-        return (
-            self.first.row(query_position, key_positions),
-            self.second.row(query_position, key_positions),
-        )
+        return [part.row(query_position, key_positions) for part in self._parts()]
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["first", "second"], meta_fields=[]
-)
-class Both(_Pair):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Both(_Combined):
     """Both masks allow it."""
+
+    first: Mask
+    second: Mask
 
     def row(self, query_position, key_positions):
         return jnp.logical_and(*self.rows(query_position, key_positions))
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["first", "second"], meta_fields=[]
-)
-class Either(_Pair):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Either(_Combined):
     """One of the masks allows it."""
+
+    first: Mask
+    second: Mask
 
     def row(self, query_position, key_positions):
         return jnp.logical_or(*self.rows(query_position, key_positions))
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["inner"], meta_fields=[]
-)
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Not(Mask):
+class Not(_Combined):
     """The other keys."""
 
     inner: Mask
 
-    def leaf_axes(self) -> tuple[str, ...]:
-        return self.inner.leaf_axes()
-
-    def functions(self):
-        return self.inner.functions()
-
-    def keys_from(self, start, width):
-        return Not(self.inner.keys_from(start, width))
-
     def row(self, query_position, key_positions):
-        return ~self.inner.row(query_position, key_positions)
+        return jnp.logical_not(*self.rows(query_position, key_positions))
 
 
 def causal() -> Mask:
@@ -285,18 +275,11 @@ def window(left: int | None, right: int | None) -> Mask:
       ValueError: a side is negative.
       TypeError: a side is not an integer.
     """
-    for name, side in (("left", left), ("right", right)):
-        if side is None:
-            continue
-        if isinstance(side, bool) or not isinstance(side, int | np.integer):
-            raise TypeError(
-                f"masks.window: {name} must be an integer or None, not {side!r}"
-            )
-        if side < 0:
-            raise ValueError(f"masks.window: {name} must be at least 0, not {side}")
-    return Window(
-        None if left is None else int(left), None if right is None else int(right)
-    )
+    sides = {"left": left, "right": right}
+    for name, side in sides.items():
+        if side is not None:
+            sides[name] = numbers.count(f"masks.window: {name}", side, 0)
+    return Window(**sides)
 
 
 def padding(key_lengths: ArrayLike) -> Mask:
@@ -373,6 +356,16 @@ def by_position(predicate: Callable[[Array, Array], Array]) -> Mask:
             "masks.by_position: predicate must be a function, "
             f"not {type(predicate).__name__}"
         )
+    try:
+        inspect.signature(predicate).bind(None, None)
+    except TypeError as error:
+        raise TypeError(
+            "masks.by_position: predicate must take (query position, key positions), but "
+            f"its signature is {inspect.signature(predicate)}; of a mask_mod that reads "
+            "positions only: lambda q, k: mask_mod(0, 0, q, k)"
+        ) from error
+    except ValueError:  # A function without a signature.
+        pass
     return ByPosition(predicate)
 
 

@@ -4,6 +4,7 @@ Each function sees rows with at least one entry to attend to; empty rows and mas
 weights are settled once for all of them in `Normalizer.__call__`.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -99,7 +100,7 @@ def sparsemax(
     Source: Martins and Astudillo 2016, arXiv:1602.02068.
     """
     shifted = _shift(scores, where)
-    return jax.nn.relu(shifted - _sparsemax_threshold(shifted))
+    return jax.nn.relu(shifted - _threshold(_sparsemax_step, _support, shifted))
 
 
 @register_normalizer(block_sparse=True)
@@ -117,7 +118,9 @@ def entmax15(
     Source: Peters, Niculae and Martins 2019, arXiv:1905.05702; τ exact to rounding.
     """
     shifted = _shift(scores / 2, where)
-    return jnp.square(jax.nn.relu(shifted - _entmax15_threshold(shifted)))
+    return jnp.square(
+        jax.nn.relu(shifted - _threshold(_entmax15_step, jnp.positive, shifted))
+    )
 
 
 @register_normalizer(block_sparse=True)
@@ -160,7 +163,7 @@ def top_k_softmax(
     Cost: a selection of k of S, then a softmax.
     Source: Gupta et al. 2021, arXiv:2106.06899.
     """
-    k = numbers.at_least_1("top_k_softmax: k", k)
+    k = numbers.count("top_k_softmax: k", k)
     if k >= scores.shape[-1]:
         return softmax.function(scores, where)
     constant = jax.lax.stop_gradient(_masked(scores, where, -jnp.inf))
@@ -275,60 +278,46 @@ def _hardmax_jvp(primals, tangents):
 # passes over 16,384 scores, which take a tenth of XLA's sort on a CPU or less.
 
 
-@jax.custom_jvp
-def _sparsemax_threshold(
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _threshold(
+    step: Callable[[Array, Array], Array],
+    weigh: Callable[[Array], Array],
     shifted: Float[Array, "... S"],
 ) -> Float[Array, "... 1"]:
-    """The root of Σp − 1, for rows whose maximum is 0.
+    """The root that Newton's steps rise to, for rows whose maximum is 0.
 
-    Its derivative is the mean over the support {z > τ}, in any order.
+    Its derivative is the mean with the weights `weigh(p)`, in any order.
     """
-
     wide = _at_least_float32(shifted)
-
-    def step(threshold: Array) -> Array:
-        excess = jax.nn.relu(wide - threshold)
-        size = jnp.sum((excess > 0).astype(excess.dtype), axis=-1, keepdims=True)
-        return (jnp.sum(excess, axis=-1, keepdims=True) - 1) / jnp.maximum(size, 1)
-
-    return _risen(step, wide).astype(shifted.dtype)
+    return _risen(functools.partial(step, wide), wide).astype(shifted.dtype)
 
 
-@_sparsemax_threshold.defjvp
-def _sparsemax_threshold_jvp(primals, tangents):
+@_threshold.defjvp
+def _threshold_jvp(step, weigh, primals, tangents):
     (shifted,), (tangent,) = primals, tangents
-    threshold = _sparsemax_threshold(shifted)
-    support = (shifted > threshold).astype(shifted.dtype)
-    return threshold, _weighted_mean(tangent, support)
+    threshold = _threshold(step, weigh, shifted)
+    weights = weigh(jax.nn.relu(shifted - threshold))
+    return threshold, _weighted_mean(tangent, weights)
 
 
-@jax.custom_jvp
-def _entmax15_threshold(
-    shifted: Float[Array, "... S"],
-) -> Float[Array, "... 1"]:
-    """The root of ‖p‖ − 1, for rows e/2 whose maximum is 0.
-
-    Rather than of ‖p‖² − 1, which has the same one and is farther from a straight line.
-    Its derivative is the mean with weights p, in any order.
-    """
-
-    wide = _at_least_float32(shifted)
-
-    def step(threshold: Array) -> Array:
-        excess = jax.nn.relu(wide - threshold)
-        squares = jnp.sum(excess * excess, axis=-1, keepdims=True)
-        total = jnp.sum(excess, axis=-1, keepdims=True)
-        # At least 1 below the root: only a row of −inf has less, 0.
-        return (squares - jnp.sqrt(squares)) / jnp.maximum(total, 0.5)
-
-    return _risen(step, wide).astype(shifted.dtype)
+def _support(excess: Array) -> Array:
+    return (excess > 0).astype(excess.dtype)
 
 
-@_entmax15_threshold.defjvp
-def _entmax15_threshold_jvp(primals, tangents):
-    (shifted,), (tangent,) = primals, tangents
-    threshold = _entmax15_threshold(shifted)
-    return threshold, _weighted_mean(tangent, jax.nn.relu(shifted - threshold))
+def _sparsemax_step(scores: Array, threshold: Array) -> Array:
+    """To the root of Σp − 1."""
+    excess = jax.nn.relu(scores - threshold)
+    size = jnp.sum(_support(excess), axis=-1, keepdims=True)
+    return (jnp.sum(excess, axis=-1, keepdims=True) - 1) / jnp.maximum(size, 1)
+
+
+def _entmax15_step(scores: Array, threshold: Array) -> Array:
+    """To that of ‖p‖ − 1: ‖p‖² − 1 has the same, and is farther from a straight line."""
+    excess = jax.nn.relu(scores - threshold)
+    squares = jnp.sum(excess * excess, axis=-1, keepdims=True)
+    total = jnp.sum(excess, axis=-1, keepdims=True)
+    # At least 1 below the root: only a row of −inf has less, 0.
+    return (squares - jnp.sqrt(squares)) / jnp.maximum(total, 0.5)
 
 
 def _at_least_float32(shifted: Array) -> Array:

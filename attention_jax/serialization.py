@@ -4,6 +4,7 @@ Whatever is static is written as JSON, a predicate by the name of its function i
 reading an exported function imports that module and runs nothing else.
 """
 
+import dataclasses
 import json
 from typing import Any
 
@@ -13,23 +14,14 @@ from attention_jax import masks
 from attention_jax.attention import Attended, AttentionOutput
 from attention_jax.functions import import_reference
 
-_MASKS = (
-    masks.Causal,
-    masks.Window,
-    masks.Padding,
-    masks.Segments,
-    masks.Prefix,
-    masks.Dense,
-    masks.ByPosition,
-    masks.Both,
-    masks.Either,
-    masks.Not,
-)
-
 
 def register() -> None:
     """Registers them with `jax.export`, once."""
-    for cls in _MASKS:
+    for cls in vars(masks).values():
+        if not (isinstance(cls, type) and issubclass(cls, masks.Mask)):
+            continue
+        if not dataclasses.is_dataclass(cls):
+            continue  # what the others derive from
         export.register_pytree_node_serialization(
             cls,
             serialized_name=f"attention_jax.{cls.__name__}",

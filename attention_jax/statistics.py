@@ -47,7 +47,7 @@ def top_k(k: int) -> TopK:
       TypeError: k is not an integer.
       ValueError: it is below 1.
     """
-    return TopK(numbers.at_least_1("top_k: k", k))
+    return TopK(numbers.count("top_k: k", k))
 
 
 def result_names(statistics: Sequence[str | TopK]) -> tuple[str, ...]:

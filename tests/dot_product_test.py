@@ -175,11 +175,7 @@ def test_grouped_key_heads_serve_heads_of_different_scores():
 
     cases = (
         {"score": "bilinear", "params": {"w": w}},
-        {
-            "score": aj.soft_cap(
-                aj.with_alibi("dot", [0.1, 0.2, 0.3, 0.4]), [1, 2, 3, 4]
-            )
-        },
+        {"score": aj.soft_cap(aj.with_alibi("dot", [0.1, 0.2, 0.3, 0.4]), range(1, 5))},
         {"score": aj.from_score_mod(score_mod)},
         {"mask": masks.prefix(np.array([[1, 2, 3, 4]])) | masks.causal()},
         {"mask": masks.segments(np.arange(T) % 2, np.arange(S) % 2)},
@@ -219,30 +215,17 @@ def test_what_else_differs_from_jax_nn():
 
 def test_errors_name_the_argument_and_the_axis():
     q, k, v = arrays_of(N, 2)
+    two_slopes = aj.with_alibi("dot", [1, 2])
     for error, words, arrays, given in (
         (ValueError, r"query must be \[B, T, N, H\]", (q[0, 0], k, v), {}),
-        (
-            ValueError,
-            "query and key must have one batch size, axis 0",
-            (q[:1], k, v),
-            {},
-        ),
-        (
-            ValueError,
-            "key and value must have one length, axis 1",
-            (q, k, v[:, 1:]),
-            {},
-        ),
+        (ValueError, "query and key .* batch size, axis 0", (q[:1], k, v), {}),
+        (ValueError, "key and value .* length, axis 1", (q, k, v[:, 1:]), {}),
         (ValueError, "query's number of heads, axis 2", (q[:, :, :3], k, v), {}),
         (ValueError, r"bias must be .* \[B, N, T, S\]", None, {"bias": q}),
         (ValueError, "mask must be .* but the shape is", None, {"mask": q > 0}),
         (TypeError, "mask must be boolean", None, {"mask": np.ones((T, S))}),
-        (
-            ValueError,
-            r"query_seq_lengths must be \[B\]",
-            None,
-            {"query_seq_lengths": 2},
-        ),
+        (ValueError, r"mask must .* \[B, 1\]", None, {"mask": masks.padding([1] * B)}),
+        (ValueError, r"query_seq_.* be \[B\]", None, {"query_seq_lengths": 2}),
         (TypeError, "key_value_seq_l", None, {"key_value_seq_lengths": [1.0, 2.0]}),
         (ValueError, "local_window_size must", None, {"local_window_size": (-1, 2)}),
         (TypeError, "local_window_size must", None, {"local_window_size": (1, 2, 3)}),
@@ -251,12 +234,7 @@ def test_errors_name_the_argument_and_the_axis():
         (ValueError, "unknown params.* w;", None, {"scale": 2, "params": {"w": q}}),
         (LookupError, "cudnn.* call that, or", None, {"implementation": "cudnn"}),
         (LookupError, "unknown implementation", None, {"implementation": "flash"}),
-        (
-            ValueError,
-            "slope of .*4 heads",
-            None,
-            {"score": aj.with_alibi("dot", [1, 2])},
-        ),
+        (ValueError, "slope of .*4 heads", None, {"score": two_slopes}),
     ):
         with pytest.raises(error, match=words):
             aj.dot_product_attention(*(arrays or (q, k, v)), **given)

@@ -40,7 +40,7 @@ def test_a_small_call_is_the_reference_and_a_large_one_chunked():
     assert small.intermediate_bytes == FLOAT32 * 2 * 8 * 16
     assert (small.blocks, small.queries_per_block) == (1, 16)
     printed = str(small).splitlines()
-    assert printed[1] == "FLOPs           5.2 k, forward; no key skipped"
+    assert printed[1] == "FLOPs           5.2 k, forward, masked keys counted"
     assert printed[4:] == [
         "intermediates   at most 1.0 KiB each",
         "blocks          1 of 16 queries",
@@ -106,6 +106,19 @@ def test_what_was_asked_for_and_an_alignment_layer():
     assert prepared.flops == explained.flops - 2 * 9 * 8 * 32
 
 
+def test_why_masked_keys_are_computed_is_noted():
+    def note(**given):
+        given = {"implementation": "chunked", "mask": masks.window(3, 0)} | given
+        return aj.explain_attention(*(shaped(9, 8),) * 3, **given).note
+
+    assert note() == note(score=lambda q, k: k @ q, mask=None) == ""
+    assert note(score=lambda q, k: k @ q, implementation="reference") == ""
+    assert "the score '<lambda>' is not declared" in note(score=lambda q, k: k @ q)
+    own = note(normalizer=lambda e, where=None: jax.nn.softmax(e, where=where))
+    assert "the normalizer '<lambda>' is not declared" in own
+    assert "dropout" in note(dropout_rate=0.5, dropout_rng=jax.random.key(0))
+
+
 def test_errors_are_those_of_attention():
     with pytest.raises(LookupError, match="unknown score 'dott'"):
         aj.explain_attention(*(shaped(9, 8),) * 3, score="dott")
@@ -128,3 +141,6 @@ def test_heads_after_positions_are_noted():
         assert explained.note == "" and "note" not in str(explained)
     with pytest.raises(ValueError, match=r"leading axes .*\(2, 9\).*dot_product_att"):
         aj.attention(np.ones((2, 9, 8, 16)), *(np.ones((2, 7, 8, 16)),) * 2)
+    four = (np.ones((2, 3, 8, 16)),) * 3
+    with pytest.raises(ValueError, match=r"= \[2, 3\], .*\(2,\); for all heads"):
+        aj.attention(*four, mask=masks.padding([8, 7]))

@@ -53,7 +53,7 @@ def test_every_row_of_huge_scores_is_a_distribution(normalizer):
     np.testing.assert_allclose(out.statistics["logsumexp"], scores.max(-1), rtol=1e-5)
 
 
-@pytest.mark.parametrize("temperature", [1e-45, 1e-37, 1e-20, 1e-8, 1e-3, 1e30, 1e300])
+@pytest.mark.parametrize("temperature", [1e-45, 1e-8, 1e-3, 1e300])
 def test_any_temperature(temperature):
     normalizer = functools.partial(aj.softmax, temperature=temperature)
     query, keys = (RNG.standard_normal((n, 16)).astype(np.float32) for n in (5, 40))
@@ -74,28 +74,33 @@ def test_any_temperature(temperature):
     assert np.all(np.isfinite(gradient(jnp.asarray(query))))
 
 
-@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("normalizer", aj.normalizer_names())
-def test_scores_of_minus_infinity_have_weight_and_gradient_0(normalizer, masked):
+def test_scores_of_minus_infinity_have_weight_and_gradient_0(normalizer):
     rows = np.array(
         [[-INF] * 4, [-INF, 0.5, -INF, 1.0], [2.0, -INF, -INF, -INF], [0, -1, -2, 1]],
         np.float32,
     )
-    where = np.array([True, True, True, False]) if masked else np.ones(4, bool)
-    given = (np.broadcast_to(where, rows.shape),) if masked else ()
     normalize = aj.get_normalizer(normalizer)
-    weights = np.asarray(normalize(jnp.asarray(rows), *given))
-    for row, found in zip(rows, weights, strict=True):
-        assert_close(found, oracle(row, normalizer, where))
 
-    def total(rows):
-        return jnp.sum(jnp.sin(3 * normalize(rows, *given)))
+    def total(rows, *where):
+        weights = normalize(rows, *where)
+        return jnp.sum(jnp.sin(3 * weights)), weights
 
-    gradient = np.asarray(jax.grad(total)(jnp.asarray(rows)))
-    assert np.all(np.isfinite(gradient)) and not gradient[np.isneginf(rows)].any()
-    assert np.all(
-        np.isfinite(jax.jvp(total, (jnp.asarray(rows),), (np.ones_like(rows),))[1])
-    )
+    @jax.jit
+    def described(*given):
+        (_, weights), gradient = jax.value_and_grad(total, has_aux=True)(*given)
+        forwards = jax.jvp(
+            lambda rows: total(rows, *given[1:])[0], given[:1], given[:1]
+        )
+        return weights, gradient, forwards[1]
+
+    for where in (np.ones(4, bool), np.array([True, True, True, False])):
+        given = () if where.all() else (np.broadcast_to(where, rows.shape),)
+        weights, gradient, _ = described(jnp.asarray(rows), *given)
+        for row, found in zip(rows, np.asarray(weights), strict=True):
+            assert_close(found, oracle(row, normalizer, where))
+        assert np.all(np.isfinite(gradient))
+        assert not np.asarray(gradient)[np.isneginf(rows)].any()
 
 
 def test_statistics_where_every_score_is_minus_infinity():
@@ -116,7 +121,7 @@ def test_statistics_where_every_score_is_minus_infinity():
     assert np.all(np.isfinite(gradient(jnp.asarray(query))))
 
 
-@pytest.mark.parametrize("size", [1e-35, 1e-22, 1.0, 3e19, 1e35])
+@pytest.mark.parametrize("size", [1e-35, 3e19])
 def test_cosine_of_vectors_of_any_length(size):
     query, keys = (RNG.standard_normal(shape) for shape in ((4,), (6, 4)))
     params = {"log_scale": np.float32(1.0)}
@@ -137,16 +142,10 @@ def test_cosine_of_vectors_of_any_length(size):
     np.testing.assert_allclose(gradient * small, plain, rtol=1e-3, atol=1e-6)
 
 
-def test_a_zero_and_an_ordinary_vector_have_the_cosine_they_had():
-    unit = aj.cosine.prepare(
-        np.array([[3.0, 4.0], [0.0, 0.0]], np.float32), log_scale=0
-    )
-    np.testing.assert_array_equal(unit, np.array([[0.6, 0.8], [0, 0]], np.float32))
-
-
-@pytest.mark.parametrize("implementation", ["reference", "chunked"])
-@pytest.mark.parametrize("features", [2, 64])
-@pytest.mark.parametrize("offset", [0.0, 100.0, 3_000.0, 1e5])
+@pytest.mark.parametrize(
+    ("implementation", "features"), [("reference", 2), ("chunked", 64)]
+)
+@pytest.mark.parametrize("offset", [0.0, 3_000.0, 1e5])
 def test_euclidean_of_near_points_far_from_the_origin(offset, features, implementation):
     """Beside them keys near the origin, a masked one far away, and padding."""
     near = RNG.standard_normal((9, features))
@@ -184,18 +183,6 @@ def test_euclidean_of_near_points_far_from_the_origin(offset, features, implemen
         -1, keepdims=True
     ) * exact[0]
     np.testing.assert_allclose(by_query, pulled / 4, rtol=1e-3, atol=1e-3)
-
-
-def test_the_three_keys_of_which_two_are_near():
-    """The example by which the cancellation was found."""
-    query = np.array([[3_000.0, 0.0]], np.float32)
-    keys = query + np.array([[0.5, 0.2], [-0.9, 0.7], [3.0, 0.0]], np.float32)
-    params = {"log_sigma": np.float32(0.0)}
-    found = aj.attention(
-        query, keys, keys, score="euclidean", params=params, return_weights=True
-    )
-    distances = ((keys.astype(np.float64) - query) ** 2).sum(-1)
-    assert_close(found.weights[0], oracles.softmax(list(-distances / 2)))
 
 
 @pytest.mark.parametrize("log_sigma", [-30.0, -10.0])

@@ -99,7 +99,7 @@ def test_masks_and_arrays_broadcast(mask):
     ("make", "error", "message"),
     [
         (lambda: masks.window(-1, 0), ValueError, "left must be at least 0, not -1"),
-        (lambda: masks.window(0, 1.5), TypeError, "right must be an integer or None"),
+        (lambda: masks.window(0, 1.5), TypeError, "right must be an integer"),
         (lambda: masks.padding([1.0]), TypeError, "key_lengths must be int.*float32"),
         (lambda: masks.padding([3, -1]), ValueError, "at least 0, but one is -1"),
         (lambda: masks.padding(["first"]), TypeError, "integers, got ..first.."),
@@ -108,6 +108,11 @@ def test_masks_and_arrays_broadcast(mask):
         (lambda: masks.segments(0, [1]), ValueError, "query_ids needs an axis"),
         (lambda: masks.dense(np.ones(2, int)), TypeError, "must be boolean.*int32"),
         (lambda: masks.by_position(3), TypeError, "predicate must be a function"),
+        (
+            lambda: masks.by_position(lambda b, h, q, k: q >= k),
+            TypeError,
+            r"its signature is \(b, h, q, k\); of a mask_mod",
+        ),
         (lambda: masks.causal() & (lambda q, k: k < q), TypeError, "masks.by_position"),
     ],
 )

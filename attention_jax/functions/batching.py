@@ -17,23 +17,13 @@ from jax.extend.core import Literal
 from attention_jax.types import Array
 
 
-def vectorize(
-    function: Callable[..., Any],
-    in_axes: tuple[int | None, ...],
-    axis_size: int,
-    arrays: Sequence[Array],
-) -> Any:
-    """`function` over one axis by `vmap`."""
-    return jax.vmap(function, in_axes=in_axes, axis_size=axis_size)(*arrays)
-
-
 def map_leading(
     function: Callable[..., Any],
     leading: tuple[int, ...],
     arguments: Sequence[Any],
     core_ndims: Sequence[Any],
     *,
-    mapper: Callable[..., Any] = vectorize,
+    mapper: Callable[..., Any] | None = None,
 ) -> Any:
     """`function(*arguments)` over the leading axes of its arguments.
 
@@ -47,7 +37,7 @@ def map_leading(
       arguments: pytrees of arrays [..., *core].
       core_ndims: the same pytrees of each array's number of core axes.
       mapper: how one axis is mapped: (function, in_axes, axis_size, arrays) -> outputs
-        with that axis in front. All at once by default.
+        with that axis in front. By `vmap`, all at once, if not given.
 
     Returns:
       The outputs with the axes `leading` in front.
@@ -71,7 +61,9 @@ def map_leading(
         def one(*slices: Array) -> Any:
             return over(tuple(inner), slices)
 
-        return mapper(one, tuple(in_axes), outer, squeezed)
+        if mapper is not None:
+            return mapper(one, tuple(in_axes), outer, squeezed)
+        return jax.vmap(one, in_axes=tuple(in_axes), axis_size=outer)(*squeezed)
 
     return over(tuple(leading), arrays)
 

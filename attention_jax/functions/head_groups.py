@@ -6,8 +6,6 @@ Keys and values [..., key heads, 1, S, D] broadcast against that without being c
 import dataclasses
 from typing import Any
 
-import jax
-
 from attention_jax.functions import static_args
 from attention_jax.functions.score import Score, call_inner, wrap
 from attention_jax.types import Array
@@ -61,10 +59,7 @@ class HeadGroups:
         """A mask with leading axes that end in heads, or None."""
         if mask is None:
             return None
-        leaves, tree = jax.tree.flatten(mask)
-        pairs = zip(leaves, mask.leaf_axes(), strict=True)
-        split = [self.split("mask", leaf, len(axes)) for leaf, axes in pairs]
-        return jax.tree.unflatten(tree, split)
+        return mask.map_leaves(lambda leaf, axes: self.split("mask", leaf, len(axes)))
 
     def params(self, score: Score, params: dict[str, Array]) -> dict[str, Array]:
         """The parameters of a score, complete."""

@@ -55,22 +55,22 @@ def _number(name: str, value: Any) -> float:
         return math.inf if value > 0 else -math.inf
 
 
-def at_least_1(name: str, value: Any) -> int:
+def count(name: str, value: Any, least: int = 1) -> int:
     """`value` as an int.
 
     Raises:
       TypeError: it is not an integer.
-      ValueError: it is below 1.
+      ValueError: it is below `least`.
     """
     try:
         if isinstance(value, bool | np.bool_):
             raise TypeError
-        count = operator.index(value)
+        number = operator.index(value)
     except TypeError as error:
         raise TypeError(f"{name} must be an integer, not {value!r}") from error
-    if count < 1:
-        raise ValueError(f"{name} must be at least 1, not {count}")
-    return count
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, not {number}")
+    return number
 
 
 def normal(value: float, dtype: Any) -> float:

@@ -69,7 +69,8 @@ class Param:
     """A learned parameter: one axis letter per dimension, and how it starts.
 
     `Param("QA")` is a [Q, A] matrix, `Param("")` a scalar. The letters are Q, K, V
-    and A; see `attention_jax.types`.
+    and A; see `attention_jax.types`. `init` is (rng, shape, dtype) -> array, such as
+    those in `jax.nn.initializers`; normal with variance 1 / (first axis) if not given.
     """
 
     axes: str

@@ -1,7 +1,6 @@
 """Precomputed (projected) keys: a score's `prepare` done once per sentence, not per query."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -12,11 +11,7 @@ from attention_jax.functions.score import Score
 from attention_jax.types import Array, Bool, Float
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["arrays"],
-    meta_fields=["score", "core_ndims"],
-)
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class PreparedKeys:
     """What `prepare_keys` returns and `attend` and `attention` accept in place of keys.
@@ -29,8 +24,8 @@ class PreparedKeys:
     """
 
     arrays: Any
-    score: Score
-    core_ndims: tuple[int, ...]
+    score: Score = dataclasses.field(metadata={"static": True})
+    core_ndims: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
     @property
     def leaves(self) -> list[Array]:
@@ -50,18 +45,9 @@ class PreparedKeys:
 
     def zero_where_not(self, used: Bool[Array, "... S"]) -> "PreparedKeys":
         """The same with the rows of unused keys replaced by zeros."""
-
-        def clean(leaf: Array, core: int) -> Array:
-            expanded = used.reshape(used.shape + (1,) * (core - 1))
-            shape = jnp.broadcast_shapes(expanded.shape, leaf.shape)
-            expanded = jnp.broadcast_to(expanded, shape)
-            return jnp.where(expanded, jnp.broadcast_to(leaf, shape), 0)
-
-        cleaned = [
-            clean(*pair) for pair in zip(self.leaves, self.core_ndims, strict=True)
-        ]
-        tree = jax.tree.structure(self.arrays)
-        return dataclasses.replace(self, arrays=jax.tree.unflatten(tree, cleaned))
+        leaves, tree = jax.tree.flatten(self)
+        pairs = zip(leaves, self.core_ndims, strict=True)
+        return tree.unflatten(zero_where_not(leaf, used, core) for leaf, core in pairs)
 
     def astype(self, dtype: Any) -> "PreparedKeys":
         def cast_floating(leaf: Array) -> Array:
@@ -70,6 +56,13 @@ class PreparedKeys:
 
         cast = jax.tree.map(cast_floating, self.arrays)
         return dataclasses.replace(self, arrays=cast)
+
+
+def zero_where_not(array: Array, used: Bool[Array, "... S"], core: int) -> Array:
+    """The array, of `core` axes from S on, with the rows of unused keys replaced by zeros."""
+    used = used.reshape(used.shape + (1,) * (core - 1))
+    shape = jnp.broadcast_shapes(used.shape, array.shape)
+    return jnp.where(jnp.broadcast_to(used, shape), jnp.broadcast_to(array, shape), 0)
 
 
 def run_prepare(

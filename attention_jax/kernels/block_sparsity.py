@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.arguments import Operands
-from attention_jax.functions.batching import like, map_leading
-from attention_jax.kernels.masking import mask_leading, mask_rows
+from attention_jax.functions.batching import like
+from attention_jax.kernels.masking import mask_rows, over_sequences
 from attention_jax.kernels.reference import Rows
+from attention_jax.masks import Mask
 from attention_jax.statistics import KEY_INDICES
 from attention_jax.types import Array, Bool, Int
 
@@ -45,15 +46,12 @@ def used_keys(
     """
     mask = operands.mask
     assert mask is not None
-    leaves, tree = jax.tree.flatten(mask)
-    axes = mask.leaf_axes()
     num_queries, num_keys = operands.num_queries, operands.num_keys
     size = min(block, num_queries)
 
-    def one_sequence(*arrays: Array) -> tuple[Array, Array]:
-        *leaves, query_positions, key_positions = arrays
-        mask = jax.tree.unflatten(tree, leaves)
-
+    def one_sequence(
+        mask: Mask, query_positions: Array, key_positions: Array
+    ) -> tuple[Array, Array]:
         def of_block(start: Array) -> Array:
             # The last block is moved back into range: it then sees rows of the one before,
             # which at worst widens its range.
@@ -73,14 +71,12 @@ def used_keys(
             here = of_block(start)
             return used | here, _range(here)
 
+        arrays = mask, query_positions, key_positions
         start = like(jnp.zeros(num_keys, bool), arrays)
         return jax.lax.scan(step, start, jnp.arange(blocks) * block)
 
-    return map_leading(
-        one_sequence,
-        mask_leading(mask, operands.query_positions, operands.key_positions),
-        [*leaves, operands.query_positions, operands.key_positions],
-        [*(len(letters) for letters in axes), 1, 1],
+    return over_sequences(
+        one_sequence, mask, operands.query_positions, operands.key_positions
     )
 
 

@@ -66,18 +66,16 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
             and not (ranges.ndim > 2 and auto_mesh(operands) is not None)
         ):
             key_ranges = _ranges_of_groups(ranges, leading, outer, inner)
-    block, axes = make_block(operands, options)
+    block, axes = make_block(operands, options, leading)
     block = jax.tree.map(
         lambda x, letters: _regroup(x, len(letters), leading, outer, inner), block, axes
     )
 
     def attend(block: Operands) -> Rows:
-        return map_leading(
-            functools.partial(attend_rows, options),
-            inner,
-            [block],
-            [core_ndims(axes)],
-        )
+        one_sequence = functools.partial(attend_rows, options)
+        # Again here: JAX traces custom derivatives when the call is over.
+        with options.default_precision():
+            return map_leading(one_sequence, inner, [block], [core_ndims(axes)])
 
     def rows(block: Operands, key_range: Array | None) -> Rows:
         if key_range is None:
@@ -89,7 +87,7 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
 
     # What is left of the leading axes inside a group belongs to its arrays.
     cores = jax.tree.map(
-        lambda x, letters: _ndim_inside(x, letters, inner), block, axes
+        lambda x, letters: min(x.ndim, len(letters) + len(inner)), block, axes
     )
     found = map_leading(
         one_group,
@@ -137,10 +135,6 @@ def _regroup(
         return array
     parts = (1, 1) if array.shape[axis] == 1 else (outer[-1], inner[0])
     return array.reshape(*array.shape[:axis], *parts, *array.shape[axis + 1 :])
-
-
-def _ndim_inside(array: Array, letters: str, inner: tuple[int, ...]) -> int:
-    return min(array.ndim, len(letters) + len(inner))
 
 
 def _ranges_of_groups(
@@ -229,7 +223,10 @@ def loop(
         result = one([a[0] for a in mapped], shared)
         return jax.tree.map(lambda x: x[None], result)
     if not mapped:
-        return _repeat(one([], shared), axis_size)
+        result = one([], shared)
+        return jax.tree.map(
+            lambda x: jnp.broadcast_to(x[None], (axis_size, *x.shape)), result
+        )
 
     def step(arguments: tuple[Array, list[Array]]) -> Any:
         # Differentiating a scan, JAX moves what is the same in every step out of it, and
@@ -238,10 +235,6 @@ def loop(
         return one(slices, jax.lax.optimization_barrier((index, shared))[1])
 
     return jax.lax.map(step, (jnp.arange(axis_size), mapped))
-
-
-def _repeat(result: Any, times: int) -> Any:
-    return jax.tree.map(lambda x: jnp.broadcast_to(x[None], (times, *x.shape)), result)
 
 
 def over_blocks(

@@ -80,21 +80,17 @@ def bytes_per_query(operands: Operands, options: Options) -> int:
     return largest_bytes(jaxpr, {query})
 
 
-def flops_per_query(operands: Operands, options: Options) -> int:
-    """FLOPs of one query's scores, weights and average, read off the same jaxpr.
+def flops(operands: Operands, options: Options) -> int:
+    """FLOPs of a call, read off the same jaxpr and that of preparing keys, if they are not.
 
-    Counted as `count_flops` says; what does not depend on the query is not.
+    Of each query those of its scores, weights and average, as `count_flops` counts them.
     """
     jaxpr, query = _one_query(operands, options)
-    return (
-        count_flops(jaxpr, {query}) + 2 * operands.num_keys * operands.values.shape[-1]
-    )
-
-
-def flops_to_prepare(operands: Operands, options: Options) -> int:
-    """FLOPs of what is done once per sequence of keys; 0 for keys that are prepared."""
+    queries = math.prod(operands.leading(options.score)) * operands.num_queries
+    average = 2 * operands.num_keys * operands.values.shape[-1]
     prepare = jax.make_jaxpr(lambda: operands.prepared(options.score).keys)
-    return count_flops(prepare().jaxpr)
+    once = count_flops(prepare().jaxpr)
+    return queries * (count_flops(jaxpr, {query}) + average) + once
 
 
 def _one_query(operands: Operands, options: Options) -> tuple[Any, Any]:

@@ -10,12 +10,6 @@ import jax.numpy as jnp
 from attention_jax.arguments import Operands, Options
 from attention_jax.kernels import cost_model
 from attention_jax.kernels.chunked import group_leading
-from attention_jax.kernels.cost_model import (
-    bytes_per_query,
-    flops_per_query,
-    flops_to_prepare,
-    plan_blocks,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +27,8 @@ class Explanation:
       queries_per_block: how many queries are computed at once: of one sequence, or all of
         several, by `chunked`, all there are by `reference`.
       blocks: how many such blocks there are, over all sequences.
-      note: what to look at, such as axes that seem to be in another order; "" if nothing.
+      note: what to look at: axes that seem to be in another order, or a function for which
+        masked keys are computed; "" if nothing.
     """
 
     implementation: str
@@ -50,7 +45,7 @@ class Explanation:
         return "\n".join(
             (
                 f"implementation  {self.implementation}: {self.reason}",
-                f"FLOPs           {_decimal(self.flops)}, forward; no key skipped",
+                f"FLOPs           {_decimal(self.flops)}, forward, masked keys counted",
                 f"arguments       {_binary(self.argument_bytes)}",
                 f"outputs         {_binary(self.output_bytes)}",
                 f"intermediates   at most {_binary(self.intermediate_bytes)} each",
@@ -74,7 +69,7 @@ def explain(
     leading = operands.leading(options.score)
     sequences = math.prod(leading)
     queries = sequences * operands.num_queries
-    per_query = bytes_per_query(operands, options)
+    per_query = cost_model.bytes_per_query(operands, options)
     reason = "asked for"
     if by_auto:
         side = "above" if name == "chunked" else "within"
@@ -85,21 +80,20 @@ def explain(
         )
     block, blocks = queries, 1
     if name == "chunked":
-        plan = plan_blocks(operands, options)
+        plan = cost_model.plan_blocks(operands, options)
         outer, inner = group_leading(leading, plan.sequences)
         block = math.prod(inner) * plan.queries
         blocks = math.prod(outer) * plan.blocks
     return Explanation(
         implementation=name,
         reason=reason,
-        flops=queries * flops_per_query(operands, options)
-        + flops_to_prepare(operands, options),
+        flops=cost_model.flops(operands, options),
         argument_bytes=_bytes(operands),
         output_bytes=_bytes(outputs),
         intermediate_bytes=per_query * block,
         queries_per_block=block,
         blocks=blocks,
-        note=_note_on_layout(operands),
+        note=_note_on_layout(operands) or _note_on_masked_keys(operands, options, name),
     )
 
 
@@ -115,6 +109,22 @@ def _note_on_layout(operands: Operands) -> str:
         f"{operands.num_keys} keys each. If the arrays are [B, T, heads, features], "
         "dot_product_attention takes them"
     )
+
+
+def _note_on_masked_keys(operands: Operands, options: Options, name: str) -> str:
+    """Why `chunked` cannot leave out the keys that a mask forbids, if it cannot."""
+    if name != "chunked" or operands.mask is None:
+        return ""
+    for kind in ("score", "normalizer"):
+        function = getattr(options, kind)
+        if not function.block_sparse:
+            return (
+                f"masked keys are computed too, since the {kind} {function.name!r} is not "
+                f"declared block_sparse; see register_{kind}"
+            )
+    if operands.dropout_rng is not None:
+        return "masked keys are computed too, since there is dropout"
+    return ""
 
 
 def _bytes(arrays: Any) -> int:

@@ -1,48 +1,39 @@
 """From a mask to the booleans a kernel needs, built for no more axes than it has."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from attention_jax.arguments import Operands
 from attention_jax.functions.batching import map_leading
-from attention_jax.functions.prepared import PreparedKeys
+from attention_jax.functions.prepared import PreparedKeys, zero_where_not
 from attention_jax.masks import Mask
 from attention_jax.types import Array, Bool, Int
 
 
-def mask_leading(
-    mask: Mask, query_positions: Array, key_positions: Array
-) -> tuple[int, ...]:
-    """The leading axes that a mask varies over."""
-    leaves = zip(jax.tree.leaves(mask), mask.leaf_axes(), strict=True)
-    return jnp.broadcast_shapes(
-        *(leaf.shape[: leaf.ndim - len(axes)] for leaf, axes in leaves),
-        query_positions.shape[:-1],
-        key_positions.shape[:-1],
-    )
+def over_sequences(
+    function: Callable[[Mask, Array, Array], Any],
+    mask: Mask,
+    query_positions: Int[Array, "... T"],
+    key_positions: Int[Array, "... S"],
+) -> Any:
+    """`function` of the three over the leading axes that they vary over, and no others."""
+    arguments = [mask, query_positions, key_positions]
+    cores = [*(len(axes) for axes in mask.leaf_axes()), 1, 1]
+    leaves, tree = jax.tree.flatten(arguments)
+    pairs = zip(leaves, cores, strict=True)
+    leading = jnp.broadcast_shapes(*(x.shape[: x.ndim - core] for x, core in pairs))
+    return map_leading(function, leading, arguments, tree.unflatten(cores))
 
 
 def dense_mask(
     mask: Mask, query_positions: Int[Array, "... T"], key_positions: Int[Array, "... S"]
 ) -> Bool[Array, "... T S"]:
     """The mask as an array, with the leading axes it varies over and no others."""
-    leaves, tree = jax.tree.flatten(mask)
-    axes = mask.leaf_axes()
-
-    def one_sequence(*arrays: Array) -> Array:
-        *leaves, query_positions, key_positions = arrays
-        return mask_rows(
-            jax.tree.unflatten(tree, leaves), query_positions, key_positions
-        )
-
-    return map_leading(
-        one_sequence,
-        mask_leading(mask, query_positions, key_positions),
-        [*leaves, query_positions, key_positions],
-        [*(len(a) for a in axes), 1, 1],
-    )
+    return over_sequences(mask_rows, mask, query_positions, key_positions)
 
 
 def mask_rows(
@@ -71,8 +62,8 @@ def zero_unused(operands: Operands, used: Bool[Array, "... S"]) -> Operands:
     if isinstance(keys, PreparedKeys):
         keys = keys.zero_where_not(used_keys)
     else:
-        keys = _zero_where_not(keys, used_keys)
-    values = _zero_where_not(values, _shared_along(used, values.shape[:-2]))
+        keys = zero_where_not(keys, used_keys, 2)
+    values = zero_where_not(values, _shared_along(used, values.shape[:-2]), 2)
     return dataclasses.replace(operands, keys=keys, values=values)
 
 
@@ -88,9 +79,3 @@ def _shared_along(used: Array, leading: tuple[int, ...]) -> Array:
         if leading[offset + axis] == 1 and used.shape[axis] != 1
     )
     return jnp.any(used, axis=shared, keepdims=True) if shared else used
-
-
-def _zero_where_not(array: Array, used: Array) -> Array:
-    shape = jnp.broadcast_shapes((*used.shape, 1), array.shape)
-    expanded = jnp.broadcast_to(used[..., None], shape)
-    return jnp.where(expanded, jnp.broadcast_to(array, shape), 0)

@@ -180,11 +180,13 @@ def operand_axes(operands: Operands, score: Score) -> Any:
     return dataclasses.replace(operands, **own)
 
 
-def make_block(operands: Operands, options: Options) -> tuple[Operands, Any]:
+def make_block(
+    operands: Operands, options: Options, leading: tuple[int, ...]
+) -> tuple[Operands, Any]:
     """The block of a whole call, its keys prepared, and each array's own axes."""
     block = operands.prepared(options.score)
     if block.row_indices is None:
-        numbers = row_numbers(operands, options.score)
+        numbers = row_numbers((*leading, block.query.shape[-2]))
         block = dataclasses.replace(block, row_indices=numbers)
     if COLUMN_SUM in options.statistics:
         valid = jnp.ones(operands.num_queries, bool)
@@ -229,9 +231,8 @@ def take_keys(
     return dataclasses.replace(some, mask=mask)
 
 
-def row_numbers(operands: Operands, score: Score) -> Int[Array, "... T"]:
-    """A number for every query of the call."""
-    shape = (*operands.leading(score), operands.num_queries)
+def row_numbers(shape: tuple[int, ...]) -> Int[Array, "... T"]:
+    """A number for every query of a call [..., T]."""
     return jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape)
 
 
@@ -242,14 +243,9 @@ def attend_rows(options: Options, block: Operands) -> Rows:
       options: of the call.
       block: of one sequence, without leading axes, its keys prepared.
     """
-    # Also here: derivatives may be traced when the call is over.
-    with options.default_precision():
-        return _attend_rows(options, block)
-
-
-def _attend_rows(options: Options, block: Operands) -> Rows:
     assert isinstance(block.keys, PreparedKeys)
-    num_queries, num_keys, keys = block.num_queries, block.num_keys, block.keys.arrays
+    num_queries, num_keys = block.query.shape[0], block.values.shape[0]
+    keys = block.keys.arrays
     describes = options.return_weights or options.statistics
     where = bias = None
     if block.mask is not None:
@@ -308,7 +304,7 @@ def attend_reference(operands: Operands, options: Options) -> Rows:
         operands = zero_unused(operands, jnp.any(allowed, axis=-2))
         operands = dataclasses.replace(operands, mask=masks.Dense(allowed))
     leading = operands.leading(options.score)
-    block, axes = make_block(operands, options)
+    block, axes = make_block(operands, options, leading)
 
     def one_sequence(block: Operands) -> Rows:
         return attend_rows(options, block).divided()

@@ -34,10 +34,11 @@ def on_each_device(
     along theirs: that is the communication there is.
     """
     mesh = operands.explicit_mesh
+    whole = operands.leading(options.score)
+    num_axes = len(whole)
     if operands.dropout_rng is not None:
-        numbers = row_numbers(operands, options.score)
+        numbers = row_numbers((*whole, operands.num_queries))
         operands = dataclasses.replace(operands, row_indices=numbers)
-    num_axes = len(operands.leading(options.score))
     letters = operand_axes(operands, options.score)
     specs = [
         (tuple(jax.typeof(leaf).sharding.spec), core)

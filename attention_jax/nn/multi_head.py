@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import export
 
 from attention_jax import masks
 from attention_jax.arguments import floating
@@ -18,7 +19,6 @@ from attention_jax.nn.kv_cache import KVCache
 from attention_jax.statistics import TopK
 from attention_jax.types import Array, ArrayLike, Float, Int
 
-_CAUSAL = masks.causal()
 _KERNEL_INIT = nnx.initializers.lecun_normal()
 _BIAS_INIT = nnx.initializers.zeros_init()
 
@@ -93,7 +93,7 @@ class MultiHeadAttention(nnx.Module):
         """
 
         def size(name: str, given: Any, default: Any = None) -> int:
-            return numbers.at_least_1(name, default if given is None else given)
+            return numbers.count(name, default if given is None else given)
 
         self.num_heads = size("num_heads", num_heads)
         self.in_features = size("in_features", in_features)
@@ -237,13 +237,10 @@ class MultiHeadAttention(nnx.Module):
             return array
 
         if mask is not None:
-            mask = masks.as_mask(mask)
-            leaves, tree = jax.tree.flatten(mask)
-            leaves = [
-                leaf if axes == "TS" else with_heads(leaf, len(axes))
-                for leaf, axes in zip(leaves, mask.leaf_axes(), strict=True)
-            ]
-            mask = groups.mask(jax.tree.unflatten(tree, leaves))
+            mask = masks.as_mask(mask).map_leaves(
+                lambda leaf, axes: leaf if axes == "TS" else with_heads(leaf, len(axes))
+            )
+            mask = groups.mask(mask)
         if bias is not None:
             bias = groups.split("bias", floating("bias", bias), 2)
         positions: dict[str, Any] = {
@@ -290,14 +287,17 @@ class MultiHeadAttention(nnx.Module):
         """An empty cache with room for `max_length` tokens of each sequence.
 
         Args:
-          batch_shape: the leading axes of the inputs, (B,) or B.
+          batch_shape: the leading axes of the inputs, (B,) or B; `jax.export`'s symbols too.
           max_length: S.
           dtype: what keys and values are stored in; what they are computed in if not given.
         """
         if not isinstance(batch_shape, Sequence):
             batch_shape = (batch_shape,)
-        batch = tuple(numbers.at_least_1("batch_shape", size) for size in batch_shape)
-        shape = (*batch, numbers.at_least_1("max_length", max_length))
+        batch = tuple(
+            size if export.is_symbolic_dim(size) else numbers.count("batch_shape", size)
+            for size in batch_shape
+        )
+        shape = (*batch, numbers.count("max_length", max_length))
         kind = self.param_dtype if self.dtype is None else self.dtype
         inputs = jax.ShapeDtypeStruct((*shape, self.in_kv_features), kind)
 
@@ -332,7 +332,13 @@ class MultiHeadAttention(nnx.Module):
             length that is traced cannot be seen: then all that is attended to is NaN.
         """
         keys, values = self._prepared(inputs_k, inputs_v)
-        shape = (*cache.positions.shape[:-1], values.shape[-2])
+        batch, inputs_batch = cache.positions.shape[:-1], jnp.shape(inputs_k)[:-2]
+        if inputs_batch != batch:
+            raise ValueError(
+                f"the inputs must have the leading axes {list(batch)}, the cache's "
+                f"batch_shape, but theirs are {list(inputs_batch)}"
+            )
+        shape = (*batch, values.shape[-2])
         if positions is None:
             positions = cache.next_positions(shape[-1])
         positions = numbers.integers("positions", positions)
@@ -350,7 +356,7 @@ class MultiHeadAttention(nnx.Module):
         inputs_q: Float[ArrayLike, "... T F"],
         cache: KVCache,
         *,
-        mask: Any = _CAUSAL,
+        mask: Any = None,
         positions: Int[ArrayLike, "... T"] | None = None,
         **arguments: Any,
     ) -> tuple[Any, KVCache]:
@@ -381,14 +387,14 @@ class MultiHeadAttention(nnx.Module):
         Raises:
           ValueError: as `extend`.
         """
+        inputs_q = _inputs("inputs_q", inputs_q, "T", "in_features", self.in_features)
         if positions is None:
-            # One axis fewer than two is for the call to refuse.
-            positions = cache.next_positions((0, 0, *jnp.shape(inputs_q))[-2])
+            positions = cache.next_positions(inputs_q.shape[-2])
         cache = self.extend(cache, inputs_q, positions=positions)
         output = self(
             inputs_q,
             cache,
-            mask=mask,
+            mask=masks.causal() if mask is None else mask,
             query_positions=positions,
             deterministic=True,
             **arguments,

@@ -138,14 +138,6 @@ def test_a_split_that_cannot_be_checked_is_said(workdir, tmp_path, caplog):
     assert "whether it was trained on these sentences is not known" in caplog.text
 
 
-def test_a_folder_of_runs_that_holds_the_baseline_too(second, capsys):
-    folder = f"--workdir={second.parent}"
-    assert run(folder, f"--baseline={second}") == 2
-    assert "the baseline is the run itself" in capsys.readouterr().err
-    assert run(folder, "--max_sentences=2") == 0
-    assert "seed" in capsys.readouterr().out
-
-
 def test_a_run_against_another_search_of_its_own(workdir, tmp_path, capsys):
     output = tmp_path / "searches.json"
     status = run(

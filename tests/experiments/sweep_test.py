@@ -370,8 +370,3 @@ def test_names_are_fit_for_files_and_told_apart():
 def test_a_dicts_names_must_be_file_names(name):
     with pytest.raises(UserError, match="name of a run must be a file name of at most"):
         name_runs({name: ExperimentConfig()})
-
-
-def test_names_that_differ_in_case_are_refused():
-    with pytest.raises(UserError, match="two runs of the sweep have the name a"):
-        name_runs({"A": ExperimentConfig(), "a": ExperimentConfig(seed=1)})

@@ -68,13 +68,6 @@ def test_a_wrong_reference_says_what_is_wrong(reference, message):
         aj.get_score(reference)
 
 
-def test_an_error_inside_a_file_is_told_with_its_line(tmp_path):
-    path = tmp_path / "broken.py"
-    path.write_text("x = 1\ny = (\n")
-    with pytest.raises(LookupError, match=r"broken\.py.*SyntaxError.*line 2"):
-        aj.get_score(f"{path}:f")
-
-
 def test_an_undeclared_function_is_a_score():
     def close(query, keys, *, width=2.0):
         return -jnp.abs(keys - query[None, :]).sum(-1) / width
@@ -83,10 +76,6 @@ def test_an_undeclared_function_is_a_score():
     narrow = functools.partial(close, width=1.0)
     assert aj.attend(query, keys, keys, score=close).weights.shape == (4,)
     assert aj.get_score(narrow)(query, keys)[0] == -3.0
-    assert aj.get_score(narrow) == aj.get_score(functools.partial(close, width=1.0))
-    assert hash(aj.get_score(narrow)) == hash(
-        aj.get_score(functools.partial(close, width=1.0))
-    )
     assert aj.get_score(narrow) != aj.get_score(close)
 
 
@@ -119,14 +108,10 @@ def test_a_partial_binds_what_a_bare_function_needs():
     assert aj.get_score(nested)(ones[0], ones)[0] == 4
 
 
-def test_a_bound_array_is_named_by_its_shape():
-    score = functools.partial(aj.local_gaussian, sigma=np.ones(3, np.float32))
-    assert repr(aj.get_score(score)) == "local_gaussian(sigma=<f4 array (3,)>)"
-
-
 def test_different_arguments_make_different_scores():
     assert aj.soft_cap("dot", 5.0) != aj.soft_cap("dot", 6.0)
     assert aj.soft_cap("dot", 5.0) != aj.soft_cap("scaled_dot", 5.0)
+    assert aj.with_alibi("dot", jnp.float32(0.5)) == aj.with_alibi("dot", 0.5)
 
 
 def test_a_combinator_keeps_params_prepare_and_positions():
@@ -168,21 +153,9 @@ def test_what_is_no_function_of_query_and_keys_is_refused(function, error, messa
         aj.register_score(function)
 
 
-def test_a_declaration_maps_names_and_a_key_is_a_key():
+def test_a_declaration_maps_names():
     with pytest.raises(TypeError, match=r"such as {\"w\": \"QK\"}, not be \['w'\]"):
         aj.register_score(params=["w"])
-    with pytest.raises(TypeError, match=r"rng must be .*jax.random.key\(0\), not 0"):
-        aj.init_score_params(0, "bilinear", query_size=4, key_size=4)
-
-
-def test_hyperparameters_of_combinators_are_numbers():
-    with pytest.raises(TypeError, match="soft_cap: cap must be a number, not 'x'"):
-        aj.soft_cap("dot", "x")
-    with pytest.raises(ValueError, match="soft_cap: cap must be positive, not nan"):
-        aj.soft_cap("dot", float("nan"))
-    with pytest.raises(TypeError, match="with_alibi: slope must be a number, not True"):
-        aj.with_alibi("dot", True)
-    assert aj.with_alibi("dot", jnp.float32(0.5)) == aj.with_alibi("dot", 0.5)
 
 
 def test_a_taken_name_is_refused_and_the_same_cell_may_run_twice():
@@ -278,7 +251,9 @@ def test_missing_value_size_is_named():
 def test_a_score_looks_like_its_function():
     assert isinstance(aj.dot, Score)
     assert aj.dot.__name__ == "dot" and "q · k" in aj.dot.__doc__
-    assert repr(functools.partial) and repr(aj.soft_cap("dot", 2.0)).startswith("_soft")
+    assert repr(aj.soft_cap("dot", 2.0)).startswith("_soft")
+    score = functools.partial(aj.local_gaussian, sigma=np.ones(3, np.float32))
+    assert repr(aj.get_score(score)) == "local_gaussian(sigma=<f4 array (3,)>)"
 
 
 @pytest.mark.parametrize("score", aj.score_names())

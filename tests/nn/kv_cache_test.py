@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax import export
 
 import attention_jax as aj
 from attention_jax import MultiHeadAttention, masks
@@ -99,6 +100,18 @@ def test_prompts_of_different_lengths():
     for b, kept in enumerate(([0, 1, 2, 3, 4], [0, 3, 4])):
         alone = module(x[b, kept], mask=masks.causal())
         np.testing.assert_allclose(output[b, 0], alone[-1], **CLOSE)
+
+
+def test_a_step_is_causal_and_exported_for_any_batch():
+    module, x = layer(), draw(B, 3, F)
+
+    def prompt(x):
+        return module.step(x, module.init_cache(x.shape[0], 4), mask=None)[0]
+
+    (b,) = export.symbolic_shape("b")
+    exported = export.export(jax.jit(prompt))(jax.ShapeDtypeStruct((b, 3, F), x.dtype))
+    whole = module(x, mask=masks.causal())
+    np.testing.assert_allclose(exported.call(x), whole, **CLOSE)
 
 
 def test_a_full_cache_is_refused_or_seen():

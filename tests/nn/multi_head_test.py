@@ -140,45 +140,24 @@ def test_it_is_a_module_like_others():
     assert "Total Parameters: 228" in nnx.tabulate(module, x)
 
 
-X = draw(B, 3, F)
+X, MASK = draw(B, 3, F), np.ones((3, 1, 3), bool)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (
-            lambda: MultiHeadAttention(4, 6, rngs=nnx.Rngs(0)),
-            "qkv_features = 6 and num_h",
-        ),
-        (
-            lambda: layer(num_key_value_heads=3),
-            "num_heads must be divisible by num_key_",
-        ),
-        (
-            lambda: layer(num_key_value_heads=0),
-            "num_key_value_heads must be at least 1",
-        ),
-        (
-            lambda: layer()(X[..., 1:]),
-            r"inputs_q must be .* in_features = 6, but .*3, 5",
-        ),
+        (lambda: layer(heads=3), "qkv_features = 8 and num_heads = 3"),
+        (lambda: layer(num_key_value_heads=3), "num_heads must be divisible by num_k"),
+        (lambda: layer(num_key_value_heads=0), "num_key_value_heads must be at least"),
+        (lambda: layer()(X[..., 1:]), "inputs_q must be .* in_features = 6, but .*5"),
         (lambda: layer()(X, X[..., 1:]), "inputs_k must be .* in_kv_features = 6"),
         (lambda: layer()(X, X, X[0, 0]), "inputs_v must be"),
         (lambda: layer()(X, inputs_v=X), "but not inputs_k"),
         (lambda: layer()(X, X[:, :2], X), "equally many"),
-        (
-            lambda: layer()(X, mask=np.ones((3, 1, 3), bool)),
-            "mask must be broadcastable",
-        ),
-        (
-            lambda: layer(num_key_value_heads=2)(X, mask=np.ones((3, 1, 3), bool)),
-            "mask must have leading axes that end in the 4 heads",
-        ),
-        (lambda: layer().step(X[:1], layer().init_cache(B, 3)), "its batch_shape or"),
-        (
-            lambda: layer().step(X, layer("euclidean").init_cache(B, 3)),
-            "the score eucl",
-        ),
+        (lambda: layer()(X, mask=MASK), "mask must be broadcastable"),
+        (lambda: layer(num_key_value_heads=2)(X, mask=MASK), "end in the 4 heads"),
+        (lambda: layer().step(X[:1], layer().init_cache(B, 3)), r"leading axes \[2\]"),
+        (lambda: layer().step(X, layer("cosine").init_cache(B, 3)), "the score cosin"),
         (lambda: layer()(X, layer().init_cache(B, 3), X), "values and key_positions"),
         (lambda: layer().init_cache(B, 0), "max_length must be at least 1"),
     ],
