@@ -164,11 +164,17 @@ def top_k_softmax(
     Source: Gupta et al. 2021, arXiv:2106.06899.
     """
     k = numbers.count("top_k_softmax: k", k)
-    if k >= scores.shape[-1]:
+    size = scores.shape[-1]
+    known = isinstance(size, int)
+    if known and k >= size:
         return softmax.function(scores, where)
     constant = jax.lax.stop_gradient(_masked(scores, where, -jnp.inf))
-    candidates = comparable(constant)
-    largest, indices = select(candidates, k)
+    candidates = padded = comparable(constant)
+    if not known:
+        # The size is a symbol: there may be fewer than k.
+        ends = [(0, 0)] * (scores.ndim - 1) + [(0, k)]
+        padded = jnp.pad(candidates, ends, constant_values=-jnp.inf)
+    largest, indices = select(padded, k)
     # By `min` rather than [..., -1:]: XLA turns a slice of a selection into a whole sort.
     smallest = jnp.min(largest, axis=-1, keepdims=True)
     # Ties are taken from the left, so up to the last index that was kept.

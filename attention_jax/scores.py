@@ -336,7 +336,8 @@ def _far_centre(
 ) -> Float[Array, "Q"]:
     """The mean of the longer keys, those that far from 0 have most to lose; 0 if none."""
     lengths = jnp.where(squared_norms < jnp.inf, squared_norms, 0)
-    long = lengths >= jnp.sum(lengths) / (2 * max(len(lengths), 1))
+    number = jnp.maximum(jnp.sum(jnp.ones_like(lengths)), 1)
+    long = lengths >= jnp.sum(lengths) / (2 * number)
     total = jnp.sum(jnp.where(long[:, None], vectors, 0), axis=0)
     centre = total / jnp.maximum(jnp.sum(long.astype(total.dtype)), 1)
     return jnp.where(jnp.isfinite(centre), centre, 0)

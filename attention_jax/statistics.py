@@ -78,7 +78,9 @@ def _largest(
     k: int, weights: Float[Array, "... S"], where: Bool[Array, "... S"] | None
 ) -> tuple[Float[Array, "... k"], Int[Array, "... k"]]:
     allowed = weights if where is None else jnp.where(where, weights, -jnp.inf)
-    missing = max(0, k - weights.shape[-1])
+    size = weights.shape[-1]
+    # Where the size is a symbol, there may be as few keys as none.
+    missing = max(0, k - size) if isinstance(size, int) else k
     padding = [(0, 0)] * (weights.ndim - 1) + [(0, missing)]
     padded = jnp.pad(allowed, padding, constant_values=-jnp.inf)
     largest, indices = ordering.top_k(padded, k)

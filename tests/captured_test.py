@@ -227,9 +227,13 @@ def test_sizes_may_be_symbols_of_an_exported_function(implementation):
             query,
             keys,
             values,
+            score="euclidean",
+            params={"log_sigma": jnp.zeros(())},
+            normalizer=functools.partial(aj.top_k_softmax, k=3),
             mask=masks.padding(lengths) & masks.causal(),
+            statistics=(*aj.statistic_names(), aj.top_k(4)),
             implementation=implementation,
-        ).context
+        )
 
     def given(*shape):
         return jax.ShapeDtypeStruct(shape, jnp.float32)
@@ -240,5 +244,13 @@ def test_sizes_may_be_symbols_of_an_exported_function(implementation):
         given(b, s, D),
         jax.ShapeDtypeStruct((b,), jnp.int32),
     )
-    arrays = (QUERY[None], KEYS[None], VALUES[None], np.array([5], np.int32))
-    assert_close(exported.call(*arrays), attend(*arrays))
+    for few in (S, 2):
+        arrays = (
+            QUERY[None],
+            KEYS[None, :few],
+            VALUES[None, :few],
+            np.array([5], np.int32),
+        )
+        found, expected = exported.call(*arrays), attend(*arrays)
+        assert_close(found.context, expected.context)
+        jax.tree.map(assert_close, found.statistics, expected.statistics)
