@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import yaml
 from flax import nnx
 from jax import export
 
@@ -19,12 +18,6 @@ from attention_jax.functions.score import get_score, init_score_params
 from attention_jax.nn.kv_cache import KVCache
 from attention_jax.statistics import TopK
 from attention_jax.types import Array, ArrayLike, Float, Int
-
-# For nnx.tabulate, which writes arguments without arrays by yaml, as they are
-# (findings/flax_tabulate_without_arrays.sh).
-yaml.SafeDumper.add_multi_representer(
-    masks.Mask, lambda dumper, mask: dumper.represent_str(repr(mask))
-)
 
 _KERNEL_INIT = nnx.initializers.lecun_normal()
 _BIAS_INIT = nnx.initializers.zeros_init()

@@ -137,7 +137,7 @@ def test_it_is_a_module_like_others():
     graph, state = nnx.split(module)
     outputs = jax.vmap(nnx.merge(graph, state))(x)
     np.testing.assert_allclose(outputs, module(x), **CLOSE)
-    assert "Total Parameters: 228" in nnx.tabulate(module, x, mask=masks.causal())
+    assert "Total Parameters: 228" in nnx.tabulate(module, x)
 
 
 X, MASK = draw(B, 3, F), np.ones((3, 1, 3), bool)
