@@ -135,7 +135,7 @@ def check(number):
 
 @pytest.mark.parametrize("seed", range(2))
 def test_a_sample_of_the_grid_equals_jax_nn(seed):
-    for number in random.Random(seed).sample(range(len(CASES)), 8):
+    for number in random.Random(seed).sample(range(len(CASES)), 5):
         check(number)
 
 
