@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
+import attention_jax as aj
 from attention_jax.functions.batching import query_first
 from tests.tolerances import assert_close
 
 RNG = np.random.default_rng(0)
-T, S, Q = 3, 5, 4
+T, S, Q = 3, 9, 4
 QUERIES, KEYS, SQUARE = (
     jnp.asarray(RNG.standard_normal(shape), jnp.float32)
     for shape in ((T, Q), (S, Q), (Q, Q))
@@ -125,3 +126,23 @@ def test_several_and_missing_arguments_and_nested_results():
     result = mapped(QUERIES, None, jnp.arange(3.0))
     assert result["none"] is None
     assert_close(result["scores"], QUERIES @ KEYS.T + np.arange(3.0)[:, None])
+
+
+def test_gradients_of_very_few_keys_and_features():
+    """The compiler may end the process instead, and all tests with it."""
+    arrays = RNG.standard_normal((3, 2, 4, 3)).astype(np.float32)
+    query, keys, values = arrays[0], arrays[1, :, :3], arrays[2, :, :3]
+
+    def plainly(query, keys, values):
+        return jax.nn.softmax(query @ keys.swapaxes(1, 2)) @ values
+
+    def attended(query, keys, values):
+        return aj.attention(query, keys, values, score="dot").context
+
+    expected, actual = (
+        jax.grad(lambda *a, f=f: jnp.sum(jnp.sin(f(*a))), argnums=(0, 1, 2))(
+            query, keys, values
+        )
+        for f in (plainly, attended)
+    )
+    jax.tree.map(assert_close, actual, expected)

@@ -40,14 +40,8 @@ def test_a_mask_by_any_means_gives_what_the_reference_gives(name):
         "statistics": aj.statistic_names(),
     }
     expected = run(case, "scaled_dot", "softmax", implementation="reference", **given)
-    actual = run(
-        case,
-        "scaled_dot",
-        "softmax",
-        implementation="chunked",
-        chunk_size=32,
-        **given,
-    )
+    given |= {"implementation": "chunked", "chunk_size": 32}
+    actual = run(case, "scaled_dot", "softmax", **given)
     jax.tree.map(assert_close, actual, expected)
 
 
