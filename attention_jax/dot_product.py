@@ -63,7 +63,7 @@ def dot_product_attention(
       value: as the keys; as wide as one likes.
       bias: floats broadcastable to [B, N, T, S], added to the scores.
       mask: booleans broadcastable to [B, N, T, S], True = attend, or a mask from
-        `attention_jax.masks` with leading axes [B, N].
+        `attention_jax.masks` with leading axes [B, N], or [N] without a batch.
       scale: what the dot products are multiplied by, 1 / √H if not given. It may be traced
         and is differentiated.
       is_causal: whether query t attends to keys 0..t only.
@@ -107,7 +107,7 @@ def dot_product_attention(
         score, params = _dot_times_scale, {"scale": _check_scale(scale, query)}
     conditions = []
     if isinstance(mask, Mask):
-        conditions.append(_check_leading(mask))
+        conditions.append(_check_leading(mask) if len(shape) == 4 else mask)
     elif mask is not None:
         dense = broadcastable("mask", as_array("mask", mask), expected, "B, N, T, S", 4)
         conditions.append(masks.dense(dense))

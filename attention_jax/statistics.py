@@ -10,6 +10,9 @@ from attention_jax.functions.registry import Registry
 from attention_jax.normalizers import rounded
 from attention_jax.types import Array, Bool, Float, Int
 
+Scores = Float[Array, "... S"]
+Allowed = Bool[Array, "... S"] | None
+
 # name -> function of one or more rows: (scores, weights, where or None) -> one number a row.
 row_statistics = Registry[Callable[..., Array]]("statistic")
 
@@ -60,9 +63,9 @@ def result_names(statistics: Sequence[str | TopK]) -> tuple[str, ...]:
 
 def statistics_of_rows(
     statistics: Sequence[str | TopK],
-    scores: Float[Array, "... S"],
-    weights: Float[Array, "... S"],
-    where: Bool[Array, "... S"] | None,
+    scores: Scores,
+    weights: Scores,
+    where: Allowed,
 ) -> dict[str, Array]:
     """All of them but `column_sum`, by name."""
     found: dict[str, Array] = {}
@@ -75,7 +78,7 @@ def statistics_of_rows(
 
 
 def _largest(
-    k: int, weights: Float[Array, "... S"], where: Bool[Array, "... S"] | None
+    k: int, weights: Scores, where: Allowed
 ) -> tuple[Float[Array, "... k"], Int[Array, "... k"]]:
     allowed = weights if where is None else jnp.where(where, weights, -jnp.inf)
     size = weights.shape[-1]
@@ -93,11 +96,7 @@ def _register(function: Callable[..., Array]) -> Callable[..., Array]:
 
 
 @_register
-def logsumexp(
-    scores: Float[Array, "... S"],
-    weights: Float[Array, "... S"],
-    where: Bool[Array, "... S"] | None,
-) -> Float[Array, "..."]:
+def logsumexp(scores: Scores, weights: Scores, where: Allowed) -> Float[Array, "..."]:
     """log Σ_i exp(e_i) over the keys attended to; −inf on an empty row."""
     del weights
     if scores.shape[-1] == 0:
@@ -116,11 +115,7 @@ def logsumexp(
 
 
 @_register
-def argmax(
-    scores: Float[Array, "... S"],
-    weights: Float[Array, "... S"],
-    where: Bool[Array, "... S"] | None,
-) -> Int[Array, "..."]:
+def argmax(scores: Scores, weights: Scores, where: Allowed) -> Int[Array, "..."]:
     """The index of the first largest weight; −1 on an empty row."""
     del scores
     if weights.shape[-1] == 0:
@@ -132,11 +127,7 @@ def argmax(
 
 
 @_register
-def max_weight(
-    scores: Float[Array, "... S"],
-    weights: Float[Array, "... S"],
-    where: Bool[Array, "... S"] | None,
-) -> Float[Array, "..."]:
+def max_weight(scores: Scores, weights: Scores, where: Allowed) -> Float[Array, "..."]:
     """max_i a_i; 0 on an empty row."""
     del scores, where
     if weights.shape[-1] == 0:
@@ -145,11 +136,7 @@ def max_weight(
 
 
 @_register
-def entropy(
-    scores: Float[Array, "... S"],
-    weights: Float[Array, "... S"],
-    where: Bool[Array, "... S"] | None,
-) -> Float[Array, "..."]:
+def entropy(scores: Scores, weights: Scores, where: Allowed) -> Float[Array, "..."]:
     """−Σ_i a_i ln a_i in nats; 0 on an empty row."""
     del scores, where
     positive = ~(weights <= 0)  # a NaN stays one

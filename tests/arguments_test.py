@@ -16,6 +16,7 @@ ADDITIVE = {"w_query": ONES((4, 3)), "w_key": ONES((4, 2)), "v": ONES(3)}
 ADDITIVE = {"score": "additive", "params": ADDITIVE}
 PREPARED = aj.prepare_keys("scaled_dot", ONES((2, 5, 4)))
 DROPOUT = {"dropout_rate": 0.5, "dropout_rng": np.ones(3)}
+KEYS = DROPOUT | {"dropout_rng": jax.random.split(jax.random.key(0))}
 
 
 def bilinear(**params):
@@ -68,6 +69,7 @@ def call(query=GOOD["query"], keys=GOOD["keys"], values=GOOD["values"], **argume
         ({"dropout_rate": "a"}, TypeError, "dropout_rate must be a number"),
         ({"dropout_rate": 0.5}, ValueError, "needs dropout_rng"),
         (DROPOUT, TypeError, "dropout_rng must be a PRNG key"),
+        (KEYS, ValueError, r"dropout_rng must be one PRNG key.*\(2,\)"),
         ({"chunk_size": 0}, ValueError, "chunk_size must be at least 1, not 0"),
         ({"chunk_size": 2.0}, TypeError, "chunk_size must be an integer"),
     ],

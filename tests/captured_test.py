@@ -19,9 +19,18 @@ QUERY, KEYS, VALUES = (RNG.normal(size=(n, D)).astype(np.float32) for n in (T, S
 BIAS = RNG.normal(size=S).astype(np.float32)
 
 
-def loss(t, implementation, **arguments):
+def context(**arguments):
+    return aj.attention(QUERY, KEYS, VALUES, **arguments).context
+
+
+def both_kernels(chunk_size, **arguments):
+    chunked = context(implementation="chunked", chunk_size=chunk_size, **arguments)
+    return chunked, context(implementation="reference", **arguments)
+
+
+def loss(implementation, **arguments):
     given = {"mask": masks.causal(), "implementation": implementation} | arguments
-    return jnp.sum(jnp.sin(aj.attention(QUERY, KEYS, VALUES, **given).context))
+    return jnp.sum(jnp.sin(context(**given)))
 
 
 def scaled(t):
@@ -53,7 +62,7 @@ CAPTURES = {
 @pytest.mark.parametrize("name", CAPTURES)
 def test_what_a_function_captures_is_differentiated(name):
     def total(t, implementation):
-        return loss(t, implementation, **CAPTURES[name](t))
+        return loss(implementation, **CAPTURES[name](t))
 
     t, step = jnp.float32(0.7), 1e-2
     reference = functools.partial(total, implementation="reference")
@@ -74,7 +83,7 @@ def test_what_a_function_captures_is_differentiated(name):
 def test_a_mask_may_capture_what_is_mapped():
     def total(n, implementation):
         mask = masks.by_position(lambda i, j: (j - i).astype(jnp.float32) <= n)
-        return loss(0, implementation, mask=mask)
+        return loss(implementation, mask=mask)
 
     def gradient(implementation):
         over = jax.grad(functools.partial(total, implementation=implementation))
@@ -96,19 +105,8 @@ def test_a_mask_may_capture_what_is_mapped():
     ],
 )
 def test_the_number_of_keys_is_the_calls_in_every_block(score, normalizer):
-    def context(implementation, chunk_size=None):
-        return aj.attention(
-            QUERY,
-            KEYS,
-            VALUES,
-            score=score,
-            normalizer=normalizer,
-            mask=masks.padding(100),
-            implementation=implementation,
-            chunk_size=chunk_size,
-        ).context
-
-    assert_close(context("chunked", 2), context("reference"))
+    given = {"score": score, "normalizer": normalizer, "mask": masks.padding(100)}
+    assert_close(*both_kernels(2, **given))
 
 
 class Learned:
@@ -144,9 +142,8 @@ def test_an_array_that_a_function_reads_may_be_replaced(monkeypatch):
         return keys @ (query * module.weight)
 
     def contexts():
-        arguments = QUERY, KEYS, VALUES
         scores = (learned[0], learned[1], closure, inside, of_module)
-        return [aj.attention(*arguments, score=s).context for s in scores]
+        return [context(score=score) for score in scores]
 
     expected = aj.attention(3 * QUERY, KEYS, VALUES, score="dot").context
     before = contexts()
@@ -155,9 +152,9 @@ def test_an_array_that_a_function_reads_may_be_replaced(monkeypatch):
     monkeypatch.setitem(globals(), "weight", jnp.full(D, 3.0))
     monkeypatch.setattr(module, "weight", jnp.full(D, 3.0))
     after = contexts()
-    before.append(aj.attention(QUERY, KEYS, VALUES, score=learned[2]).context)
+    before.append(context(score=learned[2]))
     monkeypatch.setattr(Learned, "shared", jnp.full(D, 3.0))
-    after.append(aj.attention(QUERY, KEYS, VALUES, score=learned[2]).context)
+    after.append(context(score=learned[2]))
     for old, new in zip(before, after, strict=True):
         assert_close(new, expected)
         assert np.abs(old - new).max() > 0.01
@@ -192,30 +189,7 @@ def test_a_function_without_arrays_is_compiled_once():
 @pytest.mark.parametrize("kind", ["rbg", "unsafe_rbg", "threefry2x32"])
 def test_dropout_does_not_depend_on_the_kernel_with_any_kind_of_key(kind):
     rng = jax.random.key(3, impl=kind)
-
-    def context(implementation, chunk_size=None):
-        return aj.attention(
-            QUERY,
-            KEYS,
-            VALUES,
-            dropout_rate=0.5,
-            dropout_rng=rng,
-            implementation=implementation,
-            chunk_size=chunk_size,
-        ).context
-
-    assert_close(context("chunked", 4), context("reference"))
-
-
-def test_a_batch_of_dropout_keys_is_refused():
-    with pytest.raises(ValueError, match=r"dropout_rng must be one PRNG key.*\(2,\)"):
-        aj.attention(
-            QUERY,
-            KEYS,
-            VALUES,
-            dropout_rate=0.5,
-            dropout_rng=jax.random.split(jax.random.key(0)),
-        )
+    assert_close(*both_kernels(4, dropout_rate=0.5, dropout_rng=rng))
 
 
 @pytest.mark.parametrize("implementation", aj.implementation_names())

@@ -8,6 +8,18 @@ from tests.experiments.programs import runner
 run = runner(plot_attention, required=("workdir", "output"))
 
 
+@pytest.fixture
+def drawn(monkeypatch):
+    """The columns and panels of each figure, in place of its drawing."""
+    found = []
+    monkeypatch.setattr(
+        plot_attention,
+        "plot_weights_grid",
+        lambda panels, columns, path: found.append((columns, list(panels))),
+    )
+    return found
+
+
 def test_draws_the_runs_own_translation(workdir, tmp_path, capsys):
     output = tmp_path / "attention.png"
     assert run(f"--workdir={workdir}", "--text=ba bi bo", f"--output={output}") == 0
@@ -15,44 +27,26 @@ def test_draws_the_runs_own_translation(workdir, tmp_path, capsys):
     assert capsys.readouterr().out == f"bo bi ba\nwrote {output}\n"
 
 
-def test_draws_a_given_translation(workdir, tmp_path, capsys, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(
-        plot_attention,
-        "plot_weights_grid",
-        lambda panels, columns, path: drawn.extend(panel[1:3] for panel in panels),
-    )
+def test_draws_a_given_translation(workdir, tmp_path, drawn):
     output = tmp_path / "attention.pdf"
     arguments = (f"--workdir={workdir}", "--text=ba bi", f"--output={output}")
     assert run(*arguments, "--target=ba zz ba") == 0
-    assert drawn == [(("ba", "bi"), ("ba", "zz", "ba"))]
+    [(_, [panel])] = drawn
+    assert panel[1:3] == (("ba", "bi"), ("ba", "zz", "ba"))
 
 
-def test_draws_several_sentences_in_a_grid(workdir, tmp_path, capsys, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(
-        plot_attention,
-        "plot_weights_grid",
-        lambda panels, columns, path: drawn.append(
-            (columns, [panel.title for panel in panels])
-        ),
-    )
+def test_draws_several_sentences_in_a_grid(workdir, tmp_path, capsys, drawn):
     arguments = (f"--workdir={workdir}", f"--output={tmp_path / 'grid.svg'}")
     assert run(*arguments, "--text=ba bi", "--text=bo ba bi") == 0
     assert capsys.readouterr().out.startswith("1\tbi ba\n2\tbi ba bo\nwrote ")
     assert run(*arguments, "--split=test", "--num=5", "--columns=3") == 0
-    assert drawn == [(2, ["1", "2"]), (3, ["1", "2", "3", "4", "5"])]
+    titles = [(columns, "".join(p.title for p in panels)) for columns, panels in drawn]
+    assert titles == [(2, "12"), (3, "12345")]
 
 
 def test_outlines_the_known_links_of_exact_translations(
-    workdir, tmp_path, capsys, monkeypatch
+    workdir, tmp_path, capsys, drawn
 ):
-    drawn = []
-    monkeypatch.setattr(
-        plot_attention,
-        "plot_weights_grid",
-        lambda panels, columns, path: drawn.extend(panels),
-    )
     output = f"--output={tmp_path / 'grid.svg'}"
     assert run(f"--workdir={workdir}", output, "--split=test", "--num=0") == 0
     pairs = load_split(RunDirectory(workdir), "test")
@@ -60,7 +54,8 @@ def test_outlines_the_known_links_of_exact_translations(
     texts = [line.partition("\t")[2] for line in lines]
     exact = [text == pair.target for pair, text in zip(pairs, texts, strict=False)]
     assert any(exact)
-    for panel, is_exact in zip(drawn, exact, strict=True):
+    [(_, panels)] = drawn
+    for panel, is_exact in zip(panels, exact, strict=True):
         words = len(panel.source)
         reversed_links = {(words - 1 - t, t) for t in range(words)}
         assert panel.links == (reversed_links if is_exact else frozenset())

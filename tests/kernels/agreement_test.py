@@ -41,15 +41,8 @@ def test_every_implementation_agrees_with_the_reference(
             return jnp.sum(jnp.sin(context)), context
 
         # Asked for nothing but the context, a kernel may take a shorter way.
-        described = run(
-            case,
-            score,
-            normalizer,
-            mask=mask,
-            return_weights=True,
-            statistics=aj.statistic_names(),
-            **arguments,
-        )
+        everything = {"return_weights": True, "statistics": aj.statistic_names()}
+        described = run(case, score, normalizer, mask=mask, **everything, **arguments)
         gradient = jax.value_and_grad(total, argnums=(0, 1, 2, 3), has_aux=True)
         return described, gradient(*case[:4])
 
@@ -72,15 +65,9 @@ def test_every_chunk_size_of_odd_shapes(implementation, T, S):
             "statistics": aj.statistic_names(),
         }
         expected = run(case, score, "softmax", **given)
+        given["implementation"] = implementation
         for chunk_size in (1, 3, 4, T, T + 4) if T > 1 else (1, 5):
-            actual = run(
-                case,
-                score,
-                "softmax",
-                implementation=implementation,
-                chunk_size=chunk_size,
-                **given,
-            )
+            actual = run(case, score, "softmax", chunk_size=chunk_size, **given)
             jax.tree.map(assert_close, actual, expected)
 
 
@@ -92,13 +79,9 @@ def test_second_order_through_every_implementation(implementation, score, x64):
     case = arrays(score, T=3, S=4, dtype="float64")
 
     def context(query, keys, values):
-        return run(
-            case._replace(query=query, keys=keys, values=values),
-            score,
-            "softmax",
-            implementation=implementation,
-            chunk_size=2,
-        ).context
+        inner = case._replace(query=query, keys=keys, values=values)
+        given = {"implementation": implementation, "chunk_size": 2}
+        return run(inner, score, "softmax", **given).context
 
     check_grads(context, case[:3], order=2, modes=("fwd", "rev"), rtol=1e-4, atol=1e-5)
 
