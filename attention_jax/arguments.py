@@ -204,7 +204,11 @@ class AttentionCall:
         varying: dict[str, Array] = {}
         if score.numbers:
             thawed = static_args.thaw(score.numbers)
-            varying = {name: jnp.asarray(value) for name, value in thawed.items()}
+            dtype = compute_dtype(query)
+            varying = {
+                name: jnp.asarray(numbers.within(value, dtype))
+                for name, value in thawed.items()
+            }
         leading = _broadcast_leading(
             query=query.shape[:-2],
             keys=tuple(key_leading),
@@ -227,6 +231,8 @@ class AttentionCall:
                 ("key_positions", self.key_positions, num_keys),
             )
         }
+        wider = max((x.dtype for x in positions.values()), key=lambda d: d.itemsize)
+        positions = {name: x.astype(wider) for name, x in positions.items()}
         mask = None if self.mask is None else masks.as_mask(self.mask)
         if mask is not None:
             _check_mask(mask, lengths, leading)

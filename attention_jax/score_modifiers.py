@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from attention_jax.functions import numbers
 from attention_jax.functions.score import Score, call_inner, wrap
@@ -91,12 +92,25 @@ def from_score_mod(score_mod: Callable[..., Array], score: Any = "scaled_dot") -
 
 
 def _soft_capped(query, keys, *, score, cap, **arguments):
-    return cap * jnp.tanh(call_inner(score, query, keys, arguments) / cap)
+    scores = call_inner(score, query, keys, arguments)
+    # Neither cap nor 1 / cap may be 0 or infinite in the scores' dtype; and with the largest,
+    # small scores must not vanish.
+    info = jnp.finfo(scores.dtype)
+    least, most = 4 * float(info.smallest_normal), 2.0 ** (info.maxexp * 3 // 4)
+    cap = jnp.asarray(numbers.within(cap, scores.dtype), scores.dtype)
+    cap = jnp.clip(cap, least, most)
+    return cap * jnp.tanh(scores / cap)
 
 
 def _with_alibi(query, keys, *, score, slope, **arguments):
     scores = call_inner(score, query, keys, arguments)
-    distances = jnp.abs(arguments["query_position"] - arguments["key_positions"])
+    ends = arguments["query_position"], arguments["key_positions"]
+    # A difference of integers may wrap, that of unsigned ones, least from largest, not.
+    unsigned = jnp.uint64 if ends[0].dtype.itemsize == 8 else jnp.uint32
+    distances = jnp.maximum(*ends).astype(unsigned) - jnp.minimum(*ends).astype(
+        unsigned
+    )
+    slope = jnp.asarray(numbers.within(slope, scores.dtype), scores.dtype)
     return scores - slope * distances.astype(scores.dtype)
 
 
@@ -106,8 +120,19 @@ def _score_modified(query, keys, *, score, score_mod, leading_indices, **argumen
     batch, head = (0, 0, *leading_indices)[-2:]
 
     def one(one_score, key_position):
-        return score_mod(
+        found = score_mod(
             one_score, batch, head, arguments["query_position"], key_position
         )
+        if not isinstance(found, jax.Array | np.ndarray | np.generic | float | int):
+            raise TypeError(
+                "score_mod must return one number, the new score, but returned "
+                f"{type(found).__name__}"
+            )
+        if jnp.shape(found) != () or jnp.result_type(found) == bool:
+            raise TypeError(
+                "score_mod must return one number, the new score, but returned "
+                f"{jnp.result_type(found)} of shape {list(jnp.shape(found))}"
+            )
+        return found
 
     return jax.vmap(one)(scores, arguments["key_positions"]).astype(scores.dtype)

@@ -238,3 +238,77 @@ def test_forms_of_precision():
     for wrong in ("best", 3, ("highest", "highest")):
         with pytest.raises(ValueError, match="precision must be None, a jax.lax.Prec"):
             attend(KERNELS[0], precision=wrong)
+
+
+NUMBERS = {
+    "cap": (aj.soft_cap, [1e-40, 1e-45, 1e300], lambda cap: min(cap, 1e6)),
+    "slope": (aj.with_alibi, [1e300, -0.0, 1e-300], lambda slope: min(slope, 1e30)),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_beyond_the_dtype_are_the_largest_and_smallest_of_it(name):
+    combinator, sizes, moderate = NUMBERS[name]
+    query = RNG.standard_normal((3, 4, 2)).astype(np.float32)
+
+    def loss(query, score):
+        out = aj.attention(query, query, query, score=score, mask=masks.causal())
+        return jnp.sum(jnp.sin(out.context)), out.context
+
+    described = jax.grad(loss, has_aux=True)
+    gradient, context = described(query, combinator("dot", sizes))
+    for head, size in enumerate(sizes):
+        alone = described(query[head], combinator("dot", size))
+        assert_close(gradient[head], alone[0])
+        assert_close(context[head], alone[1])
+        if size > 1e-30:
+            expected = loss(query[head], combinator("dot", moderate(size)))[1]
+            assert_close(alone[1], expected)
+    assert np.isfinite(gradient).all() and np.isfinite(context).all()
+
+
+def test_distances_of_positions_at_the_ends_of_the_integers():
+    positions = np.array([2**31 - 1, 0, -(2**31), 5])
+    query = RNG.standard_normal((4, 2)).astype(np.float32)
+    out = aj.attention(
+        query,
+        query,
+        query,
+        score=aj.with_alibi("dot", 1e-9),
+        query_positions=positions,
+        key_positions=positions,
+        return_weights=True,
+    )
+    apart = np.abs(positions[:, None].astype(float) - positions)
+    scores = query @ query.T - 1e-9 * apart
+    assert_close(out.weights, jax.nn.softmax(scores.astype(np.float32)))
+
+
+def test_positions_of_different_widths(x64):
+    query = RNG.standard_normal((4, 2))
+    positions = np.arange(4)
+
+    def context(one, other):
+        return aj.attention(
+            query,
+            query,
+            query,
+            score=aj.with_alibi("dot", 0.1),
+            mask=masks.window(2, 0),
+            query_positions=positions.astype(one),
+            key_positions=positions.astype(other),
+        ).context
+
+    assert_close(context(np.int32, np.int64), context(np.int64, np.int64))
+
+
+@pytest.mark.parametrize("changed", [None, True, (0.0, 0.0), np.zeros(2, np.float32)])
+def test_a_score_mod_returns_a_number(changed):
+    score = aj.from_score_mod(lambda e, b, h, i, j: changed)
+    with pytest.raises(TypeError, match="score_mod must return one number"):
+        aj.attention(np.ones((2, 3)), np.ones((2, 3)), np.ones((2, 3)), score=score)
+
+
+def test_numbers_that_are_no_array_are_named():
+    with pytest.raises(TypeError, match="slope must be a number or an array"):
+        aj.with_alibi("dot", [[1.0], [1.0, 2.0]])

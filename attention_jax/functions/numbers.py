@@ -34,10 +34,22 @@ def positive(name: str, value: Any) -> float:
 
 
 def each(check: Callable[[str, Any], float], name: str, values: Any) -> Any:
-    """`check(name, value)` of a number, or of each in an array or list: float64 [...]."""
-    if isinstance(values, jax.core.Tracer) or not np.ndim(values):
+    """`check(name, value)` of a number, or of each in an array or list: float64 [...].
+
+    Raises:
+      TypeError: they are no array; and what `check` raises.
+    """
+    if isinstance(values, jax.core.Tracer):
         return check(name, values)
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError) as error:
+        # Of unequal lengths, or with traced numbers in it.
+        raise TypeError(
+            f"{name} must be a number or an array of numbers, got {values!r:.200}"
+        ) from error
+    if not array.ndim:
+        return check(name, values)
     flat = [check(name, value) for value in array.ravel()]
     return np.array(flat, np.float64).reshape(array.shape)
 
@@ -71,6 +83,12 @@ def count(name: str, value: Any, least: int = 1) -> int:
     if number < least:
         raise ValueError(f"{name} must be at least {least}, not {number}")
     return number
+
+
+def within(value: Any, dtype: Any) -> Any:
+    """Finite constants, or the largest of their sign that the dtype has."""
+    limit = float(jnp.finfo(dtype).max)
+    return value if isinstance(value, jax.Array) else np.clip(value, -limit, limit)
 
 
 def normal(value: float, dtype: Any) -> float:
