@@ -163,8 +163,8 @@ def _apply(
             sizes = (num_queries, *matrix.shape)
             # Symbolic sizes have no order.
             known = all(isinstance(size, int) for size in sizes)
-            # With matrices of 3 x 3 or less XLA's CPU compiler ends the process ("Check failed:
-            # ... IsMonotonicWithDim0Major", jax 0.10.2), and there is nothing to gain.
+            # On transposed products of tiny matrices XLA's CPU compiler may end the process (jax
+            # 0.10.2), and there is nothing to gain.
             large = known and max(matrix.shape) >= 8
             turn = large and num_queries > min(matrix.shape)
             return [_product(vector, matrix, axis, precision, kind, turn)], [True]
