@@ -43,10 +43,10 @@ def attend_chunked(operands: Operands, options: Options) -> Rows:
     about the queries of a block (`plan_blocks` or `chunk_size`) times S times what the
     score needs per query and key, for any T.
     """
-    if is_symbolic(operands):
-        # Blocks are planned by sizes.
-        return attend_reference(operands, options)
     leading = operands.leading(options.score)
+    if is_symbolic(operands) or 0 in leading:
+        # Blocks are planned by sizes, and of no sequences there is nothing to loop over.
+        return attend_reference(operands, options)
     num_keys = operands.num_keys
     plan = plan_blocks(operands, options)
     outer, inner = group_leading(leading, plan.sequences)
