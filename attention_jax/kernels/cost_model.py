@@ -14,12 +14,10 @@ from attention_jax.arguments import Operands, Options, compute_dtype
 from attention_jax.kernels.reference import attend_one
 from attention_jax.types import Array
 
-# What one block's largest intermediate may take: large enough for matrix products to be
-# worth their call, small enough to stay near the cache.
+# What one block's largest intermediate may take, of a part of a sequence or of several whole
+# ones: large enough for matrix products and the loop to be worth their call, small enough to stay
+# near the cache.
 BLOCK_BYTES = 4 * 2**20
-# What several whole sequences computed at once may take: enough that the loop over them costs
-# nothing, and a backward pass, which holds several such arrays, stays near the cache.
-GROUP_BYTES = 2 * 2**20
 # And up to this for the sake of the rows below.
 LARGEST_BLOCK_BYTES = 16 * 2**20
 # With fewer queries a product with the keys is no longer near the peak.
@@ -31,19 +29,29 @@ ROWS_OF_FEATURES = 8
 # Up to here `auto` computes all rows at once. Between what was measured on two cores, where
 # at 24 MiB a loop over blocks costs time and at 32 it saves some.
 REFERENCE_BYTES = 28 * 2**20
+# And up to here where a single sequence takes LONG_BYTES: at 4 MiB blocks save some already.
+LONG_REFERENCE_BYTES = 3 * 2**20
+LONG_BYTES = 2**20
 
 
 def choose(operands: Operands, options: Options) -> str:
     """The kernel that `auto` stands for.
 
     `reference` while the largest array it computes through, for all queries of the call,
-    takes at most `REFERENCE_BYTES`; `chunked` beyond.
+    takes at most `reference_limit`; `chunked` beyond.
     """
     if is_symbolic(operands):
         return "reference"
     queries = math.prod(operands.leading(options.score)) * operands.query.shape[-2]
-    large = queries * bytes_per_query(operands, options) > REFERENCE_BYTES
+    per_query = bytes_per_query(operands, options)
+    large = queries * per_query > reference_limit(operands, per_query)
     return "chunked" if large else "reference"
+
+
+def reference_limit(operands: Operands, per_query: int) -> int:
+    """The bytes up to which all rows at once are quicker than blocks of them."""
+    long = operands.query.shape[-2] * per_query >= LONG_BYTES
+    return LONG_REFERENCE_BYTES if long else REFERENCE_BYTES
 
 
 def is_symbolic(operands: Operands) -> bool:
@@ -143,7 +151,7 @@ class Plan(NamedTuple):
 
 
 def plan_blocks(operands: Operands, options: Options) -> Plan:
-    """Blocks of a sequence within `BLOCK_BYTES`, or of several within `GROUP_BYTES`."""
+    """Blocks of a sequence, or of several whole ones, within `BLOCK_BYTES`."""
     sequences, num_queries = 1, operands.num_queries
     total = math.prod(operands.leading(options.score))
     share = 1
@@ -160,7 +168,7 @@ def plan_blocks(operands: Operands, options: Options) -> Plan:
     queries = math.ceil(num_queries / blocks)
     if sequences == 1 and options.chunk_size is None:
         used = max(1, queries * bytes_per_query(operands, options))
-        sequences = max(1, GROUP_BYTES // used)
+        sequences = max(1, BLOCK_BYTES // used)
     return Plan(sequences, queries, blocks)
 
 

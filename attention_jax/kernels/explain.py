@@ -76,7 +76,7 @@ def explain(
         reason = (
             f"all {queries:,} queries at once would go through an array of "
             f"{_binary(queries * per_query)}, {side} the limit of "
-            f"{_binary(cost_model.REFERENCE_BYTES)}"
+            f"{_binary(cost_model.reference_limit(operands, per_query))}"
         )
     block, blocks = queries, 1
     if name == "chunked":

@@ -88,7 +88,10 @@ def test_the_ratios_of_the_page_are_those_of_the_file():
 
 def test_the_page_has_the_workloads_and_the_tolerances():
     for workload in WORKLOADS:
-        assert f"| `{workload.name}` | {workload.describe()} |" in PAGE
+        # Of these there are 75, by one rule.
+        name = "heads_BH_T_mask" if "heads" in workload.tags else workload.name
+        what = "" if "heads" in workload.tags else f" {workload.describe()} |"
+        assert f"| `{name}` |{what}" in PAGE
     forward, gradient = TOLERANCES["float32"]
     assert f"more than {forward:.0e} of".replace("e-0", "e-") in WORDS
     assert f"(gradients: {gradient:.0e})".replace("e-0", "e-") in WORDS
