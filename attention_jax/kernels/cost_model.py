@@ -158,7 +158,8 @@ def plan_blocks(operands: Operands, options: Options) -> Plan:
     if auto_mesh(operands) is not None:
         # All of them: which of them a device has is for the compiler to say.
         sequences, share = max(1, total), max(1, math.ceil(total / jax.device_count()))
-    chunk = options.chunk_size or max(1, rows_per_block(operands, options) // share)
+    per_query = max(1, bytes_per_query(operands, options))
+    chunk = options.chunk_size or max(1, rows_per_block(operands, per_query) // share)
     if operands.mask is not None and options.chunk_size is None:
         # One block that holds every query needs every key that any of them attends to.
         half = math.ceil(num_queries / 2)
@@ -167,18 +168,16 @@ def plan_blocks(operands: Operands, options: Options) -> Plan:
     blocks = max(1, math.ceil(num_queries / chunk))
     queries = math.ceil(num_queries / blocks)
     if sequences == 1 and options.chunk_size is None:
-        used = max(1, queries * bytes_per_query(operands, options))
-        sequences = max(1, BLOCK_BYTES // used)
+        sequences = max(1, BLOCK_BYTES // max(1, queries * per_query))
     return Plan(sequences, queries, blocks)
 
 
-def rows_per_block(operands: Operands, options: Options) -> int:
-    """As many queries as keep a block's largest intermediate within `BLOCK_BYTES`.
+def rows_per_block(operands: Operands, per_query: int) -> int:
+    """As many queries of `per_query` bytes as keep a block within `BLOCK_BYTES`.
 
     Where that is so few that each pass over the keys is wasted on them, the fewest that are
     worth it, within `LARGEST_BLOCK_BYTES`.
     """
-    per_query = max(1, bytes_per_query(operands, options))
     scores = operands.num_keys * compute_dtype(operands.query).itemsize
     worthwhile = ROWS_OF_SCORES if per_query <= scores else ROWS_OF_FEATURES
     fewest = min(worthwhile, LARGEST_BLOCK_BYTES // per_query)

@@ -68,7 +68,7 @@ def test_rows_of_a_block(score, keys, rows):
     many = np.broadcast_to(x[:1], (keys, 8))
     params = aj.init_score_params(jax.random.key(0), score, query_size=8, key_size=8)
     operands, options = AttentionCall(x, many, many, score, params=params).check()
-    assert rows_per_block(operands, options) == rows
+    assert rows_per_block(operands, bytes_per_query(operands, options)) == rows
 
 
 def test_a_score_that_prints_is_measured_too():
